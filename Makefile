@@ -1,0 +1,33 @@
+# Everything here starts from nothing but Python (3.10 or newer) and pip.
+#   make demo    compile a few optimizers, train with them, write demo/report.html
+#   make test    lint, types, tests
+#   make lint    lint and types only
+#
+# On Linux pip takes torch's CUDA build (several GB). The CPU build is enough:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+
+PYTHON ?= python3
+EXTRAS := test,plots
+WORKERS ?= 2
+READY := .venv/.ready
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint
+
+demo: $(READY)
+	.venv/bin/dotopt demo
+
+# One thread a worker: the tests are small, and the workers already fill the machine.
+test: lint
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS)
+
+lint: $(READY)
+	.venv/bin/ruff check
+	.venv/bin/mypy
+
+# Written last, so an installation that was cut short is begun again.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up .venv: the first time takes a minute or two, most of it for torch."
+	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $(READY)
