@@ -1,3 +1,3 @@
-"""Optimizers and update rules written as a few equations, compiled to torch, C and Triton, with their claims decided."""
+"""Optimizers and update rules as a few equations, compiled to torch, C and Triton, with their claims decided."""
 
 __version__ = "0.1.0"
