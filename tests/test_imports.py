@@ -93,8 +93,8 @@ def imported(node: ast.AST, at_import: bool = False) -> Iterator[tuple[int, str]
         case ast.FunctionDef() | ast.AsyncFunctionDef() if at_import:
             pass
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) if at_import:
-            for child in node.orelse:
-                yield from imported(child, at_import)
+            for otherwise in node.orelse:
+                yield from imported(otherwise, at_import)
         case _:
             for child in ast.iter_child_nodes(node):
                 yield from imported(child, at_import)

@@ -14,6 +14,7 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,11 +117,11 @@ def install(python: Path, *what: str) -> None:
     run(Path(sys.executable), "-m", "pip", "--python", str(python), "install", *options, *what)
 
 
-def ask(python: Path, beside: Path) -> dict[str, object]:
+def ask(python: Path, beside: Path) -> dict[str, Any]:
     """What an installed dotopt says of itself to a script in the folder that holds the checkout."""
     script = beside.parent / "ask.py"
     write(script, ASK)
-    answer = json.loads(run(python, str(script), folder=beside.parent))
+    answer: dict[str, Any] = json.loads(run(python, str(script), folder=beside.parent))
     assert answer["typed"]
     assert answer["version"] == answer["metadata"]
     return answer
