@@ -1,0 +1,64 @@
+"""Finding `.opt` files by the name of what they define: beside the file that asks, then in the library."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.parse import parse
+from dotopt.compiler.read import read
+
+WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+
+
+def file_name(name: str) -> str:
+    """The file of the head `name`, in snake case.
+
+    >>> file_name("CautiousLion"), file_name("AdamP"), file_name("newton_schulz")
+    ('cautious_lion.opt', 'adamp.opt', 'newton_schulz.opt')
+    """
+    return WORD.sub("_", name).lower() + ".opt"
+
+
+def library_root() -> Path:
+    """The folder of the standard library."""
+    return Path(str(files("dotopt.stdlib")))
+
+
+@cache
+def catalogue() -> dict[str, Path]:
+    """Every file of the standard library, by file name."""
+    return {path.name: path for path in sorted(library_root().rglob("*.opt"))}
+
+
+@cache
+def _parsed(path: Path, stamp: tuple[int, int]) -> s.File:
+    return parse(read(path))
+
+
+class Library:
+    """Finds and parses files; `folder` is searched before the standard library."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+
+    def find(self, name: str) -> Path | None:
+        """The file that defines `name`, if there is one."""
+        wanted = file_name(name)
+        if self.folder is not None and (self.folder / wanted).is_file():
+            return self.folder / wanted
+        return catalogue().get(wanted)
+
+    def file(self, name: str) -> s.File | None:
+        """The tree of the file that defines `name`; raises `OptError` if that file is broken."""
+        path = self.find(name)
+        return None if path is None else load(path)
+
+
+def load(path: Path) -> s.File:
+    """The tree of the file at `path`, parsed once as long as it does not change."""
+    status = path.stat()
+    return _parsed(path, (status.st_mtime_ns, status.st_size))
