@@ -252,7 +252,7 @@ def _read(piece: str) -> str:
 def _spell(piece: str) -> str:
     """The ASCII form of one piece."""
     if match := _SYMBOL.fullmatch(piece):
-        letter, *accents = match[1]
+        letter, accents = match[1][0], match[1][1:]
         word = _LETTER[letter].ascii if letter in _LETTER else letter
         return word + "".join(_ACCENT[accent].ascii for accent in accents) + match[2]
     return piece if piece.isascii() else "uni" + piece.encode().hex()
@@ -269,7 +269,7 @@ def _is_word(piece: str) -> bool:
 
 
 def _accented(symbol: str) -> str:
-    letter, *accents = symbol
+    letter, accents = symbol[0], symbol[1:]
     text = _LETTER[letter].latex if letter in _LETTER else letter
     for accent in accents:
         text = f"{_ACCENT[accent].latex}{{{text}}}"

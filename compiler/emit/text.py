@@ -1,0 +1,205 @@
+"""`.opt` text in its house style. The tokens drive it, not the tree, so every comment stays where it was.
+
+What is always the same: blocks are indented by two blanks; `* / ^ ..` and keyword arguments stand close, all other
+operators, relations and definitions between single blanks; a comma is followed by one; at most one empty line in a
+row; no blanks or empty lines at the ends.
+
+What is the author's: columns. More than one blank is kept where it brings the same kind of thing (a range, an `=`,
+a condition, …) to the column where another line of the same level has it; otherwise it becomes one. Such a column
+moves only as far as the longest text before it asks. A comment at the end of a line keeps its column, if it can.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dotopt.compiler.emit.respell import Spelling, respell
+from dotopt.compiler.emit.tokens import CLOSING, NABLA, OPENING, Line, Token, ends_operand, read
+from dotopt.compiler.parse import parse
+from dotopt.compiler.source import Source
+from dotopt.grammar.spelling import width
+
+INDENT = 2
+CONTINUATION = 4
+COMMENT_GAP = 2
+
+_CLOSE_BEFORE = {*CLOSING, ",", ";", ".", "'", "′", "ᵀ", "^T", "^*"}
+_CLOSE_AFTER = {*OPENING, ".", "√", "∇"}
+_CLOSE_AROUND = {"*", "·", "⊙", "/", "^", ".."}
+_TYPES = {"real", "int", "bool", "complex", "list"}
+_RELATIONS = {":", "<", "<=", "≤", ">", ">=", "≥", "in"}
+
+
+@dataclass(slots=True)
+class _Row:
+    """A line on its way to the page: `gaps[k]` are the blanks before token `k`."""
+
+    line: Line
+    depth: int
+    gaps: list[int] = field(default_factory=list)
+
+    @property
+    def start(self) -> int:
+        """The column of the first character."""
+        return self.depth * INDENT + CONTINUATION * self.line.continues
+
+    def end(self, count: int) -> int:
+        """The column after the first `count` tokens."""
+        tokens = self.line.tokens[:count]
+        return self.start + sum(self.gaps[:count]) + sum(width(token.text) for token in tokens)
+
+
+def format_text(text: str, spelling: Spelling = "keep") -> str:
+    """The text in house style; with `spelling` also respelled in ASCII or in symbols, the tree staying the same.
+
+    Raises `OptError` where the text does not parse. A second call changes nothing.
+
+    >>> print(format_text("rule SGD\\nobjective f\\nparam θ:real[...]\\nθ'=θ-0.1 * ∇f( θ )\\n"), end="")
+    rule SGD
+    objective f
+    param θ : real[...]
+    θ' = θ - 0.1*∇f(θ)
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n") + "\n"
+    parse(Source("", text))
+    rows = _rows(respell(read(Source("", text)), spelling))
+    _align(rows)
+    return "".join(_printed(rows))
+
+
+def _rows(lines: list[Line]) -> list[_Row]:
+    """The lines with their level and with canonical gaps; a line of comment takes the level of its column."""
+    rows = []
+    levels = [0]
+    following = 0
+    for position, line in enumerate(lines):
+        if line.tokens and not line.continues:
+            levels = [level for level in levels if level < line.indent] + [line.indent]
+        depth = len(levels) - 1
+        if not line.tokens and line.comment:
+            following = next((later.indent for later in lines[position:] if later.tokens and not later.continues), 0)
+            open_levels = sorted({*levels, following})
+            depth = max((k for k, level in enumerate(open_levels) if level <= line.indent), default=0)
+        rows.append(_Row(line, depth))
+    for row in rows:
+        tokens = row.line.tokens
+        row.gaps = [_gap(tokens, position) if position else 0 for position in range(len(tokens))]
+    return rows
+
+
+def _gap(tokens: tuple[Token, ...], position: int) -> int:
+    """The blanks between the token at `position` and the one before it, columns aside."""
+    before, token = tokens[position - 1], tokens[position]
+    match before.text, token.text:
+        case _ if token.kind in ("closing", "superscript", "subscript", "keyword") or token.text in _CLOSE_BEFORE:
+            return 0
+        case _ if before.kind in ("opening", "prefix", "keyword") or before.text in _CLOSE_AFTER:
+            return 0
+        case _ if token.kind == "order" or (before.kind == "order" and not before.text.isdecimal()):
+            return 0
+        case _ if token.text in _CLOSE_AROUND or before.text in _CLOSE_AROUND:
+            return 0
+        case ",", _ if _opens_definition(tokens, position):
+            return min(token.gap, 1)  # `tangent(u,a) = …` may be written close
+        case _, "(" if ends_operand(before) or before.text == "sqrt":
+            return 0
+        case _, "[" if ends_operand(before) or before.text in _TYPES or before.text in NABLA:
+            return 0
+        case _, "..." if before.kind == "name":
+            return 0
+        case _, ":" if position == len(tokens) - 1:
+            return 0
+    return 1
+
+
+def _opens_definition(tokens: tuple[Token, ...], position: int) -> bool:
+    """Whether the token stands among the parameters on the left of a local function's definition."""
+    texts = [token.text for token in tokens[:2]]
+    return (
+        tokens[0].kind == "name"
+        and texts[1:] == ["("]
+        and all(token.depth >= 1 for token in tokens[1:position] if token.text != "(")
+        and tokens[position].depth == 1
+    )
+
+
+def _align(rows: list[_Row]) -> None:
+    """Give back the columns that the author made, each as far to the right as its longest line needs."""
+    columns: dict[tuple[int, int, str], list[tuple[_Row, int]]] = defaultdict(list)
+    for row in rows:
+        for position, token in enumerate(row.line.tokens):
+            kind = _kind(row.line, position)
+            if kind and row.gaps[position] == 1 and token.gap and not row.line.continues:
+                columns[token.column, row.depth, kind].append((row, position))
+    for _, members in sorted(columns.items(), key=lambda item: item[0]):
+        blanks = [row.line.tokens[position].gap for row, position in members]
+        if len(members) > 1 and max(blanks) > 1:
+            target = max(row.end(position) for row, position in members) + min(blanks)
+            for row, position in members:
+                row.gaps[position] = target - row.end(position)
+
+
+def _kind(line: Line, position: int) -> str:
+    """What a token begins, if that is something that lines align: an empty text if not."""
+    tokens = line.tokens
+    token = tokens[position]
+    declares = tokens[0].kind == "word"
+    if position == 1 and declares:
+        return "name"
+    if token.depth > 0 or position == 0:
+        return ""
+    match token.text:
+        case "=" | "~":
+            return "value"
+        case "if" | "otherwise":
+            return "condition"
+        case "as" | "every" | "unit" if token.kind == "word":
+            return token.text
+        case text if text in _RELATIONS and (declares or text == ":"):
+            return "range"
+    return ""
+
+
+def _printed(rows: list[_Row]) -> Iterator[str]:
+    comments = _comment_columns(rows)
+    empty = written = False
+    for row, column in zip(rows, comments, strict=True):
+        line = row.line
+        if not line.tokens and not line.comment:
+            empty = written
+            continue
+        if empty and not line.continues:
+            yield "\n"
+        text = " " * row.start
+        for gap, token in zip(row.gaps, line.tokens, strict=True):
+            text += " " * gap + token.text
+        if line.comment:
+            text += " " * (column - width(text)) + line.comment
+        yield text + "\n"
+        empty, written = False, True
+
+
+def _comment_columns(rows: list[_Row]) -> list[int]:
+    """Where each comment goes: its own column, or with its neighbours of the same column to the right of the code."""
+    columns = [0] * len(rows)
+    first = 0
+    for last, row in enumerate(rows):
+        line = row.line
+        if not line.tokens:
+            columns[last] = row.start
+        following = rows[last + 1].line if last + 1 < len(rows) else None
+        joined = following is not None and bool(following.comment and following.tokens and line.comment and line.tokens)
+        if joined and following is not None and following.comment_column == line.comment_column:
+            continue
+        run = [k for k in range(first, last + 1) if rows[k].line.tokens and rows[k].line.comment]
+        for k in run:
+            columns[k] = max([rows[k].line.comment_column, *map(_after_code, (rows[j] for j in run))])
+        first = last + 1
+    return columns
+
+
+def _after_code(row: _Row) -> int:
+    gap = row.line.comment_gap
+    return row.end(len(row.gaps)) + (gap if 0 < gap < COMMENT_GAP else COMMENT_GAP)
