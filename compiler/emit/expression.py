@@ -1,0 +1,283 @@
+"""A node in the notation of the language: the user's names, his decimals, and no parentheses that are not needed.
+
+    text, level = what each operation prints, from the texts and levels of its arguments
+
+Levels are the precedences of the grammar. Shared nodes are printed once and reused, without recursion, so that any
+graph prints; a part that has grown past `WIDTH` characters is printed as `…`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, Fold, Loop, Node
+
+WIDTH = 4000
+
+CONDITIONAL, OR, AND, NOT, COMPARE, RANGE, SUM, PRODUCT, SIGN, POWER, ROOT, POSTFIX = range(12)
+
+# operation: its sign, its level, and the lowest level of the left and of the right operand without parentheses
+INFIX: dict[str, tuple[str, int, int, int]] = {
+    "or": (" or ", OR, OR, AND),
+    "and": (" and ", AND, AND, NOT),
+    "lt": (" < ", COMPARE, RANGE, RANGE),
+    "le": (" <= ", COMPARE, RANGE, RANGE),
+    "gt": (" > ", COMPARE, RANGE, RANGE),
+    "ge": (" >= ", COMPARE, RANGE, RANGE),
+    "eq": (" == ", COMPARE, RANGE, RANGE),
+    "ne": (" != ", COMPARE, RANGE, RANGE),
+    "range": ("..", RANGE, SUM, SUM),
+    "add": (" + ", SUM, SUM, PRODUCT),
+    "sub": (" - ", SUM, SUM, PRODUCT),
+    "mul": ("*", PRODUCT, PRODUCT, SIGN),
+    "div": ("/", PRODUCT, PRODUCT, SIGN),
+    "matmul": (" @ ", PRODUCT, PRODUCT, SIGN),
+}
+
+FUNCTION = {"amax": "max", "amin": "min", "spectral_radius": "spectral_radius"}
+
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+Text = tuple[str, int]
+
+
+def decimal(value: Fraction) -> str:
+    """A number as a person writes it: a decimal if it ends, else a fraction.
+
+    >>> decimal(Fraction(9, 10)), decimal(Fraction(1, 3)), decimal(Fraction(1, 10**8)), decimal(Fraction(3 * 10**9))
+    ('0.9', '1/3', '1e-8', '3e9')
+    """
+    if value < 0:
+        return "-" + decimal(-value)
+    rest, places = value.denominator, 0
+    for prime in (2, 5):
+        power = 0
+        while rest % prime == 0:
+            rest, power = rest // prime, power + 1
+        places = max(places, power)
+    if rest != 1 or places > 60:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(value.numerator * 10**places // value.denominator)
+    bare = digits.rstrip("0") or "0"
+    exponent = len(digits) - len(bare) - places
+    if bare == "0" or (exponent >= 0 and len(digits) - places <= 6):
+        return digits[: len(digits) - places] if places else digits
+    if exponent >= 0:
+        return f"{bare}e{exponent}"
+    if len(bare) + exponent > -3:
+        padded = bare.rjust(1 - exponent, "0")
+        return f"{padded[:exponent]}.{padded[exponent:]}"
+    mantissa = bare if len(bare) == 1 else f"{bare[0]}.{bare[1:]}"
+    return f"{mantissa}e{exponent + len(bare) - 1}"
+
+
+def infix(root: Node, names: Mapping[Node, str] | None = None) -> str:
+    """`root` in the user's notation; nodes below it that have a name in `names` are printed as that name.
+
+    >>> from dotopt.compiler.ir import leaf, node, number
+    >>> β, m, g = leaf("hyper", "β1"), leaf("state", "m"), leaf("free", "g")
+    >>> infix(node("add", node("mul", β, m), node("mul", node("sub", number(1), β), node("pow", g, number(2)))))
+    'β1*m + (1 - β1)*g²'
+    """
+    known = names or {}
+    texts: dict[Node, Text] = {}
+    for here in root.walk():
+        if here is not root and here in known:
+            name = known[here]
+            texts[here] = (name, POSTFIX if _plain(name) else CONDITIONAL)
+        else:
+            text, level = _print(here, texts)
+            texts[here] = (text, level) if len(text) <= WIDTH else ("…", POSTFIX)
+    return texts[root][0]
+
+
+def _plain(name: str) -> bool:
+    return not any(sign in name for sign in " +-*/^@<>=")
+
+
+def _bracketed(text: Text, level: int) -> str:
+    return text[0] if text[1] >= level else f"({text[0]})"
+
+
+def _print(here: Node, texts: Mapping[Node, Text]) -> Text:
+    args = [texts[arg] for arg in here.args]
+    known = _FORMS.get(here.op)
+    if known is not None:
+        return known(here, args, texts)
+    if here.op in INFIX:
+        return _binary(here, args)
+    if here.op in REDUCTIONS:
+        return _reduction(here, args)
+    return f"{FUNCTION.get(here.op, here.op)}({', '.join(text for text, _ in args)})", POSTFIX
+
+
+def _binary(here: Node, args: list[Text]) -> Text:
+    sign, level, left, right = INFIX[here.op]
+    a, b = (_bracketed(text, bound) for text, bound in zip(args, (left, right), strict=True))
+    if level == PRODUCT:  # `@` beside an entrywise product is always bracketed
+        mixed = [arg.op in ("mul", "div", "matmul") and (arg.op == "matmul") != (here.op == "matmul") for arg in here.args]
+        a = f"({args[0][0]})" if mixed[0] and args[0][1] == PRODUCT else a
+        b = f"({args[1][0]})" if mixed[1] and args[1][1] == PRODUCT else b
+    return a + sign + b, level
+
+
+def _reduction(here: Node, args: list[Text]) -> Text:
+    over = _over(here)
+    order = here.attrs[2] if here.op == "norm" else 2
+    if here.op == "norm" and not over:
+        text = f"‖{args[0][0]}‖"
+    else:
+        text = f"{FUNCTION.get(here.op, here.op)}({args[0][0]}{over})"
+    if order is None:
+        text += "[∞]"
+    elif order != 2:
+        text += f"[{order if not isinstance(order, Fraction) else decimal(order)}]"
+    return text, POSTFIX
+
+
+def _over(here: Node) -> str:
+    axes, model = here.attrs[0], here.attrs[1]
+    if model:
+        return ", over=model"
+    if tuple(axes) == here.args[0].type.axes:
+        return ""
+    return "".join(f", over={axis}" for axis in axes)
+
+
+def _leaf(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    indices = f"[{', '.join(text for text, _ in args)}]" if args else ""
+    name = here.name
+    return name + indices, POSTFIX if _plain(name) else COMPARE
+
+
+def _constant(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    text = decimal(here.attrs[0])
+    return text, SIGN if text.startswith("-") else PRODUCT if "/" in text else POSTFIX
+
+
+def _power(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    base = _bracketed(args[0], POSTFIX)
+    exponent = here.args[1].value
+    if exponent is not None and exponent.denominator == 1 and 2 <= exponent < 10**4:
+        return base + str(exponent).translate(SUPERSCRIPT), POWER
+    text, level = args[1]
+    plain = level >= ROOT or (level == SIGN and text.startswith("-") and exponent is not None)
+    return f"{base}^{text if plain else f'({text})'}", POWER
+
+
+def _negative(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    return "-" + _bracketed(args[0], POWER), SIGN
+
+
+def _selection(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    condition, then, otherwise = args
+    return f"{_bracketed(then, OR)} if {_bracketed(condition, OR)} else {otherwise[0]}", CONDITIONAL
+
+
+def _oracle(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    name, what, argument = here.attrs[0], here.attrs[1], here.attrs[2]
+    vector = args.pop()[0] if what == "hessian_vector" else ""
+    family = [text for arg, (text, _) in zip(here.args, args, strict=False) if arg.role == "index"]
+    points = [text for arg, (text, _) in zip(here.args, args, strict=False) if arg.role != "index" and not _sample(arg)]
+    samples = [text for arg, (text, _) in zip(here.args, args, strict=False) if _sample(arg)]
+    called = name + (f"[{', '.join(family)}]" if family else "")
+    given = ", ".join(points) + ("; " + ", ".join(samples) if samples else "")
+    subscript = f"_{argument} " if argument else ""
+    match what:
+        case "gradient":
+            return f"∇{subscript}{called}({given})", POSTFIX
+        case "hessian_vector":
+            return f"∇²{subscript}{called}({given}) @ {vector}", PRODUCT
+        case "hessian":
+            return f"∇²{subscript}{called}({given})", POSTFIX
+        case _:
+            return f"{called}({given})", POSTFIX
+
+
+def _sample(arg: Node) -> bool:
+    return arg.type.kind == "sample"
+
+
+def _apply(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    name, order = here.attrs[0], here.attrs[1]
+    argument = here.attrs[2] if here.op == "apply" else None
+    nabla = "" if not order else "∇" if order == 1 else "∇" + str(order).translate(SUPERSCRIPT)
+    star = "^*" if here.op == "conjugate" else ""
+    subscript = f"_{argument} " if argument and order else ""
+    return f"{nabla}{subscript}{name}{star}({', '.join(text for text, _ in args)})", POSTFIX
+
+
+def _loop(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    body: Loop = here.attrs[0]
+    names = [variable.name for variable in body.variables]
+    starts = [text for text, _ in args[-len(names) :]] if names else []
+    head = ", ".join(f"{name} from {start}" for name, start in zip(names, starts, strict=False))
+    if body.index is not None:
+        bound = f"for {body.index.name} in {args[0][0]}"
+    elif body.until is not None:
+        bound = f"until {texts[body.until][0]} at most {args[0][0]}"
+    else:
+        bound = f"repeat {args[0][0]}"
+    lines = "; ".join(f"{name}' = {texts[next][0]}" for name, next in zip(names, body.nexts, strict=True))
+    return f"iterate {head} {bound}: {lines}", CONDITIONAL
+
+
+def _item(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    inner = here.args[0]
+    if inner.op == "loop":
+        name = inner.attrs[0].variables[here.attrs[0]].name
+        return f"({name} of {args[0][0]})", POSTFIX
+    return f"{_bracketed(args[0], POSTFIX)}[{here.attrs[0] + 1}]", POSTFIX
+
+
+def _fold(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    body: Fold = here.attrs[0]
+    names = ", ".join(index.name for index in body.indices)
+    domain = f" in {args[0][0]}" if args else ""
+    condition = f" if {texts[body.condition][0]}" if body.condition is not None else ""
+    return f"{body.kind}({texts[body.body][0]} for {names}{domain}{condition})", POSTFIX
+
+
+def _solved(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    return f"{here.op}({', '.join([str(here.attrs[0]), str(here.attrs[1]), *(text for text, _ in args)])})", POSTFIX
+
+
+_FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
+    "leaf": _leaf,
+    "const": _constant,
+    "bool": lambda here, args, texts: ("true" if here.attrs[0] else "false", POSTFIX),
+    "inf": lambda here, args, texts: ("∞", POSTFIX),
+    "pi": lambda here, args, texts: ("π", POSTFIX),
+    "neg": _negative,
+    "not": lambda here, args, texts: ("not " + _bracketed(args[0], NOT), NOT),
+    "abs": lambda here, args, texts: (f"|{args[0][0]}|", POSTFIX),
+    "sqrt": lambda here, args, texts: ("√" + _bracketed(args[0], ROOT), ROOT),
+    "pow": _power,
+    "select": _selection,
+    "transpose": lambda here, args, texts: (_bracketed(args[0], POSTFIX) + "ᵀ", POSTFIX),
+    "size": lambda here, args, texts: (f"size({args[0][0]}{_over(here)})", POSTFIX),
+    "native": lambda here, args, texts: (f"native({args[0][0]}, {here.attrs[0]})", POSTFIX),
+    "eye": lambda here, args, texts: ("I", POSTFIX),
+    "zeros": lambda here, args, texts: ("0", POSTFIX),
+    "ones": lambda here, args, texts: ("1", POSTFIX),
+    "cast": lambda here, args, texts: (f"{here.attrs[0]}({args[0][0]})", POSTFIX),
+    "set": lambda here, args, texts: (f"{{{', '.join(text for text, _ in args)}}}", POSTFIX),
+    "tuple": lambda here, args, texts: (f"({', '.join(text for text, _ in args)})", POSTFIX),
+    "contains": lambda here, args, texts: (f"{_bracketed(args[1], RANGE)} in {_bracketed(args[0], RANGE)}", COMPARE),
+    "window": lambda here, args, texts: (f"{here.attrs[0]}({args[0][0]} over last {args[1][0]})", POSTFIX),
+    "fires": lambda here, args, texts: (f"(every {args[0][0]} from {args[1][0]})", POSTFIX),
+    "loop": _loop,
+    "item": _item,
+    "fold": _fold,
+    "oracle": _oracle,
+    "apply": _apply,
+    "conjugate": _apply,
+    "host": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
+    "claim": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
+    "base": lambda here, args, texts: (f"B({', '.join(text for text, _ in args)})", POSTFIX),
+    "base_member": lambda here, args, texts: (f"B.{here.attrs[0]}", POSTFIX),
+    "argmin": _solved,
+    "root": _solved,
+}
+assert set(COMPARISONS) <= set(INFIX)
