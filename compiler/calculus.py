@@ -333,8 +333,6 @@ def _norm(here: Node, bar: Node, position: int) -> Node:
     if order == 1:
         return _times(bar, node("sign", x))
     if order == 2:
-        if tuple(axes) == x.type.axes and not model:
-            return _times(bar, node("unit", x))
         return _times(bar, _unless(node("eq", here, number(0)), node("div", x, here)))
     less = number(Fraction(order) - 1)
     slope = node("mul", node("sign", x), node("pow", node("div", node("abs", x), here), less))
@@ -471,22 +469,25 @@ def _adjoint(here: Node, bar: Node, position: int) -> Node:
 def _user(here: Node, bar: Node, position: int, names: Mapping[str, tuple[str, ...]]) -> Node:
     """The adjoint of what the user gives: gradients of values, Hessian-vector products of gradients."""
     arg = here.args[position]
-    name, what, argument, _ = here.attrs
+    name, what, argument, split = here.attrs[:4]
     several = names.get(name, ())
-    asked = several[position] if len(several) > 1 else None
-    if here.op == "apply":
-        if what != 0:
-            raise NotDifferentiable(here, f"the second derivative of the function {name} is not asked of the user")
-        if here.type.scalar or here.type.any:
-            return node("mul", bar, node("apply", *here.args, attrs=(name, 1, asked, arg.type)))
-        return node("apply", *here.args, bar, attrs=(name, 1, asked, arg.type))  # ∇ of dot(bar, F(…))
-    match what:
-        case "value":
-            return node("mul", bar, node("oracle", *here.args, attrs=(name, "gradient", asked, arg.type)))
-        case "gradient" if len(several) <= 1:
-            return node("oracle", *here.args, bar, attrs=(name, "hessian_vector", argument, arg.type))
-        case "hessian_vector" if position == len(here.args) - 1:
-            return node("oracle", *here.args[:-1], bar, attrs=(name, "hessian_vector", argument, arg.type))
+    point = position - split[0]
+    if not 0 <= point < split[1]:
+        if what == "hessian_vector" and position == len(here.args) - 1:  # symmetric
+            return node("oracle", *here.args[:-1], bar, attrs=(name, what, argument, split, arg.type))
+        raise NotDifferentiable(here, f"{name} has no derivative in an index or a sample")
+    if split[1] > 1 and len(several) != split[1]:
+        raise NotDifferentiable(here, f"{name} has several arguments: their names are needed for a derivative")
+    asked = several[point] if split[1] > 1 else None
+    match here.op, what:
+        case "oracle", "value":
+            return node("mul", bar, node("oracle", *here.args, attrs=(name, "gradient", asked, split, arg.type)))
+        case "oracle", "gradient" if split[1] == 1:
+            return node("oracle", *here.args, bar, attrs=(name, "hessian_vector", argument, split, arg.type))
+        case "apply", 0 if here.type.scalar or here.type.any:
+            return node("mul", bar, node("apply", *here.args, attrs=(name, 1, asked, split, arg.type)))
+        case "apply", 0:  # of a tensor: the gradient of dot(bar, F(…)), with `bar` as the last argument
+            return node("apply", *here.args, bar, attrs=(name, 1, asked, split, arg.type))
     raise NotDifferentiable(here, f"no oracle of {name} gives this derivative")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, Fold, Loop, Node
+from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, Fold, Lambda, Loop, Node
 
 WIDTH = 4000
 
@@ -35,7 +35,7 @@ INFIX: dict[str, tuple[str, int, int, int]] = {
     "matmul": (" @ ", PRODUCT, PRODUCT, SIGN),
 }
 
-FUNCTION = {"amax": "max", "amin": "min", "spectral_radius": "spectral_radius"}
+FUNCTION = {"amax": "max", "amin": "min"}
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -176,36 +176,40 @@ def _selection(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text
 
 
 def _oracle(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    name, what, argument = here.attrs[0], here.attrs[1], here.attrs[2]
+    name, what, argument, split = here.attrs[:4]
     vector = args.pop()[0] if what == "hessian_vector" else ""
-    family = [text for arg, (text, _) in zip(here.args, args, strict=False) if arg.role == "index"]
-    points = [text for arg, (text, _) in zip(here.args, args, strict=False) if arg.role != "index" and not _sample(arg)]
-    samples = [text for arg, (text, _) in zip(here.args, args, strict=False) if _sample(arg)]
-    called = name + (f"[{', '.join(family)}]" if family else "")
-    given = ", ".join(points) + ("; " + ", ".join(samples) if samples else "")
+    called = _called(name, args, split)
     subscript = f"_{argument} " if argument else ""
     match what:
         case "gradient":
-            return f"∇{subscript}{called}({given})", POSTFIX
+            return f"∇{subscript}{called}", POSTFIX
         case "hessian_vector":
-            return f"∇²{subscript}{called}({given}) @ {vector}", PRODUCT
+            return f"∇²{subscript}{called} @ {vector}", PRODUCT
         case "hessian":
-            return f"∇²{subscript}{called}({given})", POSTFIX
+            return f"∇²{subscript}{called}", POSTFIX
+        case "third":
+            return f"∇³{subscript}{called}", POSTFIX
         case _:
-            return f"{called}({given})", POSTFIX
+            return called, POSTFIX
 
 
-def _sample(arg: Node) -> bool:
-    return arg.type.kind == "sample"
+def _called(name: str, args: list[Text], split: tuple[int, int]) -> str:
+    """`name[indices](points; samples)`."""
+    texts = [text for text, _ in args]
+    indices, points, samples = texts[: split[0]], texts[split[0] : sum(split)], texts[sum(split) :]
+    family = f"[{', '.join(indices)}]" if indices else ""
+    return f"{name}{family}({', '.join(points)}{'; ' if samples else ''}{', '.join(samples)})"
 
 
 def _apply(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    name, order = here.attrs[0], here.attrs[1]
-    argument = here.attrs[2] if here.op == "apply" else None
+    name, order, argument, split = here.attrs[:4]
     nabla = "" if not order else "∇" if order == 1 else "∇" + str(order).translate(SUPERSCRIPT)
-    star = "^*" if here.op == "conjugate" else ""
-    subscript = f"_{argument} " if argument and order else ""
-    return f"{nabla}{subscript}{name}{star}({', '.join(text for text, _ in args)})", POSTFIX
+    return f"{nabla}{f'_{argument} ' if argument and order else ''}{_called(name, args, split)}", POSTFIX
+
+
+def _conjugate(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
+    name, order = here.attrs[:2]
+    return f"{'∇' if order else ''}{name}^*({', '.join(text for text, _ in args)})", POSTFIX
 
 
 def _loop(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
@@ -225,10 +229,11 @@ def _loop(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
 
 def _item(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
     inner = here.args[0]
+    indices = f"[{', '.join(text for text, _ in args[1:])}]" if args[1:] else ""
     if inner.op == "loop":
         name = inner.attrs[0].variables[here.attrs[0]].name
-        return f"({name} of {args[0][0]})", POSTFIX
-    return f"{_bracketed(args[0], POSTFIX)}[{here.attrs[0] + 1}]", POSTFIX
+        return f"({name}{indices} of {args[0][0]})", POSTFIX
+    return _bracketed(args[0], POSTFIX) + (indices or f"[{here.attrs[0] + 1}]"), POSTFIX
 
 
 def _fold(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
@@ -240,7 +245,10 @@ def _fold(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
 
 
 def _solved(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    return f"{here.op}({', '.join([str(here.attrs[0]), str(here.attrs[1]), *(text for text, _ in args)])})", POSTFIX
+    function: Lambda = here.attrs[0]
+    names = ", ".join(variable.name for variable in function.variables)
+    given = "".join(f", {text}" for text, _ in args)
+    return f"{here.op}({names} -> {texts[function.body][0]}{given})", POSTFIX
 
 
 _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
@@ -272,12 +280,14 @@ _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
     "fold": _fold,
     "oracle": _oracle,
     "apply": _apply,
-    "conjugate": _apply,
+    "conjugate": _conjugate,
     "host": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
     "claim": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
     "base": lambda here, args, texts: (f"B({', '.join(text for text, _ in args)})", POSTFIX),
     "base_member": lambda here, args, texts: (f"B.{here.attrs[0]}", POSTFIX),
     "argmin": _solved,
     "root": _solved,
+    "cg": _solved,
+    "element": lambda here, args, texts: (f"{_bracketed(args[0], POSTFIX)}[{args[1][0]}]", POSTFIX),
 }
 assert set(COMPARISONS) <= set(INFIX)
