@@ -1,0 +1,18 @@
+"""Tree to IR: names become nodes, local functions and formulas are inlined, static choices are made.
+
+    declare     statements -> scopes: what each name stands for, and the types
+    expression  expression + scope -> node; here the rules of types are enforced (E3xx)
+    builtins    one row for each built-in function
+    oracle      gradients and values of what the user gives, of local functions, of formulas
+    loops       iterate, comprehensions, windows
+    compose     the base rule of a transform, inlined
+    assemble    the program: kind, states, live equations in order
+"""
+
+from dotopt.compiler.lower.assemble import lower
+from dotopt.compiler.lower.context import Context, Static
+from dotopt.compiler.lower.declare import open_file
+from dotopt.compiler.lower.expression import value
+from dotopt.compiler.lower.scope import Scope
+
+__all__ = ["Context", "Scope", "Static", "lower", "open_file", "value"]

@@ -1,0 +1,69 @@
+"""What one lowering carries along: the file, what is fixed, and what has been collected so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.ir import Node, Program, Random, leaf
+from dotopt.compiler.library import Library
+from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.types import INT, Type
+
+
+@dataclass(frozen=True)
+class Static:
+    """What is fixed at construction: values of options (a `function` with a default counts as one), and the number
+    of axes of the parameter tensor. An option that is not given stays open. `functions` replaces formulas by name
+    (`newton_schulz` by `polar`), for claims about limits."""
+
+    options: Mapping[str, bool | str] = field(default_factory=dict)
+    rank: int | None = None
+    functions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The base rule, applied: its program with the arguments of the application in the place of its own leaves."""
+
+    program: Program
+    result: Node  # where the base rule goes
+    arguments: tuple[Node | None, ...]
+
+
+@dataclass(eq=False)
+class Context:
+    """One lowering of one file. `scope` is its outermost scope."""
+
+    file: s.File
+    static: Static
+    library: Library
+    scope: Scope = field(default_factory=Scope)
+    param_type: Type | None = None  # of the parameter, where a transform or a `when` decides it
+    base: Program | None = None  # the wrapped rule, for a transform
+    applied: Applied | None = None
+    prefix: Mapping[str, str] = field(default_factory=dict)  # names to rename, since the base rule has them too
+    axis_alias: dict[str, str] = field(default_factory=dict)  # axes of a formula -> axes of what it was called with
+    randoms: list[Random] = field(default_factory=list)
+    index_sets: dict[str, Node] = field(default_factory=dict)  # what each index runs over
+    open_sets: list[tuple[str, s.Expression, Scope]] = field(default_factory=list)  # computed sets, not lowered yet
+    axes: set[str] = field(default_factory=set)
+    pending: list[tuple[Scope, str, bool]] = field(default_factory=list)  # being lowered, for cycles
+    loops: dict[str, int] = field(default_factory=dict)  # how often a loop variable's name was used
+    roles: dict[str, Scope] = field(default_factory=dict)
+    later: list[Callable[[], None]] = field(default_factory=list)  # what needs all names to be there
+
+    def fresh(self, role: str, name: str, type: Type, *indices: Node) -> Node:
+        """A leaf for a bound variable, different from all bound so far; `x`, then `x_2`, …"""
+        count = self.loops[name] = self.loops.get(name, 0) + 1
+        return leaf(role, name if count == 1 else f"{name}_{count}", type, *indices)
+
+    def index(self, name: str) -> Node:
+        """The leaf of an index."""
+        return leaf("index", name, INT)
+
+    @property
+    def theorem(self) -> bool:
+        """Whether the file has no step."""
+        return self.file.head.word == "theorem"

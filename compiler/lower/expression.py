@@ -1,0 +1,489 @@
+"""Expressions to nodes, with the rules of types. `value` is the one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from dotopt.compiler import ir
+from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import Label, fail
+from dotopt.compiler.ir import Node, node
+from dotopt.compiler.lower.context import Context
+from dotopt.compiler.lower.scope import (
+    Argument,
+    Axis,
+    Base,
+    Choice,
+    Entry,
+    Family,
+    Imported,
+    IndexSet,
+    Lazy,
+    Leaf,
+    Local,
+    OptionName,
+    Passes,
+    Scope,
+    User,
+    Value,
+)
+from dotopt.compiler.source import Span
+from dotopt.compiler.types import ANY, BOOL, INT, Mismatch, Type
+
+OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "^": "pow", "@": "matmul"}
+RELATIONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+
+
+def build(op: str, *args: Node, span: Span | None, attrs: tuple[object, ...] = ()) -> Node:
+    """The node, or E301 at `span` if the types do not fit."""
+    try:
+        return node(op, *args, attrs=attrs, span=span)
+    except Mismatch as error:
+        notes = tuple(f"{arg!r} : {arg.type}" for arg in args if arg.op not in ("const", "bool"))
+        raise fail("E301", span, left=error.left, right=error.right, notes=notes) from None
+
+
+def value(context: Context, expression: s.Expression, scope: Scope, expected: Type | None = None) -> Node:
+    """The node of `expression` as read in `scope`; `expected` is the declared type, for what has none of its own.
+
+    Raises `OptError` with E2xx for names and E3xx for types.
+    """
+    match expression:
+        case s.Number(_, number):
+            return ir.number(number)
+        case s.Infinity():
+            return node("inf")
+        case s.Boolean(_, truth):
+            return ir.boolean(truth)
+        case s.Name(_, name, primed):
+            return named(context, name, primed, scope, expression.span)
+        case s.Index():
+            return _indexed(context, expression, scope)
+        case s.Member(span, s.Name(_, base), name):
+            from dotopt.compiler.lower.compose import member
+
+            return member(context, base, name, span)
+        case s.Call():
+            from dotopt.compiler.lower.calls import call
+
+            return call(context, expression, scope, expected)
+        case s.Transpose(span, operand):
+            return build("transpose", value(context, operand, scope), span=span)
+        case s.Unary():
+            return _unary(context, expression, scope)
+        case s.Norm(span, operand):
+            return norm(value(context, operand, scope), Fraction(2), span)
+        case s.Binary():
+            return _binary(context, expression, scope, expected)
+        case s.Compare():
+            return _compare(context, expression, scope)
+        case s.Conditional(span, condition, then, otherwise):
+            return _select(context, span, [(condition, then), (None, otherwise)], scope, expected)
+        case s.Cases(span, cases):
+            return _select(context, span, [(c.condition, c.value) for c in cases], scope, expected)
+        case s.Range(span, first, last):
+            return build("range", value(context, first, scope), value(context, last, scope), span=span)
+        case s.Sequence(span, kind, items):
+            nodes = tuple(value(context, item, scope) for item in items)
+            return build("set" if kind == "set" else "tuple", *nodes, span=span)
+        case s.Gradient() | s.Conjugate():
+            raise fail("E316", expression.span, found="a function", expected="its value at a point")
+        case s.Comprehension() | s.Window():
+            raise fail("E316", expression.span, found="a range of values", expected="a reduction such as `sum(…)`")
+    raise AssertionError(expression)
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def named(context: Context, name: str, primed: bool, scope: Scope, span: Span) -> Node:
+    """The value of a name; each definition is lowered once, where it stands."""
+    found = scope.find(name, primed)
+    if found is None:
+        return _unknown(context, name, primed, scope, span)
+    entry, owner = found
+    key = (name, primed)
+    if key in owner.values:
+        return owner.values[key]
+    result = entry_value(context, entry, owner, name, primed, span)
+    if isinstance(entry, Lazy | Choice | Passes | Argument | Family):
+        owner.values[key] = result
+    return result
+
+
+def entry_value(context: Context, entry: Entry, owner: Scope, name: str, primed: bool, span: Span) -> Node:
+    """The value of what a name stands for."""
+    match entry:
+        case Value(known):
+            return known
+        case Leaf(role, spelled, type, indices, implicit):
+            own = tuple(context.index(i) for i in indices) if implicit == len(indices) else ()
+            return ir.leaf(role, spelled, type, *own)
+        case Lazy(definition, position, home):
+            return define(context, definition, home or owner, name, primed, position)
+        case Family(definition, indices, _, home):
+            return define(context, definition, home or owner, name, primed, None, indices)
+        case Passes(loop, position, indices, implicit, home):
+            from dotopt.compiler.lower.loops import lower_loop
+
+            written = indices[: len(indices) - len(implicit)]
+            own = tuple(context.index(i) for i in written)
+            return node("item", lower_loop(context, loop, home or owner), *own, attrs=(position,), span=span)
+        case Argument(expression, outer):
+            return value(context, expression, outer)
+        case Axis(axis):
+            return ir.leaf("axis", axis, INT)
+        case IndexSet(set_name):
+            return ir.leaf("set", set_name, Type("set"))
+        case OptionName(declaration):
+            option = context.prefix.get(declaration.name, declaration.name)
+            chosen = context.static.options.get(option)
+            if isinstance(chosen, bool):
+                return ir.boolean(chosen)
+            return ir.leaf("option", option, BOOL)
+        case Choice():
+            return _choice(context, entry, owner, name, primed, span)
+        case Imported() | Local() | User() | Base():
+            raise fail("E316", span, found=f"the function `{name}`", expected="its value at a point")
+    raise AssertionError(entry)
+
+
+def _choice(context: Context, entry: Choice, owner: Scope, name: str, primed: bool, span: Span) -> Node:
+    condition = value(context, entry.condition, owner)
+    branches = []
+    for branch, inside in ((entry.then, entry.then_scope), (entry.otherwise, entry.otherwise_scope)):
+        if branch is not None:
+            branches.append(entry_value(context, branch, inside, name, primed, span))
+        elif primed:  # a state without an equation in this branch is held
+            branches.append(named(context, name, False, owner, span))
+        else:
+            raise fail("E201", span, name=name, help="it is defined in one branch of `when` only")
+    return build("select", condition, *branches, span=span)
+
+
+def _unknown(context: Context, name: str, primed: bool, scope: Scope, span: Span) -> Node:
+    if primed:
+        if context.file.head.word == "formula" or scope.find(name) is None:
+            raise fail("E201", span, name=f"{name}'")
+        entry = scope.find(name)
+        if entry is not None and isinstance(entry[0], Leaf) and entry[0].role in ("state", "param"):
+            return entry_value(context, entry[0], entry[1], name, False, span)  # nothing moves it: held
+        raise fail("E203", span, name=name, kind="not a state")
+    match name:
+        case "t":
+            return ir.TIME
+        case "π" | "pi":
+            return node("pi")
+        case "I":
+            return ir.leaf("identity", "I", ANY)
+    if name in context.axes:
+        return ir.leaf("axis", context.axis_alias.get(name, name), INT)
+    if name in context.index_sets:
+        return context.index(name)
+    raise fail("E201", span, name=name)
+
+
+def define(
+    context: Context, definition: s.Definition, scope: Scope, name: str, primed: bool, position: int | None,
+    indices: tuple[str, ...] = (),
+) -> Node:
+    """Lowers a definition in its scope and records it as an equation of the program."""
+    if (scope, name, primed) in context.pending:
+        cycle = [f"{n}{chr(39) if p else ''}" for o, n, p in context.pending[context.pending.index((scope, name, primed)) :]]
+        raise fail("E206", definition.span, cycle=" needs ".join(f"`{c}`" for c in (*cycle, cycle[0])))
+    inner = scope
+    if definition.where or indices:
+        from dotopt.compiler.lower.declare import declare
+
+        inner = Scope(scope, equations=scope.equations)
+        for index in indices:
+            inner.names[index] = Value(context.index(index))
+        declare(context, inner, definition.where)
+    expected = _declared(context, definition, scope, name, primed)
+    context.pending.append((scope, name, primed))
+    try:
+        result = value(context, definition.value, inner, expected)
+    finally:
+        context.pending.pop()
+    if expected is not None and definition.type is not None:
+        result = annotated(result, expected, definition.span)
+    if position is not None:
+        result = pick(result, position, definition.span)
+    if definition.phase is not None:
+        result = _phased(context, definition, result, scope, name)
+    if primed:
+        _check_next(context, scope, name, result, definition)
+    if scope.equations is not None:
+        renamed = context.prefix.get(name, name)
+        scope.equations.append(ir.Equation(renamed, result, definition.span, primed))
+    return result
+
+
+def pick(result: Node, position: int, span: Span) -> Node:
+    """One part of a tuple."""
+    if result.op == "tuple":
+        return result.args[position]
+    return node("item", result, attrs=(position,), span=span)
+
+
+def annotated(result: Node, type: Type, span: Span) -> Node:
+    """`result`, seen as of the declared type; E301 if it is not."""
+    if result.type.any or result.type == type:
+        return result
+    if result.type.axes != type.axes and not (result.type.scalar and type.axes):
+        raise fail("E301", span, left=str(result.type), right=f"the declared {type}")
+    return result
+
+
+def _declared(context: Context, definition: s.Definition, scope: Scope, name: str, primed: bool) -> Type | None:
+    if definition.type is not None:
+        from dotopt.compiler.lower.declare import type_of
+
+        return type_of(context, scope, definition.type)
+    if primed:
+        found = scope.find(name)
+        if found is not None and isinstance(found[0], Leaf):
+            return found[0].type
+    return None
+
+
+def _check_next(context: Context, scope: Scope, name: str, result: Node, definition: s.Definition) -> None:
+    found = scope.find(name)
+    if found is None or not isinstance(found[0], Leaf) or found[0].role == "loop":
+        return  # the variables of a loop are as wide as their values
+    if result.type.any or found[0].type.any:
+        return
+    declared = found[0].type
+    if result.type.kind in ("real", "int", "bool") and not set(result.type.axes) <= set(declared.axes):
+        raise fail(
+            "E301", definition.value.span, left=f"{name}' : {result.type}", right=f"{name} : {declared}",
+            help=f"declare `{name}` with these axes, or reduce the value",
+        )
+    if result.type.kind == "complex" and declared.kind != "complex":
+        raise fail("E316", definition.value.span, found="a complex value", expected=f"{declared}")
+
+
+def _phased(context: Context, d: s.Definition, result: Node, scope: Scope, name: str) -> Node:
+    assert d.phase is not None
+    period = value(context, d.phase.period, scope)
+    start = value(context, d.phase.start, scope) if d.phase.start else period
+    held = named(context, name, False, scope, d.span)
+    otherwise = value(context, d.phase.otherwise, scope) if d.phase.otherwise else held
+    fires = node("fires", period, start, span=d.phase.span)
+    return build("select", fires, result, otherwise, span=d.span)
+
+
+def _indexed(context: Context, expression: s.Index, scope: Scope) -> Node:
+    span = expression.span
+    if isinstance(expression.base, s.Norm):
+        (order,) = expression.indices
+        if isinstance(order, s.Infinity):
+            return norm(value(context, expression.base.operand, scope), None, span)
+        number = value(context, order, scope)
+        if number.value is None:
+            raise fail("E316", order.span, found="this", expected="a number as the order of the norm")
+        return norm(value(context, expression.base.operand, scope), number.value, span)
+    indices = tuple(value(context, index, scope) for index in expression.indices)
+    if isinstance(expression.base, s.Name):
+        name, primed = expression.base.name, expression.base.primed
+        found = scope.find(name, primed)
+        if found is not None:
+            entry, owner = found
+            match entry:
+                case Leaf(role, spelled, type, names):
+                    if names or context.theorem:
+                        return ir.leaf(role, spelled, type, *indices, span=span)
+                case Family(_, names, _) | Passes(_, _, names, _, _) if names:
+                    whole = named(context, name, primed, scope, span)
+                    return ir.substitute(whole, dict(zip(map(context.index, names), indices, strict=False)))
+                case _:
+                    pass
+    base = value(context, expression.base, scope)
+    if base.type.any or base.op in ("oracle", "apply"):
+        return node("item", base, *indices, attrs=(0,), span=span)
+    return build("element", base, indices[0], span=span)
+
+
+# ---- operators -------------------------------------------------------------------------------------------------------
+
+
+def norm(operand: Node, order: Fraction | None, span: Span | None) -> Node:
+    """The norm of all entries; order None is the largest absolute value."""
+    if operand.type.scalar:
+        return build("abs", operand, span=span)
+    axes = operand.type.axes
+    return build("norm", operand, attrs=(axes, False, order), span=span)
+
+
+def _unary(context: Context, expression: s.Unary, scope: Scope) -> Node:
+    span = expression.span
+    operand = value(context, expression.operand, scope)
+    match expression.operator:
+        case "-":
+            if operand.value is not None:
+                return ir.number(-operand.value)
+            return build("neg", operand, span=span)
+        case "√":
+            return build("sqrt", operand, span=span)
+        case "|":
+            return build("abs", operand, span=span)
+        case _:
+            if operand.op == "bool":
+                return ir.boolean(not operand.attrs[0])
+            return build("not", operand, span=span)
+
+
+def _binary(context: Context, e: s.Binary, scope: Scope, expected: Type | None) -> Node:
+    if e.operator in ("and", "or"):
+        left = value(context, e.left, scope)
+        if left.op == "bool":  # decided already: the other operand may not even make sense
+            return left if left.attrs[0] == (e.operator == "or") else value(context, e.right, scope)
+        right = value(context, e.right, scope)
+        if right.op == "bool":
+            return right if right.attrs[0] == (e.operator == "or") else left
+        return build(e.operator, left, right, span=e.span)
+    if e.operator == "@":
+        from dotopt.compiler.lower.calls import hessian_product
+
+        product = hessian_product(context, e, scope)
+        if product is not None:
+            return product
+    left = value(context, e.left, scope, expected)
+    right = value(context, e.right, scope, expected)
+    if left.value is not None and right.value is not None:
+        folded = _fold_numbers(e.operator, left.value, right.value)
+        if folded is not None:
+            return ir.number(folded)
+    if left.role == "identity" or right.role == "identity":
+        left, right = _identity(left, right, e)
+    return build(OPERATORS[e.operator], left, right, span=e.span)
+
+
+def _identity(left: Node, right: Node, e: s.Binary) -> tuple[Node, Node]:
+    """`I` takes its size from its neighbour."""
+
+    def sized(neighbour: Node, leading: bool) -> Node:
+        axes = tuple(axis for axis in neighbour.type.axes if axis != "…")
+        if not axes:
+            return ir.leaf("identity", "I", ANY)
+        return node("eye", attrs=(axes[0] if leading else axes[-1],))
+
+    if left.role == "identity":
+        return sized(right, True), right
+    return left, sized(left, False)
+
+
+def _fold_numbers(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
+    match operator:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "/" if right != 0:
+            return left / right
+        case "^" if right.denominator == 1 and abs(right) <= 64 and (left != 0 or right > 0):
+            return left ** int(right)
+    return None
+
+
+def _compare(context: Context, e: s.Compare, scope: Scope) -> Node:
+    option = _option_comparison(context, e, scope)
+    if option is not None:
+        return option
+    operands: list[Node] = []
+    for operand in e.operands:
+        known = next((o.type for o in operands if not o.type.any and o.type.axes), None)
+        operands.append(value(context, operand, scope, known))
+    result: Node | None = None
+    for operator, left, right in zip(e.operators, operands, operands[1:], strict=False):
+        part = _relation(operator, left, right, e.span)
+        if part.op == "bool" and not part.attrs[0]:
+            return part
+        if result is None or result.op == "bool":
+            result = part
+        elif part.op != "bool":
+            result = build("and", result, part, span=e.span)
+    assert result is not None
+    return result
+
+
+def _relation(operator: str, left: Node, right: Node, span: Span) -> Node:
+    if operator in ("in", "not in"):
+        inside = build("contains", right, left, span=span)
+        return inside if operator == "in" else build("not", inside, span=span)
+    if left.value is not None and right.value is not None:
+        return ir.boolean(COMPARE[operator](left.value, right.value))
+    if left.role == "identity" or right.role == "identity":
+        matrix = right if left.role == "identity" else left
+        eye = node("eye", attrs=(matrix.type.axes[-1],)) if matrix.type.axes else ir.leaf("identity", "I", ANY)
+        left, right = (eye, right) if left.role == "identity" else (left, eye)
+    return build(RELATIONS[operator], left, right, span=span)
+
+
+COMPARE: dict[str, Callable[[Fraction, Fraction], bool]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+}
+
+
+def _option_comparison(context: Context, e: s.Compare, scope: Scope) -> Node | None:
+    """`form == proximal`, where `form` is an option: decided, or a leaf of its own."""
+    if len(e.operands) != 2 or e.operators[0] not in ("==", "!="):
+        return None
+    for option, other in (e.operands, e.operands[::-1]):
+        if not (isinstance(option, s.Name) and isinstance(other, s.Name)):
+            continue
+        found = scope.find(option.name)
+        if found is None or not isinstance(found[0], OptionName):
+            continue
+        declaration = found[0].declaration
+        if not isinstance(declaration.bounds, s.Choices):
+            continue
+        values = [v.name for v in declaration.bounds.values if isinstance(v, s.Name)]
+        if other.name not in values:
+            raise fail("E215", other.span, value=other.name, option=option.name, values=", ".join(values))
+        spelled = context.prefix.get(option.name, option.name)
+        chosen = context.static.options.get(spelled)
+        if chosen is not None:
+            return ir.boolean((chosen == other.name) == (e.operators[0] == "=="))
+        is_value = ir.leaf("option", f"{spelled} == {other.name}", BOOL)
+        return is_value if e.operators[0] == "==" else node("not", is_value)
+    return None
+
+
+Branch = tuple[s.Expression | None, s.Expression]
+
+
+def _select(context: Context, span: Span, branches: list[Branch], scope: Scope, expected: Type | None) -> Node:
+    """The first branch whose condition holds; branches that cannot be reached are not even looked at."""
+    (condition, then), *rest = branches
+    if condition is None:
+        return value(context, then, scope, expected)
+    chosen = value(context, condition, scope)
+    if chosen.op == "bool":
+        if chosen.attrs[0]:
+            return value(context, then, scope, expected)
+        if not rest:
+            raise fail("E308", span)
+        return _select(context, span, rest, scope, expected)
+    if not chosen.type.any and chosen.type.kind not in ("bool", "int"):
+        assert condition is not None
+        raise fail("E316", condition.span, found=str(chosen.type), expected="a condition")
+    if not rest:
+        raise fail("E308", span)
+    yes = value(context, then, scope, expected)
+    no = _select(context, span, rest, scope, expected)
+    if yes is no:
+        return yes
+    try:
+        return node("select", chosen, yes, no, span=span)
+    except Mismatch as error:
+        labels = (Label(then.span, str(yes.type)),)
+        raise fail("E301", span, left=error.left, right=error.right, labels=labels) from None
