@@ -484,7 +484,7 @@ def _user(here: Node, bar: Node, position: int, names: Mapping[str, tuple[str, .
             return node("mul", bar, node("oracle", *here.args, attrs=(name, "gradient", asked, split, arg.type)))
         case "oracle", "gradient" if split[1] == 1:
             return node("oracle", *here.args, bar, attrs=(name, "hessian_vector", argument, split, arg.type))
-        case "apply", 0 if here.type.scalar or here.type.any:
+        case "apply", 0 if here.type.scalar or (here.type.any and bar.type.scalar):
             return node("mul", bar, node("apply", *here.args, attrs=(name, 1, asked, split, arg.type)))
         case "apply", 0:  # of a tensor: the gradient of dot(bar, F(…)), with `bar` as the last argument
             return node("apply", *here.args, bar, attrs=(name, 1, asked, split, arg.type))
