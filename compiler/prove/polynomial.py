@@ -1,0 +1,381 @@
+"""Normal form N1: sparse polynomials with rational coefficients over atoms, with negative powers of atoms allowed.
+
+    polynomial = {monomial: coefficient}        monomial = ((atom, power), ...) sorted by atom number
+
+An atom is anything that the ring operations do not look into: a leaf, a root, a sum over an axis, a matrix word.
+Four kinds carry a law that the product applies at once, so that equal values get equal polynomials more often:
+roots (s² is what stands below the root), absolute values, truth values (i² = i) and signs (s³ = s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+Monomial = tuple[tuple["Atom", int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Atom:
+    """One indeterminate. `kind` and `key` say what it is, `axes` the axes along which it varies."""
+
+    kind: str
+    key: tuple[Any, ...]
+    axes: frozenset[str]
+    number: int
+
+    def __repr__(self) -> str:
+        return render_atom(self)
+
+
+_ATOMS: dict[tuple[str, tuple[Any, ...], frozenset[str]], Atom] = {}
+
+
+def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
+    """The one atom with this kind, key and axes."""
+    identity = (kind, key, axes)
+    found = _ATOMS.get(identity)
+    if found is None:
+        found = _ATOMS.setdefault(identity, Atom(kind, key, axes, len(_ATOMS)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """An immutable polynomial; two that are equal as polynomials compare equal.
+
+    >>> x = variable("x")
+    >>> (x + 1)**2 - x**2 - 2*x
+    1
+    """
+
+    terms: tuple[tuple[Monomial, Fraction], ...]
+    _hash: int = field(compare=False, default=0)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __add__(self, other: Polynomial | Fraction | int) -> Polynomial:
+        total = dict(self.terms)
+        for monomial, coefficient in _lift(other).terms:
+            total[monomial] = total.get(monomial, Fraction(0)) + coefficient
+        return make(total)
+
+    def __neg__(self) -> Polynomial:
+        return self * -1
+
+    def __sub__(self, other: Polynomial | Fraction | int) -> Polynomial:
+        return self + -_lift(other)
+
+    def __radd__(self, other: Fraction | int) -> Polynomial:
+        return self + other
+
+    def __rmul__(self, other: Fraction | int) -> Polynomial:
+        return self * other
+
+    def __rsub__(self, other: Fraction | int) -> Polynomial:
+        return _lift(other) - self
+
+    def __mul__(self, other: Polynomial | Fraction | int) -> Polynomial:
+        right = _lift(other)
+        if len(right.terms) == 1 and not right.terms[0][0]:
+            factor = right.terms[0][1]
+            return _frozen(tuple((m, c * factor) for m, c in self.terms))
+        total: dict[Monomial, Fraction] = {}
+        late: list[Polynomial] = []
+        for m1, c1 in self.terms:
+            for m2, c2 in right.terms:
+                monomial, law = merge(m1, m2)
+                if law is None:
+                    total[monomial] = total.get(monomial, Fraction(0)) + c1 * c2
+                else:
+                    late.append(_law(monomial) * (c1 * c2))
+        for extra in late:
+            for monomial, coefficient in extra.terms:
+                total[monomial] = total.get(monomial, Fraction(0)) + coefficient
+        return make(total)
+
+    def __pow__(self, power: int) -> Polynomial:
+        result, base = ONE, self
+        while power:
+            if power & 1:
+                result = result * base
+            power >>= 1
+            if power:
+                base = base * base
+        return result
+
+    def __repr__(self) -> str:
+        return render(self)
+
+    @property
+    def zero(self) -> bool:
+        """Whether this is the zero polynomial."""
+        return not self.terms
+
+    @property
+    def constant(self) -> Fraction | None:
+        """The number, if no atom occurs."""
+        if not self.terms:
+            return Fraction(0)
+        if len(self.terms) == 1 and not self.terms[0][0]:
+            return self.terms[0][1]
+        return None
+
+    @property
+    def axes(self) -> frozenset[str]:
+        """The axes along which it varies."""
+        return frozenset().union(*(a.axes for a in self.atoms()))
+
+    def atoms(self) -> Iterator[Atom]:
+        """The atoms that occur, each once, not those inside other atoms."""
+        seen: set[Atom] = set()
+        for monomial, _ in self.terms:
+            for a, _ in monomial:
+                if a not in seen:
+                    seen.add(a)
+                    yield a
+
+    def replace(self, table: Callable[[Atom], Polynomial | None]) -> Polynomial:
+        """With atoms of non-negative power replaced at the top level; others stay."""
+        result = ZERO
+        for monomial, coefficient in self.terms:
+            term = number(coefficient)
+            for a, power in monomial:
+                new = table(a) if power > 0 else None
+                term = term * (new**power if new is not None else single(a, power))
+            result = result + term
+        return result
+
+
+def _frozen(terms: tuple[tuple[Monomial, Fraction], ...]) -> Polynomial:
+    terms = tuple(t for t in terms if t[1] != 0)
+    return Polynomial(terms, hash(terms))
+
+
+def _order(term: tuple[Monomial, Fraction]) -> tuple[tuple[int, int], ...]:
+    return tuple((a.number, p) for a, p in term[0])
+
+
+def make(terms: dict[Monomial, Fraction]) -> Polynomial:
+    """The polynomial with these terms."""
+    return _frozen(tuple(sorted(((m, c) for m, c in terms.items() if c != 0), key=_order)))
+
+
+def number(value: Fraction | int) -> Polynomial:
+    """A constant polynomial."""
+    return _frozen((((), Fraction(value)),))
+
+
+ZERO = _frozen(())
+ONE = number(1)
+
+
+def _lift(value: Polynomial | Fraction | int) -> Polynomial:
+    return value if isinstance(value, Polynomial) else number(value)
+
+
+def single(a: Atom, power: int = 1) -> Polynomial:
+    """A power of one atom."""
+    return _law(((a, power),)) if _has_law(a, power) else _frozen(((((a, power),), Fraction(1)),))
+
+
+def variable(name: str) -> Polynomial:
+    """A free scalar."""
+    return single(atom("leaf", "free", name))
+
+
+# ---- products of monomials ------------------------------------------------------------------------------------------
+
+
+def merge(left: Monomial, right: Monomial) -> tuple[Monomial, bool | None]:
+    """The product of two monomials; the second result is not None if a law must still be applied."""
+    if not left:
+        return right, None
+    if not right:
+        return left, None
+    powers = dict(left)
+    law = None
+    for a, p in right:
+        total = powers.get(a, 0) + p
+        if total:
+            powers[a] = total
+            if _has_law(a, total):
+                law = True
+        else:
+            del powers[a]
+    return tuple(sorted(powers.items(), key=lambda item: item[0].number)), law
+
+
+def _has_law(a: Atom, power: int) -> bool:
+    match a.kind:
+        case "sqrt" | "abs":
+            return power not in (0, 1)
+        case "truth":
+            return power > 1
+        case "sign":
+            return power > 2 or power < 0
+        case _:
+            return False
+
+
+def _law(monomial: Monomial) -> Polynomial:
+    """The monomial after the laws of roots, truth values and signs."""
+    result = ONE
+    plain: dict[Atom, int] = {}
+    for a, power in monomial:
+        match a.kind:
+            case "sqrt" if power not in (0, 1):
+                inside: Polynomial = a.key[0]
+                half, odd = divmod(power, 2)
+                result = result * (inside**half if half >= 0 else inverse(inside) ** -half)
+                if odd:
+                    result = result * _frozen(((((a, 1),), Fraction(1)),))
+            case "abs" if power not in (0, 1):
+                half, odd = divmod(power, 2)
+                inside = a.key[0]
+                result = result * (inside ** (2 * half) if half >= 0 else inverse(inside) ** (-2 * half))
+                if odd:
+                    result = result * _frozen(((((a, 1),), Fraction(1)),))
+            case "truth" if power > 1:
+                plain[a] = 1
+            case "sign" if power > 2 or power < 0:
+                plain[a] = 2 - power % 2 if power > 2 else 1 + (power + 1) % 2
+            case _:
+                plain[a] = power
+    rest = tuple(sorted(plain.items(), key=lambda item: item[0].number))
+    return result * _frozen(((rest, Fraction(1)),))
+
+
+# ---- quotients ------------------------------------------------------------------------------------------------------
+
+
+def inverse(p: Polynomial) -> Polynomial:
+    """1/p, an atom of its own unless p is one term; the caller keeps the condition p ≠ 0.
+
+    Raises ZeroDivisionError if p is the zero polynomial.
+    """
+    if p.zero:
+        raise ZeroDivisionError("division by zero")
+    top, bottom = fraction(p)
+    if bottom != ONE:
+        return bottom * inverse(top)
+    content, rest = split_content(p)
+    result = ONE
+    for a, power in content[0]:
+        if a.kind == "inverse":
+            result = result * a.key[0] ** power if power > 0 else result * single(a, -power)
+        elif a.kind == "truth":
+            result = result * single(atom("inverse", single(a), axes=a.axes)) ** power
+        else:
+            result = result * single(a, -power)
+    result = result * (1 / content[1])
+    if rest != ONE:
+        result = result * single(atom("inverse", rest, axes=rest.axes))
+    return result
+
+
+def split_content(p: Polynomial) -> tuple[tuple[Monomial, Fraction], Polynomial]:
+    """The greatest common monomial and the leading coefficient, and what is left, with leading coefficient 1."""
+    common = dict(p.terms[0][0])
+    for monomial, _ in p.terms[1:]:
+        here = dict(monomial)
+        for a in list(common):
+            power = min(common[a], here.get(a, 0)) if a.kind not in ("sqrt", "abs", "truth", "sign") else (
+                common[a] if here.get(a, 0) == common[a] else 0)
+            if a not in here and common[a] < 0:
+                power = common[a]
+            if power:
+                common[a] = power
+            else:
+                del common[a]
+        for a, power in here.items():
+            if power < 0 and a not in common:
+                common[a] = power
+            elif power < 0:
+                common[a] = min(common[a], power)
+    lead = p.terms[-1][1]
+    content = tuple(sorted(common.items(), key=lambda item: item[0].number))
+    back = dict(content)
+    terms: dict[Monomial, Fraction] = {}
+    for monomial, coefficient in p.terms:
+        powers = dict(monomial)
+        for a, power in back.items():
+            powers[a] = powers.get(a, 0) - power
+            if not powers[a]:
+                del powers[a]
+        terms[tuple(sorted(powers.items(), key=lambda item: item[0].number))] = coefficient / lead
+    return (content, lead), make(terms)
+
+
+def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
+    """Numerator and denominator without `inverse` atoms and negative powers at the top level.
+
+    >>> x, y = variable("x"), variable("y")
+    >>> fraction(inverse(x + y) + inverse(y))[0]
+    2*y + x
+    """
+    bottom = ONE
+    for _ in range(50):
+        powers: dict[Atom, int] = {}
+        for monomial, _c in p.terms:
+            for a, power in monomial:
+                if a.kind == "inverse" and power > 0 or power < 0:
+                    powers[a] = max(powers.get(a, 0), abs(power))
+        if not powers:
+            return p, bottom
+        top = ZERO
+        for monomial, coefficient in p.terms:
+            term = number(coefficient)
+            here = dict(monomial)
+            for a, most in powers.items():
+                power = here.pop(a, 0)
+                base = a.key[0] if a.kind == "inverse" else single(a)
+                term = term * base ** (most - power if a.kind == "inverse" else most + power)
+            for a, power in here.items():
+                term = term * single(a, power)
+            top = top + term
+        for a, most in powers.items():
+            bottom = bottom * (a.key[0] if a.kind == "inverse" else single(a)) ** most
+        p = top
+    raise ArithmeticError("quotients nested too deep")
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def render(p: Polynomial) -> str:
+    """The polynomial as text, in an order that does not depend on the history of the process."""
+    if p.zero:
+        return "0"
+    parts = []
+    for monomial, c in p.terms:
+        factors = sorted(repr(a) + (f"^{power}" if power != 1 else "") for a, power in monomial)
+        if not factors or abs(c) != 1:
+            factors.insert(0, str(abs(c)))
+        parts.append(("-" if c < 0 else "+", "*".join(factors)))
+    parts.sort(key=lambda part: part[1])
+    text = " ".join(f"{sign} {body}" for sign, body in parts)
+    return text[2:] if text.startswith("+ ") else "-" + text[2:]
+
+
+def render_atom(a: Atom) -> str:
+    """An atom as text."""
+    match a.kind:
+        case "leaf":
+            return str(a.key[1])
+        case "sqrt":
+            return f"√({a.key[0]!r})"
+        case "inverse":
+            return f"1/({a.key[0]!r})"
+        case "sum":
+            return f"sum[{a.key[0]}]({single_product(a.key[1])!r})"
+        case _:
+            return f"{a.kind}({', '.join(str(k) for k in a.key)})"
+
+
+def single_product(monomial: Monomial) -> Polynomial:
+    """The polynomial that is this monomial."""
+    return _frozen(((monomial, Fraction(1)),))
