@@ -11,12 +11,12 @@ taken is computed. No recursion on the graph, so its depth is not limited.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dotopt.compiler.ir import REDUCTIONS, Fold, Loop, Node
+from dotopt.compiler.ir import REDUCTIONS, TIME, Fold, Loop, Node
 from dotopt.compiler.numeric import NUMERIC, reduced
 from dotopt.compiler.types import REST
 
@@ -36,6 +36,14 @@ class World:
     def size(self, axis: str, tensor: int) -> int:
         """The size of a named axis."""
         raise KeyError(f"the size of the axis {axis} is not known")
+
+    def rest(self, tensor: int) -> tuple[int, ...]:
+        """The sizes of the axes that the rule does not name."""
+        return ()
+
+    def elements(self, index: Node) -> tuple[Value, ...]:
+        """What an index runs over."""
+        raise KeyError(f"the set of the index {index!r} is not known")
 
     def ask(self, here: Node, tensor: int, frame: Frame) -> Value:
         """The answer to an oracle or a function of the user."""
@@ -106,7 +114,7 @@ class Frame:
                 return [(taken, tensor)]
         if _over_model(here):
             return [(self.world.twin(here, k).args[0], k) for k in self.world.tensors]
-        if here.op in ("oracle", "leaf", "window", "argmin", "root"):
+        if here.op in ("oracle", "window"):
             return []
         return [(arg, tensor) for arg in here.args]
 
@@ -114,7 +122,7 @@ class Frame:
         with np.errstate(all="ignore"):
             match here.op:
                 case "leaf":
-                    return self.world.leaf(here, tensor, self)
+                    return self._leaf(here, tensor)
                 case "oracle" | "apply" | "conjugate" | "attention" | "jvp" | "base" | "base_member":
                     return self.world.ask(here, tensor, self)
                 case "window":
@@ -127,13 +135,13 @@ class Frame:
                     return self._fold(here, tensor)
                 case "fires":
                     period, start = (float(self.known(arg, tensor)) for arg in here.args)
-                    step = float(self.world.leaf(_time(), tensor, self))
+                    step = float(self.value(TIME, tensor))
                     return np.asarray(step >= start and (step - start) % period == 0)
                 case "zeros" | "ones" | "eye" | "indicator":
                     return self._filled(here, tensor)
                 case "native":
                     return np.asarray(float(self.world.size(f"native {here.attrs[0]}", tensor)))
-                case "argmin" | "root":
+                case "argmin" | "root" | "cg":
                     from dotopt.compiler.solve import solution
 
                     return solution(self, here, tensor)
@@ -143,15 +151,44 @@ class Frame:
                 raise NotImplementedError(f"{here.op} is not evaluated")
             return NUMERIC[here.op](here, [self.known(arg, tensor) for arg in here.args])
 
+    def _leaf(self, here: Node, tensor: int) -> Value:
+        if here.role == "loop" and here.args:  # a family of loop variables
+            frame: Frame | None = self
+            while frame is not None:
+                for (variable, k), value in frame.memory.items():
+                    if k == tensor and variable.name == here.name and variable.role == "loop" and isinstance(value, dict):
+                        return value[self.chosen(here.args, tensor)]
+                frame = frame.outer
+        return self.world.leaf(here, tensor, self)
+
+    def chosen(self, indices: Sequence[Node], tensor: int) -> tuple[Value, ...]:
+        """The elements that indices stand for, as keys of families."""
+        return tuple(element_key(self.value(index, tensor)) for index in indices)
+
+    def family(self, root: Node, indices: Sequence[Node], tensor: int) -> dict[tuple[Value, ...], Value]:
+        """The value of `root` for every choice of its free indices."""
+        found = {}
+        for chosen in itertools.product(*(self.world.elements(index) for index in indices)):
+            found[tuple(map(element_key, chosen))] = self.at(indices, chosen, (root,)).value(root, tensor)
+        return found
+
+    def at(self, indices: Sequence[Node], chosen: Sequence[Value], roots: Sequence[Node]) -> Frame:
+        """A frame in which `indices` are `chosen`."""
+        tensors = self.world.tensors
+        bound = {(i, k): as_value(c) for i, c in zip(indices, chosen, strict=True) for k in tensors}
+        return Frame(self.world, self, bound, depending(roots, indices))
+
     def _select(self, here: Node, tensor: int) -> Value:
         condition = self.known(here.args[0], tensor)
         if np.ndim(condition) > 0 or here.type.kind == "tuple":
             return NUMERIC["select"](here, [self.known(arg, tensor) for arg in here.args])
-        taken = here.args[1] if condition else here.args[2]
+        taken, other = here.args[1:] if condition else here.args[:0:-1]
         value = self.known(taken, tensor)
-        if isinstance(value, np.ndarray) and value.ndim and taken.type.axes != here.type.axes and not here.type.any:
-            return NUMERIC["select"](here, [condition, value, value]) if here.args[1].type == here.args[2].type else value
-        return value
+        if taken.type.axes == here.type.axes or here.type.any or not here.type.axes:
+            return value
+        if other.type.axes != here.type.axes:
+            return np.broadcast_to(value, self.shape(here.type.axes, tensor))
+        return NUMERIC["select"](here, [condition, *((value, self.value(other, tensor))[:: 1 if condition else -1])])
 
     def _filled(self, here: Node, tensor: int) -> Value:
         if here.op == "eye":
@@ -173,29 +210,24 @@ class Frame:
             if axis.isdigit():
                 sizes.append(int(axis))
             elif axis == REST:
-                sizes.extend(self.world.rest(tensor) if hasattr(self.world, "rest") else ())
+                sizes.extend(self.world.rest(tensor))
             else:
                 sizes.append(self.world.size(axis, tensor))
         return tuple(sizes)
 
     # ---- loops and folds ----------------------------------------------------------------------------------------------
 
-    def inner(self, variables: Sequence[Node], roots: Sequence[Node], bound: Mapping[Key, Value]) -> Frame:
-        """A frame in which `variables` are bound, for evaluating `roots`."""
-        return Frame(self.world, self, bound, depending(roots, variables))
-
     def _loop(self, here: Node, tensor: int) -> Value:
         body: Loop = here.attrs[0]
         together = any(_over_model(inner) or inner.op == "oracle" for root in body.nodes for inner in root.walk())
         tensors = list(self.world.tensors) if together else [tensor]
         twins = {k: self.world.twin(here, k) for k in tensors}
-        for k in tensors:
-            for arg in twins[k].args:
-                self.value(arg, k)
         head = self.known(here.args[0], tensor)
         passes: Sequence[Value] = list(head) if body.index is not None else range(int(head))
-        values = {k: [self.known(arg, k) for arg in twins[k].args[1:]] for k in tensors}
-        values = {k: [_copied(v, x, self, k) for v, x in zip(body.variables, vs, strict=True)] for k, vs in values.items()}
+        values = {
+            k: [self._start(variable, start, k) for variable, start in zip(twin.attrs[0].variables, twin.args[1:], strict=True)]
+            for k, twin in twins.items()
+        }
         running = set(tensors)
         for element in passes:
             frame = self._pass(twins, values, element)
@@ -203,45 +235,61 @@ class Frame:
                 running = {k for k in running if not frame.value(twins[k].attrs[0].until, k)}
             if not running:
                 break
-            nexts = {k: [frame.value(next, k) for next in twins[k].attrs[0].nexts] for k in running}
+            nexts = {k: [_each(frame, v, n, k) for v, n in _moves(twins[k].attrs[0])] for k in running}
             values = {k: nexts.get(k, values[k]) for k in tensors}
         for k in tensors:
             self.memory[twins[k], k] = tuple(values[k])
         return tuple(values[tensor])
 
+    def _start(self, variable: Node, start: Node, tensor: int) -> Value:
+        value = _each(self, variable, start, tensor)
+        if isinstance(value, np.ndarray) and value.ndim == 0 and variable.type.axes:  # a number, for a whole tensor
+            return np.full(self.shape(variable.type.axes, tensor), value[()])
+        return value
+
     def _pass(self, twins: Mapping[int, Node], values: Mapping[int, list[Value]], element: Value) -> Frame:
         bound: dict[Key, Value] = {}
-        variables: dict[Node, None] = {}
         roots: dict[Node, None] = {}
         for k, twin in twins.items():
             body: Loop = twin.attrs[0]
-            for variable, value in zip(body.variables, values[k], strict=True):
-                bound[variable, k] = value
+            bound.update({(variable, k): value for variable, value in zip(body.variables, values[k], strict=True)})
             if body.index is not None:
-                bound[body.index, k] = np.asarray(float(element)) if isinstance(element, int | float) else element
-                variables[body.index] = None
-            variables.update(dict.fromkeys(body.variables))
+                bound[body.index, k] = as_value(element)
             roots.update(dict.fromkeys(body.nodes))
-        return self.inner(tuple(variables), tuple(roots), bound)
+        variables = tuple(dict.fromkeys(variable for variable, _ in bound))
+        return Frame(self.world, self, bound, depending(tuple(roots), variables))
 
     def _fold(self, here: Node, tensor: int) -> Value:
         body: Fold = here.attrs[0]
-        domains = [self.known(arg, tensor) for arg in here.args]
-        if len(domains) == 1 and len(body.indices) > 1:
-            domains = domains * len(body.indices)
-        kept: list[Value] = []
+        domain = self.known(here.args[0], tensor)
+        values: list[Value] = []
         elements: list[Value] = []
-        for chosen in itertools.product(*domains):
-            bound = {
-                (index, k): np.asarray(float(element)) if isinstance(element, int | float) else element
-                for index, element in zip(body.indices, chosen, strict=True)
-                for k in self.world.tensors
-            }
-            frame = self.inner(body.indices, body.nodes, bound)
+        for chosen in itertools.product(domain, repeat=len(body.indices)):
+            frame = self.at(body.indices, chosen, body.nodes)
             if body.condition is None or frame.value(body.condition, tensor):
-                kept.append(frame.value(body.body, tensor))
-                elements.append(chosen[0] if len(chosen) == 1 else chosen)
-        return _folded(body.kind, kept, elements)
+                values.append(frame.value(body.body, tensor))
+                elements.append(chosen[0])
+        return _folded(body.kind, values, elements)
+
+
+def _moves(body: Loop) -> Sequence[tuple[Node, Node]]:
+    return tuple(zip(body.variables, body.nexts, strict=True))
+
+
+def _each(frame: Frame, variable: Node, root: Node, tensor: int) -> Value:
+    """The value of `root`, for every choice of the indices of `variable` if it is a family."""
+    return frame.family(root, variable.args, tensor) if variable.args else frame.value(root, tensor)
+
+
+def as_value(element: Value) -> Value:
+    """An element of a set, as the value of an index."""
+    return np.asarray(float(element)) if isinstance(element, int | float) else element
+
+
+def element_key(value: Value) -> Value:
+    """The value of an index, as a key."""
+    plain = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def _folded(kind: str, values: list[Value], elements: list[Value]) -> Value:
@@ -262,37 +310,22 @@ def _folded(kind: str, values: list[Value], elements: list[Value]) -> Value:
     raise NotImplementedError(f"{kind} over an index")
 
 
-def _copied(variable: Node, value: Value, frame: Frame, tensor: int) -> Value:
-    """A start that is a number, for a variable that has axes: a tensor filled with it."""
-    if isinstance(value, np.ndarray) and value.ndim == 0 and variable.type.axes:
-        return np.full(frame.shape(variable.type.axes, tensor), value[()])
-    return value
-
-
 def _over_model(here: Node) -> bool:
     return here.op in (*REDUCTIONS, "size") and len(here.attrs) > 1 and bool(here.attrs[1])
-
-
-def _time() -> Node:
-    from dotopt.compiler.ir import TIME
-
-    return TIME
 
 
 _DEPENDING: dict[tuple[tuple[Node, ...], tuple[Node, ...]], frozenset[Node]] = {}
 
 
 def depending(roots: Sequence[Node], variables: Sequence[Node]) -> frozenset[Node]:
-    """The nodes below `roots` whose value depends on `variables`."""
+    """The nodes below `roots` whose value depends on `variables`, of families of loop variables any member."""
     key = (tuple(roots), tuple(variables))
     if key not in _DEPENDING:
+        families = {variable.name for variable in variables if variable.role == "loop" and variable.args}
         found = set(variables)
         for root in roots:
             for here in root.walk():
-                if any(child in found for child in here.children):
+                if any(child in found for child in here.children) or (here.role == "loop" and here.name in families):
                     found.add(here)
         _DEPENDING[key] = frozenset(found)
     return _DEPENDING[key]
-
-
-Ask = Callable[[Node, int, Frame], Value]

@@ -280,9 +280,15 @@ def _host(here: Node, values: Sequence[Value]) -> Value:
 
 
 def _item(here: Node, values: Sequence[Value]) -> Value:
-    if len(values) > 1 or not isinstance(values[0], tuple):
-        raise NotImplementedError(f"the member {here!r}")
-    return values[0][here.attrs[0]]
+    if not isinstance(values[0], tuple):
+        return values[0][tuple(int(index) for index in values[1:])] if len(values) > 1 else values[0][here.attrs[0]]
+    member = values[0][here.attrs[0]]
+    return member[tuple(_element_key(index) for index in values[1:])] if isinstance(member, dict) else member
+
+
+def _element_key(index: Value) -> Value:
+    plain = _plain(index)
+    return int(plain) if isinstance(plain, float) else plain
 
 
 NUMERIC: dict[str, Row] = {

@@ -1,0 +1,500 @@
+"""The judge: programs run step by step in NumPy float64, exactly as the language says.
+
+    evaluate(node, {leaf: value})            the value of a graph
+    Simulation(program, params, hypers)      the tensors of one optimizer, in lockstep; `.step(gradients)`
+
+All equations of a step hold at once: every next value is computed from the values before the step, then all are
+replaced. Nothing here is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dotopt.compiler.frame import Frame, Value, World, element_key
+from dotopt.compiler.ir import REDUCTIONS, Hyper, Loop, Node, Program, Random, State, leaf
+from dotopt.compiler.numeric import spelled
+from dotopt.compiler.random import draw, place
+from dotopt.compiler.types import INT, REST, Type
+
+Array = NDArray[Any]
+
+
+def evaluate(root: Node, environment: Mapping[Node, Any]) -> Any:
+    """The value of `root` where `environment` gives the leaves: a float64 array (a tuple for a tuple).
+
+    Sizes of axes are read off the arrays. Raises KeyError for a leaf without a value.
+
+    >>> from dotopt.compiler.ir import node, number
+    >>> x = leaf("free", "x", Type("real", ("n",)))
+    >>> evaluate(node("add", node("pow", x, number(2)), number(1)), {x: np.array([1.0, 2.0])})
+    array([2., 5.])
+    """
+    return Frame(_Given(environment)).value(root)
+
+
+class _Given(World):
+    def __init__(self, environment: Mapping[Node, Any]) -> None:
+        self.values = {
+            here: value if isinstance(value, tuple | list | dict | str) else np.asarray(value)
+            for here, value in environment.items()
+        }
+        self.sizes: dict[str, int] = {}
+        for here, value in self.values.items():
+            if isinstance(value, np.ndarray):
+                self.sizes.update(zip(spelled(here.type, value.ndim) or (), value.shape, strict=False))
+
+    def leaf(self, here: Node, tensor: int, frame: Frame) -> Value:
+        if here in self.values:
+            return self.values[here]
+        if here.role == "axis":
+            return np.asarray(float(self.size(here.name, tensor)))
+        return super().leaf(here, tensor, frame)
+
+    def size(self, axis: str, tensor: int) -> int:
+        return self.sizes[axis] if axis in self.sizes else super().size(axis, tensor)
+
+    def rest(self, tensor: int) -> tuple[int, ...]:
+        return tuple(size for name, size in self.sizes.items() if name.startswith(REST))
+
+
+class Simulation(World):
+    """Some tensors under one rule.
+
+    `program` is a Program, or a function from the number of axes of a tensor to its Program. `params` is an array, a
+    sequence, or a mapping from names to arrays; `hypers` are given by symbol or by Python keyword (`betas=(…)`);
+    `sets` gives the sizes of index sets; `sizes` those of axes that nothing else tells; `draws` replaces draws by
+    data, or by functions of the step. Points and answers of `oracles` are arrays if `params` is one array, else
+    mappings from names.
+
+    >>> from dotopt.compiler.lower import Static, lower
+    >>> from dotopt.compiler.parse import parse
+    >>> file = parse("rule Descent\\nobjective f\\nparam x : real[...]\\nhyper η as lr = 0.1\\nx' = x - η*∇f(x)\\n")
+    >>> run = Simulation(lower(file), np.array([1.0, 2.0]), {"lr": 0.5})
+    >>> run.step(np.array([1.0, 1.0]))
+    {}
+    >>> run.params
+    array([0.5, 1.5])
+    """
+
+    def __init__(
+        self,
+        program: Program | Callable[[int], Program],
+        params: Any = (),
+        hypers: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+        draws: Mapping[str, Any] | None = None,
+        sets: Mapping[str, int | Sequence[Any]] | None = None,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        self.single = isinstance(params, np.ndarray)
+        named = {"": params} if self.single else params if isinstance(params, Mapping) else dict(enumerate(params))
+        self.names: list[Any] = list(named) or [""]
+        self.native = [np.array(value, dtype=np.float64) for value in named.values()] or [np.zeros(())]
+        by_rank = program if callable(program) else lambda rank: program
+        self.programs: list[Program] = [by_rank(value.ndim) for value in self.native]
+        self.values = [self._view(k, value) for k, value in enumerate(self.native)] if named else []
+        self.hypers = dict(hypers or {})
+        self.seed, self.draws, self.sets = seed, dict(draws or {}), dict(sets or {})
+        self.given_sizes = dict(sizes or {})
+        self.tensors: Sequence[int] = list(range(len(self.programs)))
+        self.clock = [0] * len(self.programs)
+        self.inputs: Mapping[str, Any] = {}
+        self.oracles: Mapping[str, Callable[..., Any]] = {}
+        self.gradients: Any = None
+        self.past: dict[tuple[Node, int], list[Value]] = {}
+        self._twins: dict[int, list[Node]] = {}
+        self._check_hypers()
+        self.stored: list[dict[str, Value]] = [{} for _ in self.programs]
+        self._filled = False
+
+    # ---- what a user of the simulation sees -------------------------------------------------------------------------
+
+    @property
+    def params(self) -> Any:
+        """The parameters now, in the form and shapes in which they were given."""
+        return self._given([value.reshape(n.shape) for value, n in zip(self.values, self.native, strict=False)])
+
+    @property
+    def states(self) -> Any:
+        """The states now, by tensor and name; families are mappings from elements."""
+        return self._given(self.stored)
+
+    def step(
+        self,
+        gradients: Any = None,
+        *,
+        oracles: Mapping[str, Callable[..., Any]] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """One step; the outputs by name.
+
+        `gradients` answer ∇f at the parameter (a tensor whose gradient is None stands still). `oracles` are functions
+        `f`, `∇f`, `∇²f`, `∇_x f`, `F`, … of indices, points, samples (and the direction last).
+        """
+        self.gradients, self.oracles = gradients, oracles or {}
+        if inputs is not None:
+            self.inputs = inputs
+        everyone = range(len(self.programs))
+        self.tensors = [k for k in everyone if gradients is None or self._pick(gradients, k) is not None]
+        for k in self.tensors:
+            self.clock[k] += 1
+        frame = Frame(self)
+        self._fill(frame)
+        moved = {k: {p.name: frame.value(self.programs[k].next[p.name], k) for p in self._moving(k)} for k in self.tensors}
+        states = {k: {s.name: self._next(frame, s, k) for s in self.programs[k].states} for k in self.tensors}
+        outputs = {name: self._output(frame, name) for name in self.programs[0].outputs}
+        for k in self.tensors:
+            for root in self.programs[k].roots:
+                for here in root.walk():
+                    if here.op in ("window", "attention") and (here, k) not in frame.memory:
+                        frame.value(here, k)
+        for k in self.tensors:
+            for name, value in moved[k].items():
+                self.values[k] = np.broadcast_to(value, self.values[k].shape).astype(float)
+            self.stored[k] = states[k]
+            for (here, tensor), recent in self._recent(frame).items():
+                if tensor == k:
+                    self.past.setdefault((here, k), []).append(recent)
+        self.tensors = list(everyone)
+        return outputs
+
+    def evaluation(self) -> Any:
+        """What `eval` shows instead of the parameters."""
+        frame = Frame(self)
+        shown = []
+        for k, program in enumerate(self.programs):
+            (root,) = program.evaluation.values()
+            shown.append(np.broadcast_to(frame.value(root, k), self.values[k].shape).reshape(self.native[k].shape))
+        return self._given(shown)
+
+    def _given(self, parts: Sequence[Any]) -> Any:
+        return parts[0] if self.single or len(parts) == 1 and self.names == [""] else dict(zip(self.names, parts, strict=False))
+
+    def _pick(self, whole: Any, tensor: int) -> Any:
+        return whole if self.single or self.names == [""] else whole[self.names[tensor]]
+
+    # ---- a step -----------------------------------------------------------------------------------------------------
+
+    def _moving(self, tensor: int) -> list[Any]:
+        return [p for p in self.programs[tensor].params if p.name in self.programs[tensor].next]
+
+    def _view(self, tensor: int, value: Array) -> Array:
+        if not self.programs[tensor].params:
+            return value
+        param = self.programs[tensor].params[0]
+        if value.ndim == 0 and param.type.axes:
+            value = value.reshape(1)
+        if param.merged:
+            return value.reshape(*value.shape[: len(param.type.axes) - 1], -1)
+        return value
+
+    def _fill(self, frame: Frame) -> None:
+        """Starts of states, computed when the first step knows the inputs."""
+        for k in self.tensors:
+            if self.stored[k]:
+                continue
+            for state in self.programs[k].states:
+                if state.kind != "first":
+                    self.stored[k][state.name] = self._start(frame, state, k)
+
+    def _start(self, frame: Frame, state: State, tensor: int) -> Value:
+        def filled(value: Value) -> Value:
+            if not isinstance(value, np.ndarray):
+                return value
+            return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
+
+        free = self._free(state.indices)
+        if not free:
+            return filled(frame.value(state.start, tensor))
+        return {key: filled(value) for key, value in frame.family(state.start, free, tensor).items()}
+
+    def _next(self, frame: Frame, state: State, tensor: int) -> Value:
+        """The next value; held where nothing moves it, and by parties that take no part."""
+        free = self._free(state.indices)
+        here = leaf("state", state.name, state.type, *free)
+        if not free:
+            value = frame.value(state.next if state.next is not None else here, tensor)
+            return self._shaped(frame, state, value, tensor)
+        party = next((role for role in self.programs[tensor].roles if role.name == state.role), None)
+        made = {}
+        for key, held in frame.family(here, free, tensor).items():
+            roots = (state.next or here, *((party.condition,) if party and party.condition is not None else ()))
+            inner = frame.at(free, key, roots)
+            present = party is None or party.condition is None or bool(inner.value(party.condition, tensor))
+            made[key] = self._shaped(frame, state, inner.value(roots[0], tensor), tensor) if present else held
+        return made
+
+    def _shaped(self, frame: Frame, state: State, value: Value, tensor: int) -> Value:
+        if not isinstance(value, np.ndarray) or REST in state.type.axes and not self.values:
+            return value
+        return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
+
+    def _output(self, frame: Frame, name: str) -> Any:
+        free = {here: None for here in self.programs[0].outputs[name].walk() if here.role == "index"}
+        declared = {index for p in self.programs[0].callables for index, _ in p.indices}
+        del free, declared
+        return self._given([frame.value(self.programs[k].outputs[name], k) for k in self.tensors])
+
+    def _recent(self, frame: Frame) -> dict[tuple[Node, int], Value]:
+        found = {}
+        for here, k in list(frame.memory):
+            if here.op == "window":
+                found[here, k] = frame.value(here.args[0], k)
+            elif here.op == "attention":
+                found[here, k] = (frame.value(here.args[1], k), frame.value(here.args[2], k))
+        return found
+
+    def _free(self, indices: tuple[tuple[str, str], ...]) -> tuple[Node, ...]:
+        """The indices of a family that do not number the tensors."""
+        own = {index for p in self.programs[0].params for index, _ in p.indices}
+        return tuple(leaf("index", index, INT) for index, _ in indices if index not in own)
+
+    # ---- leaves -----------------------------------------------------------------------------------------------------
+
+    def leaf(self, here: Node, tensor: int, frame: Frame) -> Value:
+        match here.role:
+            case "time":
+                return np.asarray(float(self.clock[tensor]))
+            case "param":
+                return self._parameter(here, tensor, frame)
+            case "state":
+                return self._state(here, tensor, frame)
+            case "hyper":
+                return self._hyper(here, tensor, frame)
+            case "input":
+                value = self.inputs[here.name]
+                value = value[self._position(here, tensor, frame)] if here.args else value
+                return value if isinstance(value, list | tuple | str) else np.asarray(value, dtype=float)
+            case "draw":
+                return self._draw(here, tensor, frame)
+            case "axis":
+                return np.asarray(float(self.size(here.name, tensor)))
+            case "rank":
+                return np.asarray(float(self.native[tensor].ndim))
+            case "set":
+                return self._set(here.name)
+            case "index":
+                if here.name in {index for p in self.programs[tensor].params for index, _ in p.indices}:
+                    return np.asarray(float(tensor + 1))
+        raise KeyError(f"{here.role} {here!r} has no value: {here.name} is bound nowhere")
+
+    def _position(self, here: Node, tensor: int, frame: Frame) -> Any:
+        """The key of a member of a family that the user gives: positions count from 1, lists from 0."""
+        key = frame.chosen(here.args, tensor)
+        return key[0] - 1 if len(key) == 1 and isinstance(self.inputs.get(here.name), list | np.ndarray) else key[0]
+
+    def _parameter(self, here: Node, tensor: int, frame: Frame) -> Value:
+        if here.args:
+            return self.values[int(frame.chosen(here.args, tensor)[0]) - 1]
+        return self.values[tensor]
+
+    def _state(self, here: Node, tensor: int, frame: Frame) -> Value:
+        state = next(s for s in self.programs[tensor].states if s.name == here.name)
+        free = self._free(state.indices)
+        if state.kind == "first" and self.clock[tensor] <= 1 and here.name not in self.stored[tensor]:
+            root = frame.home(here)
+            while root.outer is not None:
+                root = root.outer
+            if not free:
+                return self._shaped(root, state, root.value(state.start, tensor), tensor)
+            key = frame.chosen(here.args, tensor)
+            return self._shaped(root, state, root.at(free, key, (state.start,)).value(state.start, tensor), tensor)
+        value = self.stored[tensor][here.name]
+        return value[frame.chosen(here.args, tensor)] if free else value
+
+    def _check_hypers(self) -> None:
+        known = {name for h in self.programs[0].hypers for name in (h.name, h.keyword)}
+        unknown = set(self.hypers) - known
+        if unknown:
+            raise KeyError(f"no hyperparameter {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+
+    def _hyper(self, here: Node, tensor: int, frame: Frame) -> Value:
+        hyper = next((h for h in self.programs[tensor].hypers if h.name == here.name), None)
+        if hyper is None:
+            raise KeyError(f"the program has no hyperparameter {here.name}")
+        value = self._chosen_value(hyper)
+        if value is None:
+            if hyper.default is None:
+                raise KeyError(f"no value was given for {hyper.keyword}")
+            return frame.value(hyper.default, tensor)
+        if here.args and isinstance(value, Mapping | Sequence):
+            key = frame.chosen(here.args, tensor)[0]
+            value = value[key] if isinstance(value, Mapping) else value[key - 1]
+        return np.asarray(float(value))
+
+    def _chosen_value(self, hyper: Hyper) -> Any:
+        if hyper.name in self.hypers:
+            return self.hypers[hyper.name]
+        value = self.hypers.get(hyper.keyword)
+        return value if value is None or hyper.position is None else value[hyper.position]
+
+    def _set(self, name: str) -> tuple[Any, ...]:
+        if name not in self.sets:
+            families = {s for p in self.programs[0].params for _, s in p.indices}
+            if name in families:
+                return tuple(range(1, len(self.values) + 1))
+            raise KeyError(f"the set {name} was not given: sets={{'{name}': how many}}")
+        given = self.sets[name]
+        return tuple(range(1, given + 1)) if isinstance(given, int) else tuple(given)
+
+    def elements(self, index: Node) -> tuple[Value, ...]:
+        program = self.programs[0]
+        for declared in (*program.callables, *program.params, *program.states, *program.inputs, *program.hypers, *program.roles):
+            for name, of in declared.indices:
+                if name == index.name and of:
+                    return self._set(of)
+        return super().elements(index)
+
+    # ---- sizes ------------------------------------------------------------------------------------------------------
+
+    def size(self, axis: str, tensor: int) -> int:
+        if axis.startswith("native "):
+            return int(self.native[tensor].shape[int(axis.split()[1])]) if self.native[tensor].ndim else 1
+        program = self.programs[tensor]
+        if self.values:
+            found = spelled(program.params[0].type, self.values[tensor].ndim) if program.params else None
+            if found and axis in found:
+                return int(self.values[tensor].shape[found.index(axis)])
+        if axis in self.given_sizes:
+            return self.given_sizes[axis]
+        for given in program.inputs:
+            if axis in given.type.axes and given.name in self.inputs:
+                array = self.inputs[given.name]
+                array = np.asarray(next(iter(array.values())) if isinstance(array, Mapping) else array[0] if given.indices else array)
+                names = spelled(given.type, array.ndim)
+                if names and axis in names:
+                    return int(array.shape[names.index(axis)])
+        for hyper in program.hypers:
+            if hyper.name == axis:
+                return int(Frame(self).value(leaf("hyper", hyper.name, hyper.type), tensor))
+        return super().size(axis, tensor)
+
+    def rest(self, tensor: int) -> tuple[int, ...]:
+        program = self.programs[tensor]
+        if program.params and self.values:
+            return _rest(program.params[0].type, self.values[tensor].shape)
+        for given in program.inputs:
+            if REST in given.type.axes and given.name in self.inputs:
+                return _rest(given.type, np.shape(self.inputs[given.name]))
+        return ()
+
+    # ---- draws, questions, windows ----------------------------------------------------------------------------------
+
+    def _draw(self, here: Node, tensor: int, frame: Frame) -> Value:
+        random = next(r for r in self.programs[tensor].randoms if r.name == here.name)
+        key = frame.chosen(here.args, tensor)
+        step = self.clock[tensor]
+        if here.name in self.draws:
+            value = self.draws[here.name]
+            value = value(step) if callable(value) else value
+            if here.args and isinstance(value, Mapping):
+                value = value[key[0]]
+            if here.type.axes and isinstance(value, Mapping):
+                value = value[self.names[tensor]]
+            return value if isinstance(value, tuple | list | str) or here.type.kind == "sample" else np.asarray(value)
+        where = (str(self.names[tensor]) if here.type.axes else "") + (str(list(key)) if key else "")
+        if random.law == "batch":
+            return ("sample", step, random.position, key)
+        return self._sampled(random, frame, tensor, step, where)
+
+    def _sampled(self, random: Random, frame: Frame, tensor: int, step: int, where: str) -> Value:
+        args = [frame.value(arg, tensor) for arg in random.args]
+        shape = frame.shape(random.type.axes, tensor)
+        args = [a if isinstance(a, tuple) or np.ndim(a) == 0 or random.law == "categorical" else np.asarray(a) for a in args]
+        return draw(random.law, args, shape, seed=self.seed, step=step, position=random.position, where=place(where))
+
+    def ask(self, here: Node, tensor: int, frame: Frame) -> Value:
+        if here.op == "attention":
+            return self._attention(here, tensor, frame)
+        if here.op not in ("oracle", "apply"):
+            raise NotImplementedError(f"{here.op} is not evaluated: {here!r}")
+        name, what, argument, (count, points) = here.attrs[:4]
+        together = here.op == "oracle" and bool(self.values)
+        tensors = self.tensors if together else [tensor]
+        asked = {k: self.twin(here, k) for k in tensors}
+        if self.gradients is not None and what == "gradient" and here.args[count].role == "param":
+            return _as_view(self._pick(self.gradients, tensor), self.values[tensor])
+        symbol = {"gradient": "∇", "hessian_vector": "∇²", 1: "∇", 2: "∇²"}.get(what, "")
+        key = f"{symbol}{f'_{argument} ' if argument and not argument.startswith('per ') else ''}{name}"
+        if key not in self.oracles:
+            raise KeyError(f"the rule asks for {key}: step(…, oracles={{'{key}': …}})")
+        indices = frame.chosen(here.args[:count], tensor)
+        whole = [self._point(asked, count + i, frame) for i in range(len(here.args) - count)]
+        if what == "value" and here.type.axes:  # one value per particle
+            return np.array([float(self.oracles[key](*indices, row, *whole[1:])) for row in whole[0]])
+        answer = self.oracles[key](*indices, *whole)
+        if what in ("value", 0) or not together:
+            return answer if isinstance(answer, tuple) else np.asarray(answer)
+        for k in tensors:
+            frame.memory[asked[k], k] = _as_view(self._pick(answer, k), self.values[k])
+        return frame.memory[here, tensor]
+
+    def _point(self, asked: Mapping[int, Node], position: int, frame: Frame) -> Any:
+        """An argument of an oracle, as the user sees it: an array, or a mapping from names of tensors."""
+        values = {k: frame.value(here.args[position], k) for k, here in asked.items()}
+        first = next(iter(values.values()))
+        if not isinstance(first, np.ndarray) or self.single or self.names == [""] or len(asked) < len(self.tensors):
+            return self._native(first, next(iter(values)))
+        return {self.names[k]: self._native(value, k) for k, value in values.items()}
+
+    def _native(self, value: Any, tensor: int) -> Any:
+        same = isinstance(value, np.ndarray) and bool(self.values) and value.shape == self.values[tensor].shape
+        return value.reshape(self.native[tensor].shape) if same else value
+
+    def window(self, here: Node, tensor: int, frame: Frame) -> Value:
+        length = int(frame.value(here.args[1], tensor))
+        past = self.past.get((here, tensor), [])
+        recent = [*past[max(0, len(past) - length + 1) :], frame.value(here.args[0], tensor)]
+        stacked = np.stack([np.asarray(value) + 0.0 for value in recent])
+        reduce = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min}[here.attrs[0]]
+        return np.asarray(reduce(stacked, axis=0))
+
+    def _attention(self, here: Node, tensor: int, frame: Frame) -> Value:
+        query, key, value = (frame.value(arg, tensor) for arg in here.args)
+        past = [*self.past.get((here, tensor), []), (key, value)]
+        scores = np.array([k @ query for k, _ in past]) / np.sqrt(query.shape[-1])
+        weights = np.exp(scores - scores.max())
+        return np.einsum("s,s...->...", weights / weights.sum(), np.stack([v for _, v in past]))
+
+    def twin(self, here: Node, tensor: int) -> Node:
+        """The node with the same place among the reductions, loops and questions of another tensor's program."""
+        mine = self._shared_nodes(tensor)
+        if here in mine or len(self.programs) == 1:
+            return here
+        for k in range(len(self.programs)):
+            theirs = self._shared_nodes(k)
+            if here in theirs:
+                return mine[theirs.index(here)]
+        return here
+
+    def _shared_nodes(self, tensor: int) -> list[Node]:
+        program = self.programs[tensor]
+        if id(program) not in self._twins:
+            found: dict[Node, None] = {}
+            for root in program.roots:
+                for here in root.walk():
+                    body = any(isinstance(attr, Loop) for attr in here.attrs)
+                    model = here.op in REDUCTIONS and bool(here.attrs[1])
+                    if body or model or here.op == "oracle":
+                        found[here] = None
+            self._twins[id(program)] = list(found)
+        return self._twins[id(program)]
+
+
+def _rest(type: Type, shape: tuple[int, ...]) -> tuple[int, ...]:
+    names = spelled(type, len(shape)) or []
+    return tuple(size for name, size in zip(names, shape, strict=True) if name.startswith(REST))
+
+
+def _as_view(value: Any, like: Array) -> Array:
+    array = np.asarray(value, dtype=float)
+    return array.reshape(like.shape) if array.size == like.size else array
+
+
+__all__ = ["Simulation", "element_key", "evaluate"]
