@@ -1,0 +1,428 @@
+"""Second half of resolving, below the statements: every name in an expression is found, and used as what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.builtins import AXES, BUILTINS, CONSTANTS, FUNCTIONS, LAWS, SLICES, SOLVERS, Signature
+from dotopt.compiler.declare import target
+from dotopt.compiler.errors import Edit, Label, Report, diagnostic
+from dotopt.compiler.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope, name_span
+from dotopt.compiler.order import Reads
+from dotopt.compiler.source import Span
+from dotopt.compiler.suggest import closest, look_alikes
+
+COUNTS = ("no", "one", "two", "three", "four", "five")
+
+
+@dataclass(slots=True)
+class Expressions:
+    """Walks expressions; complaints go to `report`, what is read to the `Reads` that is passed along."""
+
+    report: Report
+    file: Scope
+    theorem: bool = False
+    unknown: set[str] = field(default_factory=set)  # names already complained of
+    flow: bool = False  # inside a claim in continuous time
+    function: bool = False  # inside the body of a local function
+    multiplied: set[int] = field(default_factory=set)  # Hessians that stand beside an `@`
+
+    # ---- walking ----
+
+    def walk(self, node: s.Syntax | None, scope: Scope, reads: Reads) -> None:
+        """Resolve everything in `node`."""
+        match node:
+            case None | s.Number() | s.Infinity() | s.Boolean():
+                pass
+            case s.Name():
+                self.name(node, scope, reads)
+            case s.Call():
+                self.call(node, scope, reads)
+            case s.Gradient():
+                self.gradient(node, scope, reads)
+            case s.Member(base=base, name=name):
+                self.member(base, name, node.span, scope, reads)
+            case s.Comprehension(body=body, names=names, domain=domain, condition=condition):
+                self.walk(domain, scope, reads)
+                inner = bound(scope, names, node.span)
+                self.walk(body, inner, reads)
+                self.walk(condition, inner, reads)
+            case s.Compare(operators=operators, operands=operands):
+                values = self.option_values(operators, operands, scope, reads)
+                for operand in operands:
+                    if id(operand) not in values:
+                        self.walk(operand, scope, reads)
+            case s.Binary(operator="@", left=left, right=right):
+                self.multiplied |= {id(left), id(right)}
+                self.walk(left, scope, reads)
+                self.walk(right, scope, reads)
+            case s.Like(name=name, indices=indices):
+                self.like(name, node.span, scope)
+                self.each(indices, scope, reads)
+            case s.Array(axes=axes):
+                for axis in axes:  # the declarer bound those that no integer names
+                    known = scope.find(axis.name)
+                    if known is not None:
+                        reads.add(known, False, axis.span)
+            case _:
+                self.each(node.children(), scope, reads)
+
+    def each(self, nodes: Iterable[s.Syntax | None], scope: Scope, reads: Reads) -> None:
+        """Resolve several nodes."""
+        for node in nodes:
+            self.walk(node, scope, reads)
+
+    # ---- names ----
+
+    def find(self, name: str, scope: Scope) -> Binding | None:
+        """What `name` means; claims also see into roles and loops."""
+        found = scope.find(name)
+        return self.file.find_below(name) if found is None and scope.in_claim() else found
+
+    def name(self, node: s.Name, scope: Scope, reads: Reads) -> None:
+        """Resolve a name that is read."""
+        binding = self.find(node.name, scope)
+        if binding is None:
+            self._not_found(node, scope)
+            return
+        if binding.kind == "index" and not scope.in_claim():
+            self.report.add(diagnostic("E219", node.span, name=node.name))
+        if node.primed:
+            self.prime(node, binding)
+        if binding.kind == "option" and isinstance(binding.node, s.Declaration):
+            self._bare_option(node, binding.node)
+        reads.add(binding, node.primed, node.span)
+
+    def _not_found(self, node: s.Name, scope: Scope) -> None:
+        name = node.name
+        if name in FUNCTIONS or name in CONSTANTS or name in SLICES:
+            if node.primed:
+                kind = "the step number" if name == "t" else KINDS["builtin"]
+                self._no_next_value(node, kind)
+            return
+        private = self.file.find_below(name)
+        if private is not None and private.scope.role:
+            role, first = private.scope.role, Label(private.span, "defined here")
+            self.report.add(diagnostic("E509", node.span, name=name, role=role, labels=(first,)))
+        elif private is not None:
+            first = Label(private.span, "defined inside the loop")
+            help = f"let the loop carry it: `iterate …, {name} from …`"
+            self.report.add(diagnostic("E201", node.span, name=name, labels=(first,), help=help))
+        elif name in LAWS:
+            self._law(node.span, name)
+        else:
+            self.not_known(name, node.span, scope)
+
+    def not_known(self, name: str, span: Span, scope: Scope, code: str | None = None) -> None:
+        """E201 (E401 in a claim), once a name, with the name that was probably meant."""
+        if name in self.unknown:
+            return
+        self.unknown.add(name)
+        code = code or ("E401" if scope.in_claim() else "E201")
+        visible = {known: binding for around in scope.chain() for known, binding in around.names.items()}
+        suggestion = closest(name, [*visible, *BUILTINS])
+        place = Span(span.source, span.start, span.start + len(span.text.rstrip("'′")))
+        if suggestion is None:
+            help = f"declare it (`hyper {name} = …`, `const`, `state`, `input`) or define it: `{name} = …`"
+            if scope.in_claim():
+                help = f"quantify it: `for all {name} : …`, or define it: `{name} = …`"
+            self.report.add(diagnostic(code, place, name=name, help=help))
+            return
+        known = visible.get(suggestion)
+        labels = (Label(known.span, "did you mean this one?"),) if known and known.span.source == span.source else ()
+        sentence = look_alikes(name, suggestion)
+        help = f"write `{suggestion}`" if labels else f"did you mean `{suggestion}`?"
+        notes = (sentence,) if sentence else ()
+        edit = Edit(place, suggestion)
+        self.report.add(diagnostic(code, place, name=name, labels=labels, notes=notes, help=help, edit=edit))
+
+    def prime(self, node: s.Name, binding: Binding) -> None:
+        """Whether the name may have a prime here."""
+        if self.flow:
+            self.report.add(diagnostic("E407", node.span, name=node.name, edit=_without_prime(node.span)))
+        elif binding.kind == "parameter":
+            self.report.add(diagnostic("E212", node.span, name=node.name, edit=_without_prime(node.span)))
+        elif binding.kind not in MOVING:
+            self._no_next_value(node, KINDS[binding.kind])
+
+    def _no_next_value(self, node: s.Name, kind: str) -> None:
+        help = f"read it without the prime; for the transpose write `{node.name}ᵀ` or `{node.name}^T`"
+        remark = "the prime means “after this step”"
+        edit = _without_prime(node.span)
+        self.report.add(diagnostic("E203", node.span, name=node.name, kind=kind, remark=remark, help=help, edit=edit))
+
+    def like(self, name: str, span: Span, scope: Scope) -> None:
+        """Resolve the name after `like`."""
+        if self.find(name, scope) is None:
+            start = span.end - len(span.text[4:].lstrip())
+            self.not_known(name, Span(span.source, start, span.end), scope)
+
+    def member(self, base: s.Expression, name: str, span: Span, scope: Scope, reads: Reads) -> None:
+        """`B.lr`: only a base rule or an imported one has parts."""
+        self.walk(base, scope, reads)
+        match base:
+            case s.Name(name=owner):
+                binding = self.find(owner, scope)
+                if binding is not None and binding.kind not in ("base", "imported", "bound"):
+                    self.report.add(diagnostic("E228", span, name=owner, kind=KINDS[binding.kind], member=name))
+                elif binding is None and owner in BUILTINS:
+                    self.report.add(diagnostic("E228", span, name=owner, kind=KINDS["builtin"], member=name))
+
+    # ---- options ----
+
+    def option_values(
+        self, operators: tuple[str, ...], operands: tuple[s.Expression, ...], scope: Scope, reads: Reads
+    ) -> set[int]:
+        """The operands that are options or values of options beside them, already resolved here."""
+        done: set[int] = set()
+        for operator, left, right in zip(operators, operands, operands[1:], strict=False):
+            if operator not in ("==", "!=", "in", "not in"):
+                continue
+            for option, value in ((left, right), (right, left)):
+                declared = self._option(option, scope)
+                if declared is None or not isinstance(declared.node, s.Declaration):
+                    continue
+                bounds = declared.node.bounds
+                if not isinstance(bounds, s.Choices):
+                    continue
+                reads.add(declared, False, option.span)
+                done.add(id(option))
+                items = value.items if isinstance(value, s.Sequence) else (value,)
+                for item in items:
+                    self.option_value(item, declared.node, bounds)
+                done.add(id(value))
+        return done
+
+    def _option(self, node: s.Expression, scope: Scope) -> Binding | None:
+        binding = self.find(node.name, scope) if isinstance(node, s.Name) else None
+        return binding if binding is not None and binding.kind == "option" else None
+
+    def option_value(self, node: s.Expression, option: s.Declaration, bounds: s.Choices) -> None:
+        """E215 unless the node is a value of the option."""
+        if node in bounds.values:
+            return
+        names = [value.name for value in bounds.values if isinstance(value, s.Name)]
+        suggestion = closest(node.name, names) if isinstance(node, s.Name) else None
+        label = Label(bounds.span, f"did you mean `{suggestion}`?" if suggestion else "its values")
+        listed = ", ".join(f"`{value.span.text}`" for value in bounds.values)
+        self.report.add(
+            diagnostic(
+                "E215", node.span, value=node.span.text, option=option.name, values=listed, labels=(label,),
+                edit=Edit(node.span, suggestion) if suggestion else None,
+            )
+        )  # fmt: skip
+
+    def _bare_option(self, node: s.Name, option: s.Declaration) -> None:
+        if isinstance(option.bounds, s.Choices):
+            value = option.bounds.values[0].span.text
+            self.report.add(diagnostic("E233", node.span, name=node.name, value=value))
+
+    # ---- calls ----
+
+    def call(self, node: s.Call, scope: Scope, reads: Reads) -> None:
+        """Resolve a call, and check it against what is called."""
+        function = node.function
+        binding: Binding | None = None
+        match function:
+            case s.Name(name=name, primed=False):
+                binding = self.find(name, scope)
+                if binding is None and name in LAWS:
+                    self._law(function.span, name)
+                elif binding is None and name in FUNCTIONS:
+                    self.signature(node, name, FUNCTIONS[name])
+                else:
+                    self.name(function, scope, reads)
+            case s.Index(base=s.Name(name=name)):
+                binding = self.find(name, scope)
+                self.walk(function, scope, reads)
+            case s.Gradient():
+                self.gradient(function, scope, reads, called=node)
+            case _:
+                self.walk(function, scope, reads)
+        if binding is not None:
+            self._callable(node, binding)
+            self._arity(node, binding)
+        self.each(node.arguments, scope, reads)
+        self.each(node.samples, scope, reads)
+        for keyword in node.keywords:
+            if keyword.name in AXES:
+                self.axis(keyword.value, scope, reads)
+            elif keyword.name == "by" and isinstance(keyword.value, s.Name):
+                self.solver(keyword.value)
+            elif not self._passed_option(keyword.value, scope, reads):
+                self.walk(keyword.value, scope, reads)
+
+    def _passed_option(self, value: s.Expression, scope: Scope, reads: Reads) -> bool:
+        """An option handed on as it is, `f(x, form=form)`, or a value of an option of what is called."""
+        option = self._option(value, scope)
+        if option is not None:
+            reads.add(option, False, value.span)
+        return option is not None
+
+    def _callable(self, node: s.Call, binding: Binding) -> None:
+        if binding.kind in CALLABLE or binding.kind == "quantified":
+            return
+        if self.flow and binding.kind in ("state", "param"):
+            return  # `θ(h)` is θ after time h
+        if binding.kind in ("definition", "where", "result", "loop", "draw", "message"):
+            value = binding.node.value if isinstance(binding.node, s.Definition) else None
+            if isinstance(value, s.Name | s.Gradient | s.Index | s.Conjugate | s.Conditional):
+                return  # another name for a function
+        elif binding.kind not in NUMBERS and binding.kind not in ("input", "state", "param", "output", "index", "set"):
+            return
+        name, end = node.function.span.text, node.function.span.end
+        simple = len(node.arguments) == 1 and not node.samples and not node.keywords
+        edit = Edit(Span(node.span.source, end, end), "*") if simple else None
+        help = f"for a product write `{name}*(…)`"
+        self.report.add(diagnostic("E225", node.span, name=name, kind=KINDS[binding.kind], help=help, edit=edit))
+
+    def _arity(self, node: s.Call, binding: Binding) -> None:
+        parameters = parameters_of(binding)
+        if parameters is None or any(isinstance(argument, s.Comprehension) for argument in node.arguments):
+            return
+        expected, found = len(parameters), len(node.arguments)
+        if found == expected or (found > expected and found == expected + samples_of(binding) and not node.samples):
+            return
+        label = Label(binding.span, "declared here")
+        self._wrong_count(node, binding.name, expected, found, (label,))
+
+    def _wrong_count(
+        self, node: s.Call, name: str, expected: int | str, found: int, labels: tuple[Label, ...] = ()
+    ) -> None:
+        counted = COUNTS[expected] if isinstance(expected, int) and expected < len(COUNTS) else str(expected)
+        number = COUNTS[found] if found < len(COUNTS) else str(found)
+        plural = "" if expected == 1 else "s"
+        self.report.add(
+            diagnostic("E313", node.span, name=name, expected=counted, plural=plural, found=number, labels=labels)
+        )
+
+    def signature(self, node: s.Call, name: str, signature: Signature) -> None:
+        """Check a call of a built-in against the table."""
+        found = len(node.arguments)
+        if found < signature.least:
+            least = "at least " if signature.most != signature.least else ""
+            self._wrong_count(node, name, f"{least}{COUNTS[signature.least]}" if least else signature.least, found)
+        elif signature.most is not None and found > signature.most:
+            self._wrong_count(node, name, signature.most, found)
+        for keyword in node.keywords:
+            if keyword.name not in signature.keywords:
+                self._no_keyword(keyword, name, sorted(signature.keywords))
+
+    def _no_keyword(self, keyword: s.Keyword, name: str, known: list[str]) -> None:
+        span = name_span(keyword.span, keyword.name)
+        suggestion = closest(keyword.name, known) or {"axis": "over", "dim": "over"}.get(keyword.name)
+        suggestion = suggestion if suggestion in known else None
+        help = f"did you mean `{suggestion}`?" if suggestion else None
+        if help is None and known:
+            help = "it takes " + ", ".join(f"`{word}`" for word in known)
+        edit = Edit(span, suggestion) if suggestion else None
+        self.report.add(diagnostic("E315", span, name=name, keyword=keyword.name, help=help, edit=edit))
+
+    def axis(self, value: s.Expression, scope: Scope, reads: Reads) -> None:
+        """The value of `over=` or `per=`: the name of an axis, `model`, `tensor`, or a bound name for one."""
+        if not isinstance(value, s.Name):
+            self.walk(value, scope, reads)
+            return
+        binding = self.find(value.name, scope)
+        if binding is not None:
+            reads.add(binding, False, value.span)
+        elif value.name not in SLICES:
+            axes = [name for around in scope.chain() for name, known in around.names.items() if known.kind == "axis"]
+            suggestion = closest(value.name, [*axes, *SLICES])
+            listed = ", ".join(f"`{name}`" for name in dict.fromkeys([*axes, *sorted(SLICES)]))
+            help = f"did you mean `{suggestion}`?" if suggestion else f"known here: {listed}"
+            edit = Edit(value.span, suggestion) if suggestion else None
+            self.report.add(diagnostic("E314", value.span, axis=value.name, help=help, edit=edit))
+
+    def solver(self, value: s.Name) -> None:
+        """The value of `by=`."""
+        if value.name not in SOLVERS:
+            suggestion = closest(value.name, SOLVERS)
+            listed = ", ".join(f"`{name}`" for name in sorted(SOLVERS))
+            help = f"did you mean `{suggestion}`?" if suggestion else f"known methods: {listed}"
+            edit = Edit(value.span, suggestion) if suggestion else None
+            self.report.add(diagnostic("E409", value.span, name=value.name, help=help, edit=edit))
+
+    def _law(self, span: Span, name: str) -> None:
+        self.report.add(diagnostic("E221" if self.function else "E226", span, name=name))
+
+    # ---- gradients ----
+
+    def gradient(self, node: s.Gradient, scope: Scope, reads: Reads, called: s.Call | None = None) -> None:
+        """`∇f`, `∇_x f`, `∇²f`: of what, in which argument."""
+        whole = called or node
+        if not isinstance(node.function, s.Name):
+            self.walk(node.function, scope, reads)
+            return
+        name = node.function.name
+        self.name(node.function, scope, reads)
+        binding = self.find(name, scope)
+        if binding is None:
+            return
+        if binding.kind == "operator":
+            self.report.add(diagnostic("E502", node.span, name=name))
+        elif binding.kind in NUMBERS or binding.kind in ("input", "state", "param", "draw", "set", "index", "where"):
+            self.report.add(diagnostic("E232", node.span, name=name, kind=KINDS[binding.kind]))
+        parameters = parameters_of(binding)
+        if parameters is None:
+            return
+        every = (*parameters, *sample_names(binding))
+        if node.argument is not None and node.argument not in every:
+            suggestion = closest(node.argument, every)
+            listed = ", ".join(f"`{parameter}`" for parameter in every)
+            help = f"did you mean `{suggestion}`?" if suggestion else f"its arguments are {listed}"
+            self.report.add(diagnostic("E231", node.span, name=name, argument=node.argument, help=help))
+        elif node.argument is None and len(parameters) > 1 and node.order == 1:
+            start = node.function.span.start
+            text = node.span.text
+            edit = Edit(Span(node.span.source, start, start), f"_{parameters[0]} ") if text.startswith("∇") else None
+            self.report.add(diagnostic("E501", node.span, name=name, argument=parameters[0], edit=edit))
+        if node.order == 2 and id(whole) not in self.multiplied and not self.theorem and not scope.in_claim():
+            self.report.add(diagnostic("E504", whole.span, name=name))
+
+
+# ---- what is called ----
+
+
+def bound(scope: Scope, names: Iterable[str], span: Span) -> Scope:
+    """A scope with bound variables."""
+    inner = Scope("bound", scope, scope.role)
+    for name in names:
+        inner.names[name] = Binding(name, "bound", span, inner)
+    return inner
+
+
+def parameters_of(binding: Binding) -> tuple[str, ...] | None:
+    """The names of the arguments, before the semicolon; `None` if they are not declared."""
+    match binding.node:
+        case s.Declaration(word="objective" | "operator" | "function", arguments=arguments):
+            return arguments or None
+        case s.Definition(targets=targets) if binding.kind == "local function":
+            for left in targets:
+                found = target(left)
+                if found is not None and found.name == binding.name and isinstance(left, s.Call):
+                    return tuple(a.name for a in left.arguments if isinstance(a, s.Name))
+    return None
+
+
+def sample_names(binding: Binding) -> tuple[str, ...]:
+    """The names of the samples, after the semicolon."""
+    match binding.node:
+        case s.Declaration(samples=samples):
+            return samples
+        case s.Definition(targets=targets):
+            for left in targets:
+                if isinstance(left, s.Call):
+                    return tuple(a.name for a in left.samples if isinstance(a, s.Name))
+    return ()
+
+
+def samples_of(binding: Binding) -> int:
+    """How many samples it takes."""
+    return len(sample_names(binding))
+
+
+def _without_prime(span: Span) -> Edit:
+    return Edit(span, span.text.rstrip("'′"))
