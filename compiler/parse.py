@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -503,7 +504,7 @@ class _Builder:
     def _semicolon(self, span: Span, items: Any) -> int:
         """Where the semicolon between the items is, past the end if there is none."""
         nodes = [item for item in items if isinstance(item, s.Syntax)]
-        for left, right in zip(nodes, nodes[1:], strict=False):
+        for left, right in itertools.pairwise(nodes):
             found = self.origin.text.find(";", left.span.end, right.span.start)
             if found >= 0:
                 return found

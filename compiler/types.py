@@ -112,7 +112,7 @@ def transpose(operand: Type) -> Type:
     """The type of `Xᵀ`: the last two named axes exchanged; a vector stays what it is."""
     if operand.any or len(operand.axes) < 2 or operand.axes[-2] == REST:
         return operand
-    return Type(operand.kind, operand.axes[:-2] + (operand.axes[-1], operand.axes[-2]))
+    return Type(operand.kind, (*operand.axes[:-2], operand.axes[-1], operand.axes[-2]))
 
 
 def outer(left: Type, right: Type) -> Type:

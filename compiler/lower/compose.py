@@ -79,7 +79,7 @@ def _objective(context: Context) -> str | None:
 
 def _hyper(base: Program, keyword: str, span: Span) -> Node:
     for hyper in base.hypers:
-        if keyword in (canonical(hyper.keyword), hyper.keyword) and hyper.position is None or keyword == hyper.name:
+        if (keyword in (canonical(hyper.keyword), hyper.keyword) and hyper.position is None) or keyword == hyper.name:
             return ir.leaf("hyper", hyper.name, hyper.type)
     raise fail("E508", span, base=base.name, name=keyword)
 

@@ -64,9 +64,7 @@ def declare(context: Context, scope: Scope, statements: Iterable[s.Statement], r
                 _index_sets(context, scope, name.indices)
                 if name.type is not None:
                     _axes(context, scope, name.type)
-        elif isinstance(statement, s.Definition | s.Draw) and statement.type is not None:
-            _axes(context, scope, statement.type)
-        elif isinstance(statement, s.When) and statement.type is not None:
+        elif (isinstance(statement, s.Definition | s.Draw) and statement.type is not None) or (isinstance(statement, s.When) and statement.type is not None):
             _axes(context, scope, statement.type)
     for statement in statements:
         if isinstance(statement, s.When) and statement.type is not None and _matches(context, statement.type):

@@ -289,7 +289,7 @@ def _indexed(context: Context, expression: s.Index, scope: Scope) -> Node:
         name, primed = expression.base.name, expression.base.primed
         found = scope.find(name, primed)
         if found is not None:
-            entry, owner = found
+            entry, _owner = found
             match entry:
                 case Leaf(role, spelled, type, names):
                     if names or context.theorem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Fold, Loop, Node, node
