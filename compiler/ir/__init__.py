@@ -1,0 +1,82 @@
+"""The intermediate representation: one hash-consed node class, and the program of one rule.
+
+    node    = leaf(role, name, type)[indices]                       what is given
+            | const(value) | bool(value) | inf | pi
+            | neg | abs | sign | sqrt | exp | ... (a)               entrywise, one argument
+            | add | sub | mul | div | pow | min | max | lt | ... (a, b)    entrywise, broadcasting by axis name
+            | select(condition, a, b)
+            | sum | mean | amax | amin | norm | std (a; axes, model, ...)  axes are those summed away
+            | size(a; axes)                                         how many entries one reduction covers
+            | matmul(a, b) | transpose(a) | outer(a, b) | ...       matrices
+            | loop(most, *starts; body) and item(node; position)    passes; the results by position
+            | fold(domain; kind, body)                              a reduction over an index
+            | oracle(*indices, *points, *samples; name, what, ...)  what the user's objective is asked:
+                                                                    value, gradient, hessian_vector, …, field
+            | apply(*indices, *points, *samples; name, order, ...)  a function that the user passes
+            | argmin | root | cg (*options; function, ...)          inner problems, the function as a Lambda
+    program = params, states with start and next, hypers, options, equations in order
+
+Two nodes with the same operation, arguments and attributes are one object, so `is` is equality and common
+subexpressions are shared. The type is computed on construction; the span stands outside identity. Numbers are exact:
+floating-point order belongs to the emitters, algebra to the prover.
+"""
+
+from dotopt.compiler.ir.nodes import (
+    TIME,
+    Equation,
+    Fold,
+    Lambda,
+    Loop,
+    Node,
+    boolean,
+    leaf,
+    node,
+    number,
+    rebuild,
+    substitute,
+)
+from dotopt.compiler.ir.operations import BINARY, COMPARISONS, OPS, REDUCTIONS, UNARY_REAL, UNARY_SAME, Op
+from dotopt.compiler.ir.program import (
+    Callable_,
+    Hyper,
+    Input,
+    Interval,
+    Option,
+    Param,
+    Program,
+    Random,
+    RoleProgram,
+    State,
+)
+
+__all__ = [
+    "BINARY",
+    "COMPARISONS",
+    "OPS",
+    "REDUCTIONS",
+    "TIME",
+    "UNARY_REAL",
+    "UNARY_SAME",
+    "Callable_",
+    "Equation",
+    "Fold",
+    "Hyper",
+    "Input",
+    "Interval",
+    "Lambda",
+    "Loop",
+    "Node",
+    "Op",
+    "Option",
+    "Param",
+    "Program",
+    "Random",
+    "RoleProgram",
+    "State",
+    "boolean",
+    "leaf",
+    "node",
+    "number",
+    "rebuild",
+    "substitute",
+]

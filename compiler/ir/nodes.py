@@ -1,0 +1,201 @@
+"""The node class, the bodies of loops and folds, and how nodes are built, walked and changed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from dotopt.compiler.ir.operations import OPS
+from dotopt.compiler.source import Span
+from dotopt.compiler.types import INT, REAL, Type
+
+
+class Node:
+    """An operation on nodes; built by `node` only, never changed."""
+
+    __slots__ = ("__weakref__", "args", "attrs", "op", "span", "type")
+
+    op: str
+    args: tuple[Node, ...]
+    attrs: tuple[Any, ...]
+    type: Type
+    span: Span | None
+
+    def __repr__(self) -> str:
+        from dotopt.compiler.emit.expression import infix
+
+        return infix(self)
+
+    @property
+    def role(self) -> str:
+        """What kind of leaf this is; empty for an operation."""
+        return str(self.attrs[0]) if self.op == "leaf" else ""
+
+    @property
+    def name(self) -> str:
+        """The name of a leaf, in the user's spelling."""
+        return str(self.attrs[1]) if self.op == "leaf" else ""
+
+    @property
+    def value(self) -> Fraction | None:
+        """The number, if this is a constant."""
+        return self.attrs[0] if self.op == "const" else None
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        """Arguments, and the nodes inside the body of a loop or fold."""
+        bodies = tuple(attr for attr in self.attrs if isinstance(attr, Loop | Fold | Lambda))
+        return self.args + tuple(inner for body in bodies for inner in body.nodes)
+
+    def walk(self) -> Iterator[Node]:
+        """Every node below and this one, each once, arguments before what uses them."""
+        seen: set[Node] = set()
+        stack: list[tuple[Node, bool]] = [(self, False)]
+        while stack:
+            here, done = stack.pop()
+            if done:
+                yield here
+            elif here not in seen:
+                seen.add(here)
+                stack.append((here, True))
+                stack.extend((child, False) for child in reversed(here.children))
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The body of `iterate`: `variables` are leaves, `nexts` their values after a pass.
+
+    `until` is looked at before a pass; `index` is the leaf of `for j in S` (then the first argument of the node is S).
+    """
+
+    variables: tuple[Node, ...]
+    nexts: tuple[Node, ...]
+    until: Node | None = None
+    index: Node | None = None
+    equations: tuple[Equation, ...] = field(default=(), compare=False)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that the body is made of."""
+        return self.nexts + ((self.until,) if self.until is not None else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """`kind(body for indices in domain if condition)`; `kind` is sum, mean, max, min, argmax or list."""
+
+    kind: str
+    indices: tuple[Node, ...]
+    body: Node
+    condition: Node | None = None
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that the body is made of."""
+        return (self.body,) + ((self.condition,) if self.condition is not None else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Lambda:
+    """A function of `variables` (leaves) inside an attribute, for inner problems."""
+
+    variables: tuple[Node, ...]
+    body: Node
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that the body is made of."""
+        return (self.body,)
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """A named value, in an order in which each needs only earlier ones; `primed` for next values."""
+
+    name: str
+    node: Node
+    span: Span | None = field(default=None, compare=False)
+    primed: bool = False
+
+    @property
+    def label(self) -> str:
+        """The left side, as written."""
+        return self.name + ("'" if self.primed else "")
+
+
+_TABLE: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
+
+
+def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = None) -> Node:
+    """The one node with this operation, arguments and attributes; raises `Mismatch` if the types do not fit.
+
+    >>> x = leaf("param", "x")
+    >>> node("add", x, x) is node("add", x, x)
+    True
+    """
+    key = (op, args, attrs)
+    found = _TABLE.get(key)
+    if found is not None:
+        return found
+    rule = OPS[op]
+    if rule.arity is not None and len(args) != rule.arity:
+        raise TypeError(f"{op} takes {rule.arity} arguments, {len(args)} given")
+    made = Node()
+    made.op, made.args, made.attrs, made.span = op, args, attrs, span
+    made.type = rule.type(args, attrs)
+    return _TABLE.setdefault(key, made)
+
+
+def leaf(role: str, name: str, type: Type = REAL, *indices: Node, span: Span | None = None) -> Node:
+    """A leaf. Roles: param, state, input, hyper, option, time, axis, rank, draw, loop, index, set, identity, free."""
+    return node("leaf", *indices, attrs=(role, name, type), span=span)
+
+
+def number(value: Fraction | int) -> Node:
+    """An exact number."""
+    return node("const", attrs=(Fraction(value),))
+
+
+def boolean(value: bool) -> Node:
+    """`true` or `false`."""
+    return node("bool", attrs=(value,))
+
+
+TIME = leaf("time", "t", INT)
+
+
+def rebuild(root: Node, change: Callable[[Node], Node]) -> Node:
+    """`root` with `change` applied to every node from the leaves up, bodies of loops and folds included.
+
+    `change` sees a node whose children have been changed already.
+    """
+    done: dict[Node, Node] = {}
+    for here in root.walk():
+        args = tuple(done[arg] for arg in here.args)
+        attrs = tuple(_rebuild_body(attr, done) for attr in here.attrs)
+        same = all(a is b for a, b in zip(args, here.args, strict=True)) and attrs == here.attrs
+        done[here] = change(here if same else node(here.op, *args, attrs=attrs, span=here.span))
+    return done[root]
+
+
+def _rebuild_body(attr: Any, done: dict[Node, Node]) -> Any:
+    match attr:
+        case Loop(variables, nexts, until, index, equations):
+            changed = tuple(
+                Equation(e.name, done.get(e.node, e.node), e.span, e.primed) for e in equations
+            )
+            return Loop(variables, tuple(done[n] for n in nexts), until and done[until], index, changed)
+        case Fold(kind, indices, body, condition):
+            return Fold(kind, indices, done[body], condition and done[condition])
+        case Lambda(variables, body):
+            return Lambda(variables, done[body])
+        case _:
+            return attr
+
+
+def substitute(root: Node, table: Mapping[Node, Node]) -> Node:
+    """`root` with the nodes of `table` replaced."""
+    return rebuild(root, lambda here: table.get(here, here))
