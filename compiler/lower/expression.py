@@ -356,15 +356,17 @@ def _binary(context: Context, e: s.Binary, scope: Scope, expected: Type | None) 
         if folded is not None:
             return ir.number(folded)
     if left.role == "identity" or right.role == "identity":
-        left, right = _identity(left, right, e)
+        left, right = _identity(left, right, expected)
     return build(OPERATORS[e.operator], left, right, span=e.span)
 
 
-def _identity(left: Node, right: Node, e: s.Binary) -> tuple[Node, Node]:
-    """`I` takes its size from its neighbour."""
+def _identity(left: Node, right: Node, expected: Type | None) -> tuple[Node, Node]:
+    """`I` takes its size from its neighbour; beside a number, from what is declared."""
 
     def sized(neighbour: Node, leading: bool) -> Node:
         axes = tuple(axis for axis in neighbour.type.axes if axis != "…")
+        if not axes and expected is not None and expected.axes[-2:-1] == expected.axes[-1:] != ():
+            axes = expected.axes
         if not axes:
             return ir.leaf("identity", "I", ANY)
         return node("eye", attrs=(axes[0] if leading else axes[-1],))
