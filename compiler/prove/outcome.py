@@ -1,0 +1,70 @@
+"""What deciding a claim can end in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """It holds. `certificate` is what the checker verifies again; `assumptions` is what it leans on besides the premises."""
+
+    procedure: str
+    certificate: dict[str, Any]
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuted:
+    """It is false: `counterexample` names the values, and those of both sides."""
+
+    procedure: str
+    counterexample: dict[str, Any]
+    repair: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vacuous:
+    """The premises exclude each other."""
+
+    procedure: str = "smt"
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Not decided; `reason` says what is missing, `points` how many were tried."""
+
+    reason: str
+    points: int = 0
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+Outcome = Proved | Refuted | Vacuous | Open
+
+
+def all_of(outcomes: Iterable[Outcome], label: str = "all") -> Outcome:
+    """The outcome of a claim that is the conjunction of several; stops at the first that is refuted."""
+    proved: list[Proved] = []
+    vacuous: list[Vacuous] = []
+    left: list[Open] = []
+    for outcome in outcomes:
+        match outcome:
+            case Refuted():
+                return outcome
+            case Proved():
+                proved.append(outcome)
+            case Vacuous():
+                vacuous.append(outcome)
+            case Open():
+                left.append(outcome)
+    if left:
+        return Open(left[0].reason, sum(o.points for o in left), left[0].evidence)
+    if not proved:
+        return vacuous[0] if vacuous else Open("there is nothing to decide")
+    if len(proved) == 1:
+        return proved[0]
+    procedures = "+".join(dict.fromkeys(p.procedure for p in proved))
+    assumptions = tuple(dict.fromkeys(a for p in proved for a in p.assumptions))
+    return Proved(procedures, {"kind": label, "parts": [p.certificate for p in proved]}, assumptions)

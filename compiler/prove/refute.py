@@ -1,0 +1,299 @@
+"""P1 and P5: counterexamples. Random worlds first, then the models of z3, both evaluated exactly, then shrunk."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import z3
+
+from dotopt.compiler.ir import Interval, Node, Program, leaf, node, substitute
+from dotopt.compiler.prove import numbers as num
+from dotopt.compiler.prove.facts import Facts, conjuncts
+from dotopt.compiler.prove.normal import Unsupported
+from dotopt.compiler.prove.smt import check, rational
+from dotopt.compiler.prove.unroll import state_leaves, trajectory
+from dotopt.compiler.prove.world import Undecidable, World
+
+NICE = [Fraction(n, d) for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))]
+
+
+@dataclass
+class Search:
+    """Looks for a world in which the premises hold and the goal fails. `points` counts the worlds that qualified."""
+
+    premises: tuple[Node, ...]
+    goal: Node
+    program: Program | None = None
+    functions: bool = False  # whether user functions with properties occur: then only quadratic ones are used
+    free_states: bool = False  # whether a counterexample may choose the states
+    points: int = 0
+    intervals: dict[Node, Interval] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.intervals = {} if self.program is None else {
+            leaf("hyper", h.name, h.type): h.interval for h in self.program.hypers if not h.indices
+        } | {leaf("input", i.name, i.type): i.interval for i in self.program.inputs if not i.indices}
+        self.defaults = {} if self.program is None else {
+            leaf("hyper", h.name, h.type): h.default.value for h in self.program.hypers
+            if h.default is not None and h.default.value is not None
+        }
+        self.bounds = _bounds(self.premises)
+        self.reads_states = bool(state_leaves([self.goal])) and self.program is not None
+        if state_leaves(list(self.premises)):
+            self.free_states = True
+
+    def run(self, seconds: float) -> dict[str, Any] | None:
+        """A counterexample, or None after the time is used."""
+        deadline = time.monotonic() + seconds
+        for premises, goal in self._forms(1):
+            found = self._random(premises, goal, deadline, 25)
+            if found:
+                return found
+        for premises, goal in self._forms(3):
+            found = self._by_model(premises, goal, deadline)
+            if found:
+                return found
+        forms = list(self._forms(3))
+        share = max((deadline - time.monotonic()) / max(len(forms), 1), 0.05)
+        for premises, goal in forms:
+            found = self._random(premises, goal, time.monotonic() + share, 400)
+            if found:
+                return found
+        return None
+
+    def quick(self, seconds: float = 0.25) -> dict[str, Any] | None:
+        """Only a few random worlds."""
+        deadline = time.monotonic() + seconds
+        for premises, goal in self._forms(2):
+            found = self._random(premises, goal, deadline, 12)
+            if found:
+                return found
+        return None
+
+    def _forms(self, steps: int) -> list[tuple[tuple[Node, ...], Node]]:
+        """The claim as it stands, and written out for the first steps."""
+        forms: list[tuple[tuple[Node, ...], Node]] = []
+        if not self.reads_states or self.free_states:
+            forms.append((self.premises, self.goal))
+        if self.reads_states and self.program is not None:
+            for t, table in enumerate(trajectory(self.program, steps), 1):
+                del t
+                forms.append((tuple(substitute(p, table) for p in self.premises), substitute(self.goal, table)))
+        return forms
+
+    # ---- random worlds ----------------------------------------------------------------------------------------------
+
+    def draw(self, here: Node, rng: random.Random) -> Fraction | None:
+        """A value for one entry of a leaf, inside its declared or given bounds."""
+        if here.role == "time":
+            return Fraction(rng.choice((1, 1, 2, 3, 5)))
+        low, high = self.bounds.get(here, (None, None))
+        interval = self.intervals.get(here)
+        candidates = list(NICE) + [Fraction(rng.randint(1, 20), rng.choice((1, 2, 5, 10)))]
+        if interval is not None:
+            if interval.low is not None and interval.low.value is not None:
+                low = max(low, interval.low.value) if low is not None else interval.low.value
+            if interval.high is not None and interval.high.value is not None:
+                high = min(high, interval.high.value) if high is not None else interval.high.value
+            default = self.defaults.get(here)
+            if default is not None:
+                candidates.append(default)
+        elif low is None and high is None and here.type.kind != "int":
+            return None
+        if here.type.kind == "int":
+            candidates = [Fraction(n) for n in range(-2, 7)]
+        if low is None and high is None and here.type.kind != "int":
+            candidates += [-c for c in candidates]
+        if low is not None:
+            candidates += [low, low + 1, low + Fraction(1, 2)]
+        if high is not None:
+            candidates += [high, high - Fraction(1, 2), high - 1]
+        if low is not None and high is not None:
+            candidates.append((low + high) / 2)
+        fitting = [c for c in candidates if (low is None or c >= low) and (high is None or c <= high)]
+        fitting = [c for c in fitting if here.type.kind != "int" or c.denominator == 1]
+        return rng.choice(fitting) if fitting else low
+
+    def _random(self, premises: tuple[Node, ...], goal: Node, deadline: float, most: int) -> dict[str, Any] | None:
+        for seed in range(most):
+            if time.monotonic() > deadline:
+                return None
+            world = World(seed * 7919 + 1, draw=self.draw, model="quadratic" if self.functions else "table")
+            try:
+                failed = self._fails(world, premises, goal)
+            except (Undecidable, OverflowError, ValueError, TypeError, IndexError, KeyError):
+                if seed > 3 and self.points == 0:
+                    return None
+                continue
+            if failed:
+                return self._report(self._shrink(world, premises, goal), premises, goal)
+        return None
+
+    def _fails(self, world: World, premises: tuple[Node, ...], goal: Node) -> bool:
+        if not all(world.truth(p) is True for p in premises):
+            return False
+        self.points += 1
+        return world.truth(goal) is False
+
+    def _shrink(self, world: World, premises: tuple[Node, ...], goal: Node) -> World:
+        """The same counterexample with simpler numbers, one leaf after the other."""
+        deadline = time.monotonic() + 0.5
+        best = dict(world.values)
+        given = {here: array for here, (_, array) in best.items() if isinstance(array, np.ndarray) and not here.args}
+        for here in sorted(given, key=lambda n: n.name):
+            for simple in (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2)):
+                if time.monotonic() > deadline or here.type.kind not in ("real", "int") or here.role == "time":
+                    break
+                candidate = dict(given)
+                array = np.empty(given[here].shape, dtype=object)
+                array[...] = simple
+                if (array == given[here]).all():
+                    break
+                candidate[here] = array
+                trial = World(world.seed, dict(world.sizes), candidate, self.draw, world.model)
+                trial.table = dict(world.table)
+                try:
+                    if self._fails(trial, premises, goal):
+                        given, world = candidate, trial
+                        break
+                except (Undecidable, OverflowError, ValueError, TypeError):
+                    continue
+        return world
+
+    def _report(self, world: World, premises: tuple[Node, ...], goal: Node) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for here, (_, array) in sorted(world.values.items(), key=lambda item: item[0].name):
+            if isinstance(array, np.ndarray) and here.role not in ("index", "loop"):
+                label = here.name + (f"[{', '.join(map(repr, here.args))}]" if here.args else "")
+                values[label] = _shown(array)
+        for key, array in world.table.items():
+            if isinstance(array, np.ndarray) and len(key) == 4 and key[1] in ("gradient", "value", "field"):
+                mark = "∇" if key[1] == "gradient" else ""
+                point = "; ".join(", ".join(num.text(_number(x)) for x in p) for p in key[3])
+                values[f"{mark}{key[0]}({point})"] = _shown(array)
+            elif isinstance(array, Fraction):
+                values[f"{key[0]} is ½k‖·‖² with k"] = num.text(array)
+        failing = _failing(world, goal)
+        if failing is not None and failing.op in ("eq", "ne", "lt", "le", "gt", "ge"):
+            for side, argument in zip(("left", "right"), failing.args, strict=True):
+                values[side] = _shown(world.value(argument)[1])
+            values["fails"] = repr(failing)
+        return values
+
+    # ---- models of z3 -----------------------------------------------------------------------------------------------
+
+    def _by_model(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
+        if self.functions or time.monotonic() > deadline:
+            return None
+        try:
+            facts = Facts(premises)
+            assertions, _ = facts.question(goal)
+        except (Unsupported, ZeroDivisionError, z3.Z3Exception):
+            return None
+        left = max(deadline - time.monotonic(), 0.05)
+        result, model = check(assertions, int(min(left * 1000 / 2, 1500)))
+        if result != "sat" or model is None:
+            return None
+        numbers: dict[Any, Fraction] = {}
+        for a, variable in facts.smt.variables.items():
+            found = model.eval(variable)
+            if z3.is_rational_value(found) or z3.is_algebraic_value(found):
+                numbers[a] = rational(found)
+        given: dict[Node, Any] = {}
+        for here in {n for part in (*premises, goal) for n in part.walk()}:
+            if here.op == "leaf" and here.role not in ("axis", "set", "index", "loop", "identity"):
+                value = self._model_value(facts, here, numbers)
+                if value is not None:
+                    given[here] = value if here.type.kind != "bool" else bool(value)
+
+        def answer(here: Node) -> Fraction | None:
+            return self._model_value(facts, here, numbers) if here in facts.normal.done else None
+
+        for places in (None, 3, 2):
+            rounded = {k: _round(v, places) for k, v in given.items()}
+            world = World(0, _Ones(), rounded, self.draw, "table", answer if places is None else _nothing)
+            try:
+                if self._fails(world, premises, goal):
+                    return self._report(self._shrink(world, premises, goal), premises, goal)
+            except (Undecidable, OverflowError, ValueError, TypeError, IndexError, KeyError):
+                continue
+        return None
+
+    def _model_value(self, facts: Facts, here: Node, numbers: dict[Any, Fraction]) -> Fraction | None:
+        try:
+            terms = facts.normal(here).terms
+        except (Unsupported, ZeroDivisionError):
+            return None
+        if len(terms) == 1 and len(terms[0][0]) == 1 and terms[0][0][0][1] == 1 and terms[0][1] == 1:
+            return numbers.get(terms[0][0][0][0])
+        return None
+
+
+class _Ones(dict[str, int]):
+    """Every axis has one entry."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> int:
+        return 1
+
+
+def _nothing(here: Node) -> None:
+    return None
+
+
+def _round(x: Any, places: int | None) -> Any:
+    if places is None or not isinstance(x, Fraction):
+        return x
+    return Fraction(round(x * 10**places), 10**places)
+
+
+def _number(x: Any) -> Any:
+    return Fraction(x) if isinstance(x, str) else x
+
+
+def _bounds(premises: Sequence[Node]) -> dict[Node, tuple[Fraction | None, Fraction | None]]:
+    """Numeric bounds that premises put on single leaves."""
+    table: dict[Node, tuple[Fraction | None, Fraction | None]] = {}
+    for premise in conjuncts(premises):
+        if premise.op not in ("lt", "le", "gt", "ge", "eq"):
+            continue
+        left, right = premise.args
+        op = premise.op
+        if left.op != "leaf":
+            left, right = right, left
+            op = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}.get(op, op)
+        if left.op != "leaf" or right.value is None:
+            continue
+        low, high = table.get(left, (None, None))
+        if op in ("gt", "ge", "eq"):
+            low = right.value if low is None else max(low, right.value)
+        if op in ("lt", "le", "eq"):
+            high = right.value if high is None else min(high, right.value)
+        table[left] = low, high
+    return table
+
+
+def _shown(array: Any) -> Any:
+    if not isinstance(array, np.ndarray):
+        return str(array)
+    if array.ndim == 0:
+        item = array.item()
+        return item if isinstance(item, bool) else num.text(item)
+    return [_shown(np.asarray(row, dtype=object)) for row in array]
+
+
+def _failing(world: World, goal: Node) -> Node | None:
+    if goal.op == "and":
+        return next((f for a in goal.args if (f := _failing(world, a)) is not None), None)
+    return goal if world.truth(goal) is False else None
+
+
+__all__ = ["Search", "node"]

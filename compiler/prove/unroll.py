@@ -1,0 +1,58 @@
+"""The first steps of a rule as expressions of where it starts: what a counterexample must be reachable by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+from dotopt.compiler import ir
+from dotopt.compiler.ir import TIME, Node, Program, leaf, number, substitute
+
+FRESH = ("input", "draw")  # leaves that get a new value in every step
+
+
+def start(program: Program) -> dict[Node, Node]:
+    """The values before step 1, and t = 1."""
+    table: dict[Node, Node] = {TIME: number(1)}
+    for state in program.states:
+        if state.indices:
+            continue
+        begin = state.start
+        table[leaf("state", state.name, state.type)] = begin
+    for _ in program.states:  # a `first` value may use other states at the start
+        table = {key: substitute(value, table) if key is not TIME else value for key, value in table.items()}
+    return table
+
+
+def trajectory(program: Program, steps: int) -> Iterator[dict[Node, Node]]:
+    """For t = 1, 2, …: what the leaves of parameters, states, inputs and t stand for in that step."""
+    table = start(program)
+    for t in range(1, steps + 1):
+        table[TIME] = number(Fraction(t))
+        yield dict(table)
+        moved: dict[Node, Node] = {}
+        for param in program.params:
+            if not param.indices and param.name in program.next:
+                moved[leaf("param", param.name, param.type)] = substitute(program.next[param.name], table)
+        for state in program.states:
+            if state.indices:
+                continue
+            here = leaf("state", state.name, state.type)
+            moved[here] = substitute(state.next, table) if state.next is not None else table.get(here, here)
+        moved[TIME] = number(t + 1)
+        for node in _fresh(program):
+            moved[node] = leaf(node.role, f"{node.name}#{t + 1}", node.type)
+        table = moved
+
+
+def _fresh(program: Program) -> list[Node]:
+    found = [leaf("input", i.name, i.type) for i in program.inputs if not i.indices]
+    return found + [leaf("draw", r.name, r.type) for r in program.randoms]
+
+
+def state_leaves(nodes: list[Node]) -> set[Node]:
+    """The states that these nodes read."""
+    return {here for node in nodes for here in node.walk() if here.op == "leaf" and here.role == "state"}
+
+
+__all__ = ["Callable", "ir", "start", "state_leaves", "trajectory"]
