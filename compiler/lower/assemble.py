@@ -12,9 +12,10 @@ from dotopt.compiler.library import Library
 from dotopt.compiler.lower.compose import clashes
 from dotopt.compiler.lower.context import Context, Static
 from dotopt.compiler.lower.declare import open_file, type_of
-from dotopt.compiler.lower.expression import named, value
+from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.kind import kind_of
 from dotopt.compiler.lower.live import live, shared_states
+from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Choice, Family, Lazy, Leaf, Passes, Scope
 from dotopt.compiler.types import REAL, REST, Type
 from dotopt.grammar.spelling import ascii
@@ -51,14 +52,15 @@ def _composed(expression: s.Expression, static: Static, library: Library, type: 
 def _composition(
     expression: s.Expression, static: Static, library: Library, type: Type | None
 ) -> tuple[Program, Context]:
+    keywords: tuple[s.Keyword, ...] = ()
+    inner: s.Expression | None = None
     match expression:
         case s.Name(span, name):
-            keywords: tuple[s.Keyword, ...] = ()
-            inner = None
+            pass
         case s.Call(span, s.Name(_, name), (inner,), _, keywords):
             pass
         case s.Call(span, s.Name(_, name), (), _, keywords):
-            inner = None
+            pass
         case _:
             raise fail("E316", expression.span, found="this", expected="a composition such as `A(B)`")
     file = library.file(name)
@@ -165,7 +167,8 @@ class _Builder:
         hypers = tuple(self._hyper(d) for d in declared if d.word == "hyper")
         options = tuple(o for d in declared if (o := self._option(d)) is not None)
         inputs = tuple(self._input(d) for d in declared if d.word == "input")
-        callables = tuple(_callable(d) for d in declared if d.word in ("objective", "operator", "function") and not _chosen(d))
+        functions = (d for d in declared if d.word in ("objective", "operator", "function"))
+        callables = tuple(_callable(d) for d in functions if not _chosen(d))
         kind, decided_by = kind_of(file)
         outputs = {d.name: self._named(d.name) for d in declared if d.word == "output" and d.name in self.scope.names}
         evaluation = {
@@ -269,9 +272,8 @@ class _Builder:
         if entry.name != d.name:
             prefix = entry.name[: -len(d.name)]
             keyword = f"{ascii(prefix.rstrip('_'))}_{keyword}"
-        return ir.Hyper(
-            entry.name, keyword, d.alias_index, entry.type, self._interval(d.bounds), default, _indices(d.indices), d.span
-        )
+        interval, indices = self._interval(d.bounds), _indices(d.indices)
+        return ir.Hyper(entry.name, keyword, d.alias_index, entry.type, interval, default, indices, d.span)
 
     def _option(self, d: s.Declaration) -> ir.Option | None:
         name = self.context.prefix.get(d.name, d.name)

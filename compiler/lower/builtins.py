@@ -16,7 +16,12 @@ from dotopt.compiler.types import ANY, INT, REST, Type, broadcast
 
 Row = Callable[[Context, s.Call, Scope, Type | None], Node]
 
-ENTRYWISE = ["exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "gelu", "relu", "sign", "abs", "sqrt", "floor", "ceil", "cis", "re", "im", "conj", "stop", "argsort", "rank_of", "transpose", "trace", "diagonal", "tril", "inverse", "qr", "eigenvectors", "top_eigenvector", "svdvals", "polar", "spectral_norm", "spectral_radius", "positive_definite", "cumsum"]
+ENTRYWISE = (
+    *("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "gelu", "relu", "sign", "abs", "sqrt"),
+    *("floor", "ceil", "cis", "re", "im", "conj", "stop", "argsort", "rank_of", "transpose", "trace", "diagonal"),
+    *("tril", "inverse", "qr", "eigenvectors", "top_eigenvector", "svdvals", "polar", "spectral_norm"),
+    *("spectral_radius", "positive_definite", "cumsum"),
+)
 PAIRS = {"outer": "outer", "solve": "solve", "matrix_power": "matrix_power", "columns": "columns"} | {
     "keep_largest": "keep_largest"
 }

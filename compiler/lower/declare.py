@@ -64,7 +64,7 @@ def declare(context: Context, scope: Scope, statements: Iterable[s.Statement], r
                 _index_sets(context, scope, name.indices)
                 if name.type is not None:
                     _axes(context, scope, name.type)
-        elif (isinstance(statement, s.Definition | s.Draw) and statement.type is not None) or (isinstance(statement, s.When) and statement.type is not None):
+        elif isinstance(statement, s.Definition | s.Draw | s.When) and statement.type is not None:
             _axes(context, scope, statement.type)
     for statement in statements:
         if isinstance(statement, s.When) and statement.type is not None and _matches(context, statement.type):
@@ -214,9 +214,9 @@ def _definition(context: Context, scope: Scope, d: s.Definition, role: tuple[str
             raise fail("E117", target.span)
         name, primed, written = left
         table = scope.nexts if primed else scope.names
-        indices = _bound_names(written)
-        if indices or role:
-            table[name] = Family(d, (*indices, *role), role)
+        bound = _bound_names(written)
+        if bound or role:
+            table[name] = Family(d, (*bound, *role), role)
         else:
             table[name] = Lazy(d, position if len(d.targets) > 1 else None)
 

@@ -70,7 +70,8 @@ def _population(file: s.File) -> Span | None:
         if isinstance(x, s.Claim):
             continue
         for inner in x.walk():
-            if isinstance(inner, s.Call) and isinstance(inner.function, s.Name) and inner.function.name in objectives:
-                if any(k.name == "per" for k in inner.keywords):
-                    return inner.span
+            if not (isinstance(inner, s.Call) and isinstance(inner.function, s.Name)):
+                continue
+            if inner.function.name in objectives and any(k.name == "per" for k in inner.keywords):
+                return inner.span
     return None

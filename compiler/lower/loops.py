@@ -6,7 +6,8 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Fold, Loop, Node, node
 from dotopt.compiler.lower.context import Context
-from dotopt.compiler.lower.expression import named, value
+from dotopt.compiler.lower.expression import value
+from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Leaf, Scope, Value
 from dotopt.compiler.types import Mismatch, Type, broadcast
 

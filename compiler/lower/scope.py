@@ -134,7 +134,20 @@ class Choice:
 
 
 Entry = (
-    Value | Lazy | Family | Leaf | Local | Passes | Argument | User | OptionName | Imported | Base | Axis | IndexSet | Choice
+    Value
+    | Lazy
+    | Family
+    | Leaf
+    | Local
+    | Passes
+    | Argument
+    | User
+    | OptionName
+    | Imported
+    | Base
+    | Axis
+    | IndexSet
+    | Choice
 )
 
 

@@ -1,0 +1,125 @@
+"""Formulas of the library: inlined with their parameters bound, their axes those of the arguments."""
+
+from __future__ import annotations
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import fail
+from dotopt.compiler.ir import Node, node
+from dotopt.compiler.lower.context import Context, Static
+from dotopt.compiler.lower.expression import value
+from dotopt.compiler.lower.functions import Function, builtin_function, stated_gradient
+from dotopt.compiler.lower.scope import Local, Scope, User, Value
+from dotopt.compiler.source import Span
+from dotopt.compiler.types import ANY, REST, Type
+
+
+def imported(context: Context, name: str, e: s.Call, scope: Scope, expected: Type | None) -> Node:
+    from dotopt.compiler.lower.builtins import TABLE
+    from dotopt.compiler.lower.calls import argument_nodes
+    from dotopt.compiler.lower.inner import INNER
+
+    replaced = context.static.functions.get(name, name)
+    if replaced != name and replaced in TABLE:
+        return TABLE[replaced](context, s.Call(e.span, s.Name(e.span, replaced), e.arguments[:1]), scope, expected)
+    if name in INNER and context.library.find(replaced) is None:
+        return INNER[name](context, e, scope, expected)
+    file = context.library.file(replaced)
+    if file is None:
+        raise fail("E222", e.span, name=name)
+    if file.head.word in ("rule", "composition", "transform"):
+        nodes = argument_nodes(context, e, scope)
+        words = " ".join(("step", replaced, *(k.name for k in e.keywords)))
+        return node("claim", *nodes, attrs=(words, nodes[0].type if nodes else ANY), span=e.span)
+    if name in INNER and any(is_function(context, a, scope) for a in e.arguments):
+        return INNER[name](context, e, scope, expected)
+    positional = tuple(value(context, a, scope) for a in (*e.arguments, *e.samples))
+    keywords = {k.name: value(context, k.value, scope) for k in e.keywords}
+    return _formula(context, file, positional, keywords, e.span)
+
+
+def is_function(context: Context, argument: s.Expression, scope: Scope) -> bool:
+    found = scope.find(argument.name) if isinstance(argument, s.Name) else None
+    return found is not None and isinstance(found[0], Local | User)
+
+
+def _open_formula(
+    context: Context, file: s.File, positional: tuple[Node, ...], keywords: dict[str, Node], span: Span
+) -> tuple[Context, Scope]:
+    """The scope of a formula with its parameters bound; axes are those of the arguments."""
+    from dotopt.compiler.lower.declare import declare, type_of
+
+    names = [p.name for p in file.head.parameters]
+    if len(positional) > len(names):
+        raise fail(
+            "E313", span, name=file.head.name, expected=len(names), plural="" if len(names) == 1 else "s",
+            found=len(positional),
+        )
+    inside = Context(
+        file, Static(functions=context.static.functions), context.library,
+        randoms=context.randoms, loops=context.loops, later=context.later, pending=context.pending,
+    )
+    scope = inside.scope
+    for name in keywords:
+        if name not in names:
+            raise fail("E315", span, name=file.head.name, keyword=name)
+    given = dict(zip(names, positional, strict=False)) | keywords
+    for parameter in file.head.parameters:
+        if parameter.name in given:
+            bound = given[parameter.name]
+            if parameter.type is not None:
+                declared = type_of(inside, scope, parameter.type)
+                _alias(inside, declared, bound, parameter.name, span)
+        elif parameter.default is not None:
+            bound = value(inside, parameter.default, scope)
+        else:
+            raise fail("E313", span, name=file.head.name, expected=len(names), plural="s", found=len(given))
+        scope.names[parameter.name] = Value(bound)
+    declare(inside, scope, file.statements)
+    return inside, scope
+
+
+def _alias(inside: Context, declared: Type, bound: Node, name: str, span: Span) -> None:
+    if bound.type.any or not declared.axes or REST in declared.axes:
+        return
+    actual = tuple(axis for axis in bound.type.axes if axis != REST)
+    if len(actual) != len(declared.axes):
+        raise fail("E301", span, left=f"{name} : {declared}", right=str(bound.type))
+    for mine, theirs in zip(declared.axes, actual, strict=True):
+        inside.axis_alias[mine] = theirs
+        inside.axes.add(mine)
+
+
+def _formula(
+    context: Context, file: s.File, positional: tuple[Node, ...], keywords: dict[str, Node], span: Span
+) -> Node:
+    if file.head.name in [n for _, n, _ in context.pending]:
+        raise fail("E218", span, name=file.head.name)
+    inside, scope = _open_formula(context, file, positional, keywords, span)
+    context.pending.append((scope, file.head.name, False))
+    try:
+        assert file.head.value is not None
+        return value(inside, file.head.value, scope)
+    finally:
+        context.pending.pop()
+
+
+def formula_function(context: Context, name: str, span: Span) -> Function:
+    name = context.static.functions.get(name, name)
+    file = context.library.file(name)
+    if file is None:
+        return builtin_function(context, name, span, context.scope)
+    names = tuple(p.name for p in file.head.parameters)
+
+    def at(nodes: tuple[Node, ...]) -> Node:
+        return _formula(context, file, nodes, {}, span)
+
+    targets = [d.targets[0] for d in file.statements if isinstance(d, s.Definition)]
+    stated_here = any(isinstance(x, s.Call) and isinstance(x.function, s.Gradient) for x in targets)
+
+    def stated(nodes: tuple[Node, ...]) -> Node:
+        inside, scope = _open_formula(context, file, nodes, {}, span)
+        found = scope.gradient(file.head.name)
+        assert found is not None
+        return stated_gradient(inside, found)(nodes)
+
+    return Function(name, names, at, stated if stated_here else None)

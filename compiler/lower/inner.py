@@ -1,0 +1,86 @@
+"""Inner problems: `argmin`, `root`, `prox`, `cg`, `jvp` of functions whose inside is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from dotopt.compiler import ir
+from dotopt.compiler import syntax as s
+from dotopt.compiler.ir import Lambda, Node, node
+from dotopt.compiler.lower.context import Context
+from dotopt.compiler.lower.expression import build, value
+from dotopt.compiler.lower.formulas import is_function
+from dotopt.compiler.lower.functions import function_of
+from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.types import ANY, Type
+
+
+def _options(context: Context, e: s.Call, scope: Scope) -> tuple[tuple[str, ...], tuple[Node, ...], str | None]:
+    method = next((k.value.name for k in e.keywords if k.name == "by" and isinstance(k.value, s.Name)), None)
+    rest = [k for k in e.keywords if k.name != "by"]
+    return tuple(k.name for k in rest), tuple(value(context, k.value, scope) for k in rest), method
+
+
+def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
+    def row(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
+        function = function_of(context, e.arguments[0], scope)
+        names, nodes, method = _options(context, e, scope)
+        start = nodes[names.index("from")].type if "from" in names else None
+        type = start or expected or ANY
+        variable = context.fresh("free", function.arguments[0], type)
+        body = function.at((variable,))
+        attrs = (Lambda((variable,), body), method, names, type)
+        return node(op, *nodes, attrs=attrs, span=e.span)
+
+    return row
+
+
+def _prox(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
+    """`prox(h, s, x)` minimises `s*h(u) + ½‖u - x‖²`."""
+    function = function_of(context, e.arguments[0], scope)
+    weight, point = (value(context, a, scope) for a in e.arguments[1:])
+    variable = context.fresh("free", "u", point.type)
+    gap = build("sub", variable, point, span=e.span)
+    square = build("mul", gap, gap, span=e.span)
+    total = node("sum", square, attrs=(square.type.axes, False)) if square.type.axes else square
+    half = build("mul", ir.number(Fraction(1, 2)), total, span=e.span)
+    body = build("add", build("mul", weight, function.at((variable,)), span=e.span), half, span=e.span)
+    return node("argmin", attrs=(Lambda((variable,), body), "prox", (), point.type), span=e.span)
+
+
+def _cg(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
+    """`cg(H, b)`: conjugate gradients for a linear function H, or a matrix."""
+    right = value(context, e.arguments[1], scope)
+    names, nodes, _ = _options(context, e, scope)
+    if not is_function(context, e.arguments[0], scope):
+        matrix = value(context, e.arguments[0], scope)
+        variable = context.fresh("free", "x", right.type)
+        body = Lambda((variable,), build("matmul", matrix, variable, span=e.span))
+        return node("cg", right, *nodes, attrs=(body, names, right.type), span=e.span)
+    function = function_of(context, e.arguments[0], scope)
+    types = right.type.items if right.type.kind == "tuple" else (right.type,)
+    variables = tuple(
+        context.fresh("free", name, type) for name, type in zip(function.arguments, types, strict=False)
+    )
+    return node("cg", right, *nodes, attrs=(Lambda(variables, function.at(variables)), names, right.type), span=e.span)
+
+
+def _jvp(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
+    """`jvp(F, x, v)`: the derivative of F at x along v."""
+    from dotopt.compiler.calculus import jacobian_vector
+
+    function = function_of(context, e.arguments[0], scope)
+    point, direction = (value(context, a, scope) for a in e.arguments[1:])
+    leaf = context.fresh("free", function.arguments[0], point.type)
+    derived = jacobian_vector(function.at((leaf,)), leaf, direction)
+    return ir.substitute(derived, {leaf: point})
+
+
+INNER: dict[str, Callable[[Context, s.Call, Scope, Type | None], Node]] = {
+    "argmin": _inner("argmin"),
+    "root": _inner("root"),
+    "prox": _prox,
+    "cg": _cg,
+    "jvp": _jvp,
+}
