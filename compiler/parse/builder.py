@@ -1,0 +1,50 @@
+"""The common part of the builders: children first, then the method named like the production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lark
+
+from dotopt.compiler.errors import fail
+from dotopt.compiler.source import Source, Span
+from dotopt.grammar.spelling import canonical
+
+# What the language writes in two ways, as one.
+RELATIONS = {"≤": "<=", "≥": ">=", "≠": "!=", "∈": "in", "notin": "not in"}
+
+
+class Builder:
+    """Calls, for every production of the grammar, the method of its name with the children already built."""
+
+    def __init__(self, source: Source) -> None:
+        self.origin = source
+
+    def build(self, tree: Any) -> Any:
+        if not isinstance(tree, lark.Tree):
+            return tree
+        method: Callable[..., Any] = getattr(self, tree.data)
+        children = [self.build(child) for child in tree.children]
+        meta = tree.meta
+        span = Span(self.origin, 0, 0) if meta.empty else Span(self.origin, meta.start_pos, meta.end_pos)
+        if span.end > 0:  # the newline that ends a statement belongs to no span
+            text = self.origin.text[span.start : span.end]
+            span = Span(self.origin, span.start, span.start + len(text.rstrip()))
+        return method(span, *children)
+
+    def spelled(self, token: lark.Token) -> str:
+        return canonical(str(token))
+
+    def place(self, token: lark.Token) -> Span:
+        assert token.start_pos is not None and token.end_pos is not None
+        return Span(self.origin, token.start_pos, token.end_pos)
+
+    def whole(self, token: lark.Token) -> int:
+        if not token.isdigit():
+            raise fail("E116", self.place(token))
+        return int(token)
+
+
+def is_token(value: object, kind: str) -> bool:
+    return isinstance(value, lark.Token) and value.type == kind
