@@ -26,23 +26,20 @@ def lower(file: s.File, static: Static = Static(), library: Library | None = Non
 
     A composition is lowered from the inside out; its parts are found in `library`.
     """
-    library = library or Library()
-    if file.head.word == "composition":
-        assert file.head.value is not None
-        return replace(
-            _composed(file.head.value, static, library, None),
-            name=file.head.name, docstring=file.docstring, source=_source(file),
-        )
-    return _lower(file, static, library, None, None)[0]
+    return context_of(file, static, library or Library())[0]
 
 
 def context_of(file: s.File, static: Static, library: Library) -> tuple[Program, Context]:
     """The program, and the context with the scopes in which claims are read."""
-    if file.head.word == "composition":
+    try:
+        if file.head.word != "composition":
+            return _lower(file, static, library, None, None)
         assert file.head.value is not None
         program, context = _composition(file.head.value, static, library, None)
-        return replace(program, name=file.head.name), context
-    return _lower(file, static, library, None, None)
+    except RecursionError:  # thousands of definitions that each need the next
+        raise fail("E113", file.head.span, limit="a few hundred") from None
+    named = replace(program, name=file.head.name, docstring=file.docstring, source=_source(file))
+    return named, context
 
 
 def _composed(expression: s.Expression, static: Static, library: Library, type: Type | None) -> Program:
