@@ -166,7 +166,12 @@ class Expressions:
             case s.Name(name=owner):
                 binding = self.find(owner, scope)
                 if binding is not None and binding.kind not in ("base", "imported", "bound"):
-                    self.report.add(diagnostic("E228", span, name=owner, kind=KINDS[binding.kind], member=name))
+                    kind = KINDS[binding.kind]
+                    help = f"for the transpose write `{owner}ᵀ` or `{owner}^T`" if name == "T" else None
+                    edit = Edit(Span(span.source, base.span.end, span.end), "ᵀ") if name == "T" else None
+                    self.report.add(
+                        diagnostic("E228", span, name=owner, kind=kind, member=name, help=help, edit=edit)
+                    )
                 elif binding is None and owner in BUILTINS:
                     self.report.add(diagnostic("E228", span, name=owner, kind=KINDS["builtin"], member=name))
 

@@ -42,7 +42,7 @@ SYNTAX: dict[str, Message] = {
         "and inside `iterate` the same for one pass.",
     ),
     "E105": Message(
-        "`{written}(…)` of the function comes without parentheses around it", "write `{right}`",
+        "the function after `grad` stands without parentheses", "write `{right}`",
         "The gradient of f at x has one ASCII spelling, `grad f(x)`, which is the same token as `∇f(x)`.",
     ),
     "E106": Message(
@@ -122,7 +122,7 @@ SYNTAX: dict[str, Message] = {
         "As in Python: the value, the condition, the other value. Longer choices are written with `cases`.",
     ),
     "E125": Message(
-        "a comment starts with `#`", "write `#`", "`//`, `%` and `--` start no comment."
+        "a comment starts with `#`", "write `#`", "`//` and `%` start no comment."
     ),
     "E126": Message(
         "the range of `{name}` stands before its default", "write the range, then `= default`",
@@ -136,6 +136,33 @@ SYNTAX: dict[str, Message] = {
     "E128": Message(
         "`if` without `else`", "write `{value} if … else …`",
         "Every expression has a value in every case. If nothing should be added, the other value is 0.",
+    ),
+    "E129": Message(
+        "a docstring stands between `\"\"\"` and `\"\"\"`", "write `\"\"\"`",
+        "The first line of a file may say in one sentence what it defines.",
+    ),
+    "E130": Message(
+        "`{missing}` is missing here", "write `{missing}`",
+        "Only this sign is needed for the line to be a sentence of the language.",
+    ),
+    "E131": Message(
+        "this quotation is never closed", "add `{closer}`", "A quotation ends on the line on which it starts."
+    ),
+    "E132": Message(
+        "`{word}` belongs in a claim", "start one with `claim NAME:` and indent its lines",
+        "Outside claims a file says what the rule does; what is true of it is said in claims.",
+    ),
+    "E133": Message(
+        "a file defines one thing, and its head stands first", "put the second one into a file of its own",
+        "Names are found by file name, so every rule has its own file.",
+    ),
+    "E134": Message(
+        "there are no anonymous functions", "define `F(x) = …` on a line of its own, and use `F`",
+        "A local function is a definition like any other, and has a name.",
+    ),
+    "E135": Message("`{sign}` is not needed here", "remove it", "Lines end by themselves."),
+    "E136": Message(
+        "an inner product is written `⟨a, b⟩` or `dot(a, b)`", "write `⟨a, b⟩`", "`<` and `>` compare."
     ),
 }  # fmt: skip
 

@@ -40,15 +40,23 @@ def render(found: Diagnostic, color: bool = False) -> str:
         for number in sorted({span.line for span, _, _ in marks}):
             here = [mark for mark in marks if mark[0].line == number]
             if 0 < shown < number - 1:
-                lines.append(paint(" " * margin + " :", "place")) if number - shown > 12 else None
+                lines.append(paint(" " * margin + " :", "place"))
             shown = number
             text, origin = _cut(found.span.source.line(number), min(_columns(span)[0] for span, _, _ in here))
             lines.append(f"{paint(f'{number:>{margin}} |', 'place')} {text}".rstrip())
+            row, used = "", 0  # marks share a row as long as only the last of them has a remark
             for span, sign, remark in sorted(here, key=lambda mark: mark[0].start):
                 before, length = _columns(span)
-                length = min(length, max(WIDEST - before + origin, 1))
+                before -= origin
+                length = min(length, max(WIDEST - before, 1))
+                if row and before < used:
+                    lines.append(f"{edge} {row}")
+                    row, used = "", 0
                 style = found.severity if sign == "^" else "place"
-                lines.append(f"{edge} {' ' * (before - origin)}{paint(f'{sign * length} {remark}'.rstrip(), style)}")
+                row += " " * (before - used) + paint(f"{sign * length} {remark}".rstrip(), style)
+                used = before + length + 1 if not remark else 10**9
+                row += "" if remark else " "
+            lines.append(f"{edge} {row}".rstrip())
     else:
         lines[0] = lines[0].rstrip()
     for note in found.notes:
