@@ -1,3 +1,48 @@
-"""Optimizers and update rules as a few equations, compiled to torch, C and Triton, with their claims decided."""
+"""Optimizers and update rules as a few equations, compiled to torch, C and Triton, with their claims decided.
+
+    import dotopt
+    lion = dotopt.load("lion.opt")              # a module: lion.Lion is the class
+    from dotopt.stdlib import AdamP, Adan       # compiled on first use, cached
+    dotopt.check("lion.opt")                    # what is proved, refuted, open
+    dotopt.compile("lion.opt", "lion.py")       # a readable module that needs torch and dotopt.runtime only
+    dotopt.route(model, {Muon: "matrices", AdamW: "rest"})
+
+Nothing is loaded before it is asked for: the compiler, torch and the prover come with the first call that needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dotopt.compiler.errors import OptError
+    from dotopt.runtime.catalogue import names
+    from dotopt.runtime.checking import check
+    from dotopt.runtime.load import compile, load
+    from dotopt.runtime.optimizer import route
+
+_HOME = {
+    "OptError": "dotopt.compiler.errors",
+    "check": "dotopt.runtime.checking",
+    "compile": "dotopt.runtime.load",
+    "load": "dotopt.runtime.load",
+    "names": "dotopt.runtime.catalogue",
+    "route": "dotopt.runtime.optimizer",
+}
+
+__all__ = ["OptError", "__version__", "check", "compile", "load", "names", "route"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dotopt' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

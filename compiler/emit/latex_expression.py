@@ -73,7 +73,7 @@ class Writer:
     def _text(self, value: s.Syntax) -> tuple[str, int]:
         match value:
             case s.Number(value=number):
-                return _numberwords(number)
+                return _constant(number)
             case s.Infinity():
                 return r"\infty", POSTFIX
             case s.Boolean(value=truth):
@@ -241,7 +241,7 @@ class Writer:
         return rf"{sign}_{{{below}}} {self.write(body.body, PRODUCT)}", SUM
 
 
-def _numberwords(number: Fraction) -> tuple[str, int]:
+def _constant(number: Fraction) -> tuple[str, int]:
     if number == Fraction(1, 2):
         return r"\frac{1}{2}", POSTFIX
     text = decimal(number)

@@ -1,0 +1,82 @@
+"""What the standard library holds: name, family, sentence and source of every file, without parsing any."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dotopt.compiler.library import catalogue, library_root
+
+_HEAD = re.compile(r"^(rule|formula|transform|theorem)[ \t]+(\w+)", re.MULTILINE)
+_DOCSTRING = re.compile(r'\A\s*"""(.*?)"""', re.DOTALL)
+_SOURCE = re.compile(r'^source[ \t]+"([^"]*)"', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the library; `word` is rule, formula, transform or theorem, `sentence` its docstring."""
+
+    name: str
+    word: str
+    family: str
+    path: Path
+    sentence: str
+    source: str
+
+    @property
+    def link(self) -> str:
+        """The address of the source; empty if it has none.
+
+        >>> Entry("A", "rule", "optimizers", Path("a.opt"), "", "arXiv:2302.06675").link
+        'https://arxiv.org/abs/2302.06675'
+        """
+        if self.source.lower().startswith("arxiv:"):
+            return "https://arxiv.org/abs/" + self.source[len("arxiv:") :]
+        return self.source if self.source.startswith("http") else ""
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Every file of the library, by family and name."""
+    found = [entry for path in catalogue().values() if (entry := _read(path)) is not None]
+    return tuple(sorted(found, key=lambda entry: (_order(entry.family), entry.name.lower())))
+
+
+def names() -> list[str]:
+    """The names of the catalogue, each of which `dotopt.stdlib` has.
+
+    >>> "Lion" in names()
+    True
+    """
+    return [entry.name for entry in entries()]
+
+
+def _read(path: Path) -> Entry | None:
+    text = path.read_text(encoding="utf-8")
+    docstring = _DOCSTRING.match(text)
+    head = _HEAD.search(text, docstring.end() if docstring else 0)
+    if head is None:
+        return None
+    source = _SOURCE.search(text, head.end())
+    sentence = " ".join(docstring.group(1).split()) if docstring else ""
+    family = path.relative_to(library_root()).parts[0]
+    return Entry(head.group(2), head.group(1), family, path, sentence, source.group(1) if source else "")
+
+
+FAMILIES = (
+    "optimizers",
+    "transforms",
+    "nested",
+    "sequence",
+    "federated",
+    "objectives",
+    "dynamics",
+    "functions",
+    "theorems",
+)
+
+
+def _order(family: str) -> int:
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)

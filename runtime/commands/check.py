@@ -1,0 +1,92 @@
+"""`dotopt check`: every claim of every file, with its status; errors with their place."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dotopt.runtime.commands import PROVED
+
+if TYPE_CHECKING:
+    from dotopt.runtime.checking import Claim, Report
+
+STYLES = {"proved": "green", "refuted": "red", "vacuous": "yellow", "open": "yellow"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Files, and the form of the answer."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files, folders, or names of the catalogue")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
+    parser.epilog = "exit codes: 0 everything proved, 1 something refuted or an error, 3 something left open"
+
+
+def run(args: argparse.Namespace) -> int:
+    """The worst of the exit codes of the files: an error before an open claim."""
+    from dotopt.runtime.checking import check
+    from dotopt.runtime.commands.files import expand, locate
+
+    codes = set()
+    for path in expand(args.files):
+        report = check(locate(str(path or "-")))
+        codes.add(report.code)
+        if args.format == "json":
+            print(json.dumps(as_json(report), ensure_ascii=False), flush=True)
+        else:
+            show(report)
+    return 1 if 1 in codes else max(codes, default=PROVED)
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """One object for a file: `file`, `claims`, `errors`, `warnings`."""
+    from dotopt.compiler.render import to_json
+
+    return {
+        "file": report.file,
+        "claims": [_claim(claim) for claim in report.claims],
+        "errors": [to_json(error) for error in report.errors],
+        "warnings": [to_json(warning) for warning in report.warnings],
+    }
+
+
+def _claim(claim: Claim) -> dict[str, object]:
+    return {
+        "rule": claim.rule,
+        "name": claim.name,
+        "status": claim.status,
+        "procedure": claim.procedure,
+        "seconds": round(claim.seconds, 4),
+        "certificate": claim.certificate,
+        "counterexample": claim.counterexample,
+        "assumptions": list(claim.assumptions),
+    }
+
+
+def show(report: Report) -> None:
+    """Print a report: diagnostics on standard error, claims on standard output."""
+    from rich.text import Text
+
+    from dotopt.compiler.render import render_all
+    from dotopt.runtime.console import err, out, table
+
+    found = [*report.errors, *report.warnings]
+    if found:
+        print(render_all(found, color=err().is_terminal and not err().no_color), file=err().file)
+    if report.errors:
+        return
+    name = Path(report.file).name
+    if not report.claims:
+        out().print(Text(f"{name}: no claims"))
+        return
+    rows = table("claim", "status", "by", "seconds", "what was found", title=name)
+    for claim in report.claims:
+        status = Text(claim.status, style=STYLES.get(claim.status, ""))
+        rows.add_row(Text(claim.name), status, claim.procedure, f"{claim.seconds:.2f}", Text(_found(claim)))
+    out().print(rows)
+
+
+def _found(claim: Claim) -> str:
+    if claim.counterexample:
+        return "for " + ", ".join(f"{name} = {value}" for name, value in claim.counterexample.items())
+    return claim.certificate

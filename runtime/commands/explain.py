@@ -1,0 +1,162 @@
+"""`dotopt explain`: what a rule is, on one screen; with an option, its equations or its code in another form."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from dotopt.runtime.commands import PROVED
+
+if TYPE_CHECKING:
+    from dotopt.runtime.explain import Explanation
+
+FORMS = {
+    "ir": "the intermediate representation, one node a line",
+    "torch": "the torch code",
+    "triton": "the Triton code",
+    "cpu": "the C code",
+    "latex": "the equations in LaTeX",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """A file or a name, options of the rule, and another form."""
+    parser.add_argument("rule", metavar="FILE|NAME", help="a .opt file, or a name of the catalogue such as Lion")
+    parser.add_argument("--option", "-o", action="append", default=[], metavar="NAME=VALUE", help="set an option")
+    form = parser.add_mutually_exclusive_group()
+    for name, sentence in FORMS.items():
+        form.add_argument(f"--{name}", action="store_const", const=name, dest="form", help=f"print {sentence} instead")
+    form.add_argument("--timeline", type=int, metavar="N", help="print which equations fire at steps 1 to N instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0; 1 if the file is broken."""
+    from dotopt.runtime.commands.files import locate
+    from dotopt.runtime.explain import explain
+
+    facts = explain(locate(args.rule), dict(_pair(text) for text in args.option))
+    if args.timeline:
+        _timeline(facts, args.timeline)
+    elif args.form is not None:
+        from dotopt.runtime.commands.forms import code
+
+        print(code(facts, args.form))
+    else:
+        show(facts)
+    return PROVED
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value or "true"
+
+
+def show(facts: Explanation) -> None:
+    """Print everything."""
+    from rich.text import Text
+
+    from dotopt.runtime.console import out
+    from dotopt.runtime.explain import KINDS
+
+    console = out()
+    sentence = facts.sentence if facts.sentence.startswith(facts.name) else f"{facts.name}: {facts.sentence}"
+    title = Text(sentence)
+    title.stylize("bold cyan", 0, len(facts.name))
+    console.print(title, Text(facts.source, style="dim"), sep="  ")
+    console.print()
+    decided = ""
+    if facts.decided is not None:
+        decided = f"   decided by line {facts.decided.line}: {_one_line(facts.decided.text)}"
+    _fact("kind", KINDS.get(facts.kind, facts.kind), decided)
+    if facts.signature:
+        _fact("python", facts.signature)
+    if facts.closure:
+        _fact("call", facts.closure)
+    if facts.kind == "optimizer":
+        _fact("memory", f"{facts.bytes} bytes of state for each entry of the parameter, in float32")
+    console.print()
+    _rows("equations", ("", "", "shape", "unit"), ((e.label, f"= {e.text}", e.type, e.unit) for e in facts.lines))
+    _rows(
+        "knobs",
+        ("symbol", "Python", "range", "default", "unit"),
+        ((k.symbol, k.python, k.range, k.default, k.unit) for k in facts.knobs),
+    )
+    _rows(
+        "states",
+        ("symbol", "key", "shape", "start", "memory", "unit"),
+        ((m.name, m.key, m.type, m.start, m.place, m.unit) for m in facts.memory),
+    )
+    _rows(
+        "asks for",
+        ("", "", "line"),
+        ((text, what, str(span.line) if span else "") for text, what, span in facts.questions),
+    )
+    _rows("other options", ("option", "what changes"), facts.choices)
+    _costs(facts)
+    for remark in facts.remarks[:3]:
+        console.print(Text(f"units: {remark}"))
+    if facts.claims:
+        console.print(Text(f"claims: {', '.join(facts.claims)} (`dotopt check` decides them)"))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fact(name: str, value: str, more: str = "") -> None:
+    from rich.text import Text
+
+    from dotopt.runtime.console import out
+
+    out().print(Text(f"{name:<8}", style="bold"), Text(value), Text(more, style="dim"), sep="")
+
+
+def _rows(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """A table, without the columns that are empty in every row; nothing if there are no rows."""
+    from rich.text import Text
+
+    from dotopt.runtime.console import out, table
+
+    found = [tuple(map(str, row)) for row in rows]
+    if not found:
+        return
+    used = [i for i in range(len(columns)) if any(row[i] for row in found)]
+    made = table(*(columns[i] for i in used), title=title)
+    for row in found:
+        made.add_row(*(Text(row[i]) for i in used))
+    out().print(made)
+    out().print()
+
+
+def _costs(facts: Explanation) -> None:
+    _rows(
+        "passes over memory",
+        ("when", "passes", "launches", "library calls", "bytes per entry", "floor"),
+        (
+            (c.condition, f"not fused: {c.reason}", "", "", "", "")
+            if c.reason
+            else (
+                c.condition,
+                str(c.passes),
+                str(c.launches),
+                str(c.routines or ""),
+                f"{c.read:g} read, {c.written:g} written",
+                f"{c.floor[0]:g} read, {c.floor[1]:g} written",
+            )
+            for c in facts.costs
+        ),
+    )
+
+
+def _timeline(facts: Explanation, steps: int) -> None:
+    from rich.text import Text
+
+    from dotopt.runtime.console import out, table
+    from dotopt.runtime.timeline import timeline
+
+    title = f"{facts.name}: which equations fire at step t"
+    made = table("next value", *(str(t) for t in range(1, steps + 1)), title=title)
+    for name, fires in timeline(facts.program, steps):
+        made.add_row(Text(f"{name}'"), *("?" if fired is None else "●" if fired else "·" for fired in fires))
+    out().print(made)

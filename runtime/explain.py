@@ -1,0 +1,348 @@
+"""What a file is, as facts: kind, equations with types and units, knobs, memory, questions, passes over memory.
+
+    explain(path, options) -> Explanation      data; `commands/explain.py` prints it, the report and the README show it
+
+Everything is read off the lowered program, for one choice of options; nothing is run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dotopt.compiler import ir
+from dotopt.compiler import syntax as s
+from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.library import Library
+from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.parse import parse
+from dotopt.compiler.ranges import number_at
+from dotopt.compiler.read import read
+from dotopt.compiler.source import Span
+from dotopt.compiler.types import REST
+from dotopt.compiler.units import Units, infer
+
+BYTES = 4  # of a float32 entry
+
+KINDS = {
+    "optimizer": "a torch.optim.Optimizer",
+    "module": "a torch.nn.Module over sequences",
+    "aggregator": "an aggregator of task gradients",
+    "protocol": "a protocol between parties",
+    "minimize": "a function minimize(f, x0)",
+    "solver": "a function of its inputs",
+    "function": "a function",
+    "host": "a Python function on lists",
+    "formula": "a function",
+    "transform": "a function from optimizers to optimizers",
+    "theorem": "claims without a step",
+}
+
+QUESTIONS = {
+    "gradient": "the gradient",
+    "value": "the value",
+    "hessian_vector": "the Hessian times a vector",
+    "hessian": "the Hessian",
+    "third": "the third derivative",
+    "field": "the vector field",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One equation: `label = text`, its type, its unit, and its place."""
+
+    label: str
+    text: str
+    type: str
+    unit: str
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """A hyperparameter, option or constant: symbol, Python spelling, range, default, unit."""
+
+    symbol: str
+    python: str
+    range: str
+    default: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A state: what it costs. `entries` is 1 if it has one number for each entry of the parameter, 0 for less."""
+
+    name: str
+    key: str
+    type: str
+    start: str
+    entries: int
+    place: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one step costs under a condition: passes over memory, launches, bytes read and written per entry.
+
+    `floor` is what remains if each input is read once and each output written once; `reason` says why there is none.
+    """
+
+    condition: str
+    passes: int = 0
+    launches: int = 0
+    read: float = 0
+    written: float = 0
+    floor: tuple[float, float] = (0, 0)
+    routines: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All facts of one file."""
+
+    name: str
+    word: str
+    kind: str
+    sentence: str
+    source: str
+    decided: Span | None
+    signature: str
+    lines: tuple[Line, ...]
+    knobs: tuple[Knob, ...]
+    memory: tuple[Memory, ...]
+    questions: tuple[tuple[str, str, Span | None], ...]
+    closure: str
+    costs: tuple[Cost, ...]
+    choices: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+    claims: tuple[str, ...]
+    program: Program = field(repr=False)
+    file: s.File = field(repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of state for each entry of the parameter, in float32."""
+        return BYTES * sum(state.entries for state in self.memory)
+
+
+def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: int | None = None) -> Explanation:
+    """The facts of the file at `path`; `options` replace defaults, by symbol or by Python name.
+
+    Raises `OptError` if the file is broken.
+
+    >>> facts = explain(Library().find("Lion"))
+    >>> facts.signature, facts.bytes
+    ('Lion(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0)', 4)
+    """
+    file = parse(read(path))
+    library = Library(path.parent)
+    first = lower(file, Static(), library)
+    chosen = {option.name: option.default for option in first.options} | _by_name(first, options or {})
+    program = lower(file, Static(options=chosen, rank=rank), library)
+    units = infer(program, file)
+    remarks = tuple(
+        dict.fromkeys(
+            f"{_where(span)}adds {left} and {right}: not every value here scales"
+            for span, left, right in units.conflicts
+        )
+    )
+    names = program.names
+    lines = tuple(
+        Line(e.label, _named(e, names), str(e.node.type), units.of(e.node), e.span) for e in program.equations
+    )
+    knobs = tuple(
+        Knob(
+            h.name,
+            h.keyword + (f"[{h.position}]" if h.position is not None else ""),
+            _range(h),
+            infix(h.default) if h.default is not None else "",
+            units.named("hyper", h.name),
+        )
+        for h in program.hypers
+    ) + tuple(
+        Knob(o.name, o.keyword, " | ".join(map(str, o.values)), str(chosen.get(o.name, o.default)), "")
+        for o in first.options
+    )
+    questions, closure = _questions(program)
+    return Explanation(
+        name=program.name, word=file.head.word, kind=program.kind, sentence=" ".join((program.docstring or "").split()),
+        source=program.source or "", decided=program.decided_by, signature=_signature(first), lines=lines, knobs=knobs,
+        memory=tuple(_memory(program, units)), questions=questions, closure=closure, costs=tuple(_costs(program)),
+        choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
+        claims=tuple(claim.name for claim in file.claims), program=program, file=file,
+    )  # fmt: skip
+
+
+def _named(equation: ir.Equation, names: Mapping[Node, str]) -> str:
+    """The right side, in terms of the other names of the file."""
+    known = names.get(equation.node, equation.label)
+    return known if known != equation.label else infix(equation.node, names)
+
+
+def _by_name(program: Program, options: Mapping[str, bool | str]) -> dict[str, bool | str]:
+    """Options by symbol; raises ValueError for an unknown one or an illegal value."""
+    known = {option.keyword: option for option in program.options} | {option.name: option for option in program.options}
+    chosen: dict[str, bool | str] = {}
+    for name, value in options.items():
+        if name not in known:
+            raise ValueError(f"{program.name} has no option `{name}`; it has {', '.join(sorted(known)) or 'none'}")
+        legal = {str(legal).lower(): legal for legal in known[name].values}
+        if str(value).lower() not in legal:
+            raise ValueError(f"the option `{name}` is {value}; it must be one of {', '.join(legal)}")
+        chosen[known[name].name] = legal[str(value).lower()]
+    return chosen
+
+
+def _range(hyper: ir.Hyper) -> str:
+    return f"{'int ' if hyper.type.kind == 'int' else ''}{hyper.interval.text}".strip()
+
+
+def _where(span: Span | None) -> str:
+    return f"line {span.line} " if span is not None else ""
+
+
+# ---- the Python signature -------------------------------------------------------------------------------------------
+
+
+def _signature(program: Program) -> str:
+    arguments = ["params"] if program.kind == "optimizer" else []
+    if program.kind in ("formula", "theorem"):
+        return ""
+    tuples: dict[str, list[str]] = {}
+    order: list[str] = []
+    for hyper in program.hypers:
+        default = infix(hyper.default).replace("∞", "inf") if hyper.default is not None else "?"
+        if hyper.keyword not in order:
+            order.append(hyper.keyword)
+        tuples.setdefault(hyper.keyword, []).append(default)
+        if hyper.position is None and len(tuples[hyper.keyword]) == 1:
+            tuples[hyper.keyword] = [default]
+    families = {hyper.keyword for hyper in program.hypers if hyper.position is not None}
+    for keyword in order:
+        values = tuples[keyword]
+        arguments.append(f"{keyword}=({', '.join(values)})" if keyword in families else f"{keyword}={values[0]}")
+    for option in program.options:
+        default = repr(option.default) if isinstance(option.default, bool) else f'"{option.default}"'
+        arguments.append(f"{option.keyword}={default}")
+    return f"{program.name}({', '.join(arguments)})"
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+
+def _memory(program: Program, units: Units) -> Iterator[Memory]:
+    names = program.names
+    axes = program.params[0].type.axes if program.params else ()
+    for state in program.states:
+        whole = bool(axes) and state.type.axes == axes
+        if whole:
+            place = f"{BYTES} bytes per entry"
+        elif state.type.axes:
+            sizes = "·".join("…" if axis == REST else axis for axis in state.type.axes)
+            place = f"{BYTES}·{sizes} bytes per tensor"
+        else:
+            place = "one number in all" if state.shared else "one number per tensor"
+        start = names.get(state.start) or infix(state.start, names)
+        kind = {"first": f"first {start}", "draw": f"drawn: {start}"}.get(state.kind, start)
+        yield Memory(state.name, state.key, str(state.type), kind, int(whole), place, units.named("state", state.name))
+
+
+# ---- what is asked of the user --------------------------------------------------------------------------------------
+
+
+def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ...], str]:
+    """What the rule asks, and how `step` is called."""
+    asked = []
+    plain = True
+    names = program.names
+    for oracle in program.oracles:
+        what = QUESTIONS.get(oracle.attrs[1], oracle.attrs[1])
+        text = infix(oracle, names)
+        at_param = oracle.attrs[1] == "gradient" and all(arg.role == "param" for arg in oracle.args)
+        plain = plain and at_param
+        asked.append((text, what + (" at the parameter" if at_param else ""), oracle.span))
+    if program.kind != "optimizer" or not asked:
+        return tuple(asked), ""
+    if plain:
+        return tuple(asked), "step(): the gradient that `backward` left is enough"
+    second = any(oracle.attrs[1] in ("hessian_vector", "hessian") for oracle in program.oracles)
+    backward = " without calling backward, since a second derivative is taken" if second else ""
+    return tuple(asked), f"step(closure): the closure returns the loss{backward}"
+
+
+# ---- costs ----------------------------------------------------------------------------------------------------------
+
+
+def usual(program: Program) -> Program:
+    """The program of a usual step: step 2, knobs at their defaults, a matrix, no period just over."""
+    from dotopt.compiler.variants import conditions, specialise
+
+    return specialise(program, {condition: _usually(condition, program) for condition in conditions(program)})
+
+
+def _usually(condition: Node, program: Program) -> bool:
+    return condition.op != "fires" and bool(number_at(condition, 2, program))
+
+
+def _costs(program: Program) -> Iterator[Cost]:
+    """Passes over memory in a usual step, then under other outcomes of what is decided before a step."""
+    from dotopt.compiler.schedule import Unsupported, schedule
+    from dotopt.compiler.variants import conditions, specialise
+
+    if program.kind != "optimizer" or len(program.params) != 1:
+        return
+    decided = conditions(program)
+    expected = tuple(_usually(condition, program) for condition in decided)
+    outcomes = sorted(itertools.product((False, True), repeat=min(len(decided), 4)), key=lambda o: o != expected)
+    seen = set()
+    for outcome in outcomes:
+        table = dict(zip(decided, outcome, strict=False))
+        words = "a usual step"
+        if outcome != expected:
+            words = " and ".join(
+                infix(condition) if holds else f"not ({infix(condition)})"
+                for (condition, holds), normal in zip(table.items(), expected, strict=False)
+                if holds != normal
+            )
+        try:
+            plan = schedule(specialise(program, table))
+        except Unsupported as error:
+            cost = Cost(words, reason=_cut(error.reason))
+        else:
+            cost = Cost(words, len(plan.passes), plan.launches, *plan.bytes(), plan.floor(), len(plan.routines))
+        key = replace(cost, condition="")
+        if key not in seen:
+            seen.add(key)
+            yield cost
+
+
+def _cut(reason: str, width: int = 100) -> str:
+    """A long formula in the middle of a sentence is cut; its end says what matters."""
+    return reason if len(reason) <= width else f"{reason[: width // 2]}… {reason[-width // 2 :]}"
+
+
+def _choices(
+    first: Program, chosen: Mapping[str, bool | str], file: s.File, library: Library, program: Program
+) -> Iterator[tuple[str, str]]:
+    """What each other value of an option changes."""
+    mine = {state.name for state in program.states}
+    for option in first.options:
+        for value in option.values:
+            if value == chosen[option.name]:
+                continue
+            other = lower(file, Static(options={**chosen, option.name: value}), library)
+            theirs = {state.name for state in other.states}
+            more, less = sorted(theirs - mine), sorted(mine - theirs)
+            words = [f"adds the state {', '.join(more)}"] * bool(more) + [f"drops the state {', '.join(less)}"] * bool(
+                less
+            )
+            asked = len(other.oracles) - len(program.oracles)
+            words += [f"asks {asked} more of the objective"] * (asked > 0)
+            yield f"{option.keyword}={value}", "; ".join(words) or "the same memory"
