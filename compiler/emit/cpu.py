@@ -1,0 +1,421 @@
+"""C for the passes of a schedule: one function a pass, over all tensors of a group.
+
+The tensors are cut into pieces, the pieces are gathered into units of about equal size, and threads take units in turn,
+so that one large tensor and ten thousand small ones are shared out alike. What the functions of a module do:
+
+    host_k      numbers for the whole group that are known before pass k, in double
+    pass_k      pass k over one piece: load, compute in registers, store, add up
+    finish_k    the sums of one tensor, from the sums of its pieces in their order
+    model_k     the sums over all tensors, likewise
+    close       the new values of states that are one number for a tensor, or one for a row
+    shared      the new values of states that are one number for the group
+    work_k      what a thread runs: units until there are none left; a tensor that is one piece goes through all passes
+                at once, while it is in the cache
+    dotopt_run  stage k of all of it, or every stage
+
+Sums are made in double and put together in the order of the pieces, which depends on the sizes alone: the result does
+not depend on the number of threads. The layout of `struct work` is mirrored by `dotopt.runtime.cpu`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dotopt.compiler.emit import c_expression, c_storage
+from dotopt.compiler.emit.c_scope import START, Accumulator, HostSlots, Scope
+from dotopt.compiler.ir import Node, leaf, node, number
+from dotopt.compiler.places import REDUCE, Place, Unsupported, order
+from dotopt.compiler.schedule import Pass, Schedule
+from dotopt.grammar import spelling
+
+Key = tuple[str, object]
+
+STRUCT = """\
+struct work {
+  int64_t tensors, pieces, units;
+  void **data;                   /* [array][tensor] */
+  const int64_t *shape;          /* [tensor][dimension] */
+  const int32_t *tensor;         /* [piece] */
+  const int64_t *start, *stop;   /* [piece] */
+  const int64_t *first;          /* [tensor + 1] its pieces */
+  const int64_t *unit;           /* [unit + 1] its pieces */
+  const int64_t *row;            /* [tensor] its first row among all rows */
+  double *given, *made;          /* numbers of the group: in, out */
+  double *host, *sums, *totals, *rows;
+  int64_t next;
+  void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
+  int64_t threads;
+};
+"""
+
+_JOIN = {"sum": "{0} + {1}", "amax": "max_double({0}, {1})", "amin": "min_double({0}, {1})"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """The text of a module and what its arrays mean: `dotopt.runtime.cpu` fills them.
+
+    `given`: ("hyper", name), ("time", "t"), ("shared", state), ("model", index of a sum), ("count", axes).
+    `made`: ("shared", state), ("model", index of a sum). `shape`: ("size", axes), ("native", axis).
+    """
+
+    text: str
+    arrays: tuple[str, ...]  # of `data`: parameter, gradient, states, scratch
+    given: tuple[Key, ...]
+    made: tuple[Key, ...]
+    shape: tuple[Key, ...]
+    host: int
+    sums: int
+    totals: int
+    rows: int
+    by_rows: bool
+    model: tuple[str, ...]  # how each sum over the model is put together: sum, amax, amin
+    stages: int
+
+
+def emit(schedule: Schedule, stored: Mapping[str, str], title: str = "") -> Module:
+    """The C module of `schedule`; `stored` says how each array lies in memory (fp32, fp64, bf16, fp16), by name.
+
+    Arithmetic is double where the parameter is fp64, else float. Raises `Unsupported` for what has no form in C.
+    """
+    return _Writer(schedule, stored).module(title)
+
+
+@dataclass
+class _Writer:
+    schedule: Schedule
+    stored: Mapping[str, str]
+    given: dict[Key, int] = field(default_factory=dict)
+    made: dict[Key, int] = field(default_factory=dict)
+    shape: dict[Key, int] = field(default_factory=dict)
+    totals: dict[Node, int] = field(default_factory=dict)
+    sums: dict[Node, int] = field(default_factory=dict)
+    rows: dict[Node, int] = field(default_factory=dict)
+    models: dict[Node, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        program = self.schedule.program
+        self.places = self.schedule.places
+        self.param = program.params[0].name
+        self.real = "double" if self.stored[self.param] == "fp64" else "float"
+        self.small = [state for state in program.states if not state.shared and state.type.axes != self.places.axes]
+        self.arrays = [buffer.name for buffer in self.schedule.buffers] + [state.name for state in self.small]
+        self.roots = [root for state in program.states if (root := state.next) is not None] + list(program.next.values())
+        self.nodes = list(order(self.roots))
+        self.uses: dict[Node, int] = {}
+        for here in self.nodes:
+            for arg in here.args:
+                self.uses[arg] = self.uses.get(arg, 0) + 1
+        self.labels, self.texts = self.schedule.labels, self.schedule.texts
+        self.host = HostSlots()
+        self._reductions()
+
+    # ---- what a value is read from ----
+
+    def _reductions(self) -> None:
+        """A slot for every reduction, by where its result lives."""
+        prefixes = {here.type.axes for here in self.nodes if self.places(here) is Place.ROW}
+        if len(prefixes) > 1:
+            raise Unsupported("it sums along two different sets of axes")
+        self.kept: tuple[str, ...] = next(iter(prefixes), ())
+        self.dimension(("size", self.places.axes))
+        self.dimension(("size", tuple(axis for axis in self.places.axes if axis not in self.kept)))
+        for here in self.nodes:
+            if here.op not in REDUCE or self.places(here) is Place.LIBRARY:
+                continue
+            if self.places(here) is Place.ROW:
+                self.rows[here] = len(self.rows)
+                continue
+            if self.places(here) is Place.HOST:
+                self.models[here] = len(self.models)
+                self.given_slot(("model", self.models[here]))
+                self.made.setdefault(("model", self.models[here]), len(self.made))
+            self.totals[here] = len(self.totals)
+            if self.places(here.args[0]) is Place.ELEMENT:
+                self.sums[here] = len(self.sums)
+        for state in self.schedule.program.states:
+            if state.shared and state.next is not None:
+                self.made.setdefault(("shared", state.name), len(self.made))
+
+    def given_slot(self, key: Key) -> str:
+        """Where a number of the group stands."""
+        return f"w->given[{self.given.setdefault(key, len(self.given))}]"
+
+    def dimension(self, key: Key) -> str:
+        """Where an extent of a tensor stands."""
+        return f"w->shape[tensor*DIMENSIONS + {self.shape.setdefault(key, len(self.shape))}]"
+
+    def source(self, here: Node, scope: Scope) -> str | None:
+        """C for a value that is given or was made before; None for one that is to be computed."""
+        match here.op, scope.place:
+            case "leaf", Place.HOST:
+                return self._group_number(here)
+            case "leaf", Place.TENSOR if here.role == "axis":
+                return f"(double){self.dimension(('size', (here.name,)))}"
+            case "leaf", (Place.TENSOR | Place.ROW) if here.role == "state":
+                return self._load(here.name, "0" if scope.place is Place.TENSOR else "row")
+            case "size", Place.HOST if here.attrs[0] == self.places.axes:
+                return self.given_slot(("count", here.attrs[0]))
+            case "size", Place.HOST:
+                raise Unsupported(f"{here!r} counts something else than entries over the whole model")
+            case "size", _:
+                return f"(double){self.dimension(('size', here.attrs[0]))}"
+            case "native", _:
+                return f"(double){self.dimension(('native', here.attrs[0]))}"
+            case op, Place.HOST if op in REDUCE:
+                return self.given_slot(("model", self.models[here]))
+            case op, Place.TENSOR if op in REDUCE:
+                return f"w->totals[tensor*TOTALS + {self.totals[here]}]"
+            case op, Place.ROW if op in REDUCE:
+                return f"w->rows[(w->row[tensor] + row)*ROWS + {self.rows[here]}]"
+            case "fires", _:
+                period, start = (scope.number(arg)[0] for arg in here.args)
+                t = self.given_slot(("time", "t"))
+                return f"(({t} >= {start}) & (fmod({t} - ({start}), {period}) == 0))"
+            case _:
+                return None
+
+    def _group_number(self, here: Node) -> str:
+        if here.args:
+            raise Unsupported(f"{here!r} is one of a family")
+        match here.role:
+            case "hyper" | "const":
+                return self.given_slot(("hyper", here.name))
+            case "time":
+                return self.given_slot(("time", "t"))
+            case "state":
+                return self.given_slot(("shared", here.name))
+            case role:
+                raise Unsupported(f"the {role} {here.name} was not resolved")
+
+    def _pointer(self, array: str) -> str:
+        kind = c_storage.STORED[self.stored[array]]
+        return f"(({kind} *)w->data[{self.arrays.index(array)}*w->tensors + tensor])"
+
+    def _load(self, array: str, index: str) -> str:
+        return f"load_{self.stored[array]}({self._pointer(array)}[{index}])"
+
+    # ---- functions ----
+
+    def module(self, title: str) -> Module:
+        """All of it."""
+        stages = len(self.schedule.passes)
+        passes = [self._pass(index, one) for index, one in enumerate(self.schedule.passes)]
+        finishes = [self._finish(index) for index in range(stages)]
+        models = [self._model(index) for index in range(stages)]
+        close, shared = self._close(), self._shared()
+        hosts = [self._host(index) for index in range(stages + 1)]
+        fused = stages > 1 and not self.schedule.routines and not self.models
+        works = [_work(index, stages, fused) for index in range(stages)]
+        defines = {"DIMENSIONS": len(self.shape), "SUMS": len(self.sums), "TOTALS": len(self.totals), "ROWS": len(self.rows)}
+        parts = [
+            *([f"/* {title} */"] if title else []),
+            "#include <math.h>\n#include <stdint.h>",
+            "\n".join(f"#define {name} {max(value, 1)}" for name, value in defines.items()),
+            c_expression.PRELUDE + c_storage.PRELUDE,
+            STRUCT,
+            *hosts, *passes, *finishes, *models, close, shared, *works,
+            _run(stages, fused),
+        ]
+        return Module(
+            "\n".join(parts), tuple(self.arrays), tuple(self.given), tuple(self.made), tuple(self.shape),
+            len(self.host.slots), len(self.sums), len(self.totals), len(self.rows), bool(self.kept),
+            tuple(total.op for total in self.models), stages,
+        )
+
+    def _scope(self, place: Place, real: str, outer: Scope | HostSlots | None) -> Scope:
+        taken = outer.taken if isinstance(outer, Scope) else set()
+        return Scope(self, place, real, outer, taken=taken, uses=self.uses)
+
+    def _pass(self, index: int, one: Pass) -> str:
+        tensor = self._scope(Place.TENSOR, "double", self.host)
+        row = self._scope(Place.ROW, "double", tensor) if self.kept else tensor
+        entry = self._scope(Place.ELEMENT, self.real, row)
+        pointers, entry.held = self._loads(one, entry)
+        body_stores = []
+        for buffer, value in one.stores:
+            text = entry.number(value)[0]
+            body_stores.append(f"{_at(buffer.name)}[i] = store_{self.stored[buffer.name]}({text});")
+        totals = [Accumulator(total, entry.number(total.args[0])[0], f"s{k}", self.real) for k, total in enumerate(one.sums)]
+        for accumulator in totals:
+            entry.taken.add(accumulator.name)
+        loop = [
+            f"#pragma omp simd{''.join(a.clause for a in totals)}",
+            f"for (int64_t i = {'from' if self.kept else 'start'}; i < {'to' if self.kept else 'stop'}; i++) {{",
+            *("  " + line for line in [*entry.lines, *(a.update for a in totals), *body_stores]),
+            "}",
+        ]
+        lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece], stop = w->stop[piece];", *pointers]
+        wide = [a for a in totals if a.total in self.sums]
+        if self.kept:
+            lines += [f"const int64_t cols = {self.dimension(('size', tuple(x for x in self.places.axes if x not in self.kept)))};",
+                      *tensor.lines, *(f"double t{a.name} = {a.start};" for a in wide),
+                      "for (int64_t row = cols ? start/cols : 0; row*cols < stop; row++) {",
+                      "  const int64_t from = row*cols, to = from + cols;",
+                      *("  " + line for line in [*row.lines, *(a.declaration for a in totals), *loop])]
+            for a in totals:
+                if a.total in self.rows:
+                    lines.append(f"  w->rows[(w->row[tensor] + row)*ROWS + {self.rows[a.total]}] = {a.result};")
+                else:
+                    lines.append(f"  t{a.name} = {_JOIN[a.total.op].format('t' + a.name, a.result)};")
+            lines.append("}")
+            lines += [f"w->sums[piece*SUMS + {self.sums[a.total]}] = t{a.name};" for a in wide]
+        else:
+            lines += [*tensor.lines, *(a.declaration for a in totals), *loop,
+                      *(f"w->sums[piece*SUMS + {self.sums[a.total]}] = {a.result};" for a in totals)]
+        return _function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
+
+    def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
+        touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
+        pointers = [f"{c_storage.STORED[self.stored[name]]} *restrict {_at(name)} = {self._pointer(name)};" for name in touched]
+        entry.taken.update(_at(name) for name in touched)
+        held = {value: buffer for value, buffer in one.held.items()}
+        taken = {buffer.name for buffer in held.values()}
+        held |= {buffer.node: buffer for buffer in one.loads if buffer.name not in taken}
+        return pointers, {value: f"load_{self.stored[b.name]}({_at(b.name)}[i])" for value, b in held.items()}
+
+    def identifier(self, here: Node, label: str | None) -> str:
+        """The C name that a value would like to have."""
+        if label is None:
+            return spelling.ascii(here.name) if here.op == "leaf" else "g" if here.op == "oracle" else "k" if self.places(here) is Place.HOST else "u"
+        return spelling.ascii(label.rstrip("'")) + ("_next" if label.endswith("'") else "")
+
+    def reciprocal(self, here: Node) -> Node:
+        """One over `here`, to be computed once, outside of the loop over entries."""
+        inverse = node("div", number(1), here)
+        self.places.add([inverse])
+        return inverse
+
+    def _finish(self, index: int) -> str:
+        """Totals of one tensor after pass `index`: of entries by pieces, of rows by a loop over them."""
+        lines: list[str] = []
+        for total in self.schedule.passes[index].sums:
+            if total in self.sums:
+                slot = self.sums[total]
+                lines += [
+                    f"double s{slot} = {START[total.op]};",
+                    f"for (int64_t p = w->first[tensor]; p < w->first[tensor + 1]; p++) "
+                    f"s{slot} = {_JOIN[total.op].format(f's{slot}', f'w->sums[p*SUMS + {slot}]')};",
+                    f"w->totals[tensor*TOTALS + {self.totals[total]}] = s{slot};",
+                ]
+        for total, slot in self.totals.items():
+            if self.places(total.args[0]) is Place.ROW and self.places.stage(total) == index + 1:
+                lines += self._over_rows(total, slot)
+        return _function(f"static void finish_{index}(struct work *w, int64_t tensor)", lines)
+
+    def _over_rows(self, total: Node, slot: int) -> list[str]:
+        tensor = self._scope(Place.TENSOR, "double", self.host)
+        row = self._scope(Place.ROW, "double", tensor)
+        value = row.number(total.args[0])[0]
+        return [
+            "{", *("  " + line for line in tensor.lines),
+            f"  double y = {START[total.op]};",
+            f"  for (int64_t row = 0; row < {self._row_count()}; row++) {{",
+            *("    " + line for line in row.lines),
+            f"    y = {_JOIN[total.op].format('y', value)};", "  }",
+            f"  w->totals[tensor*TOTALS + {slot}] = y;", "}",
+        ]
+
+    def _row_count(self) -> str:
+        return self.dimension(("size", self.kept))
+
+    def _model(self, index: int) -> str:
+        """Sums over all tensors that are known after pass `index`."""
+        lines: list[str] = []
+        for total, slot in self.models.items():
+            if self.places.stage(total) != index + 1:
+                continue
+            tensor = self._scope(Place.TENSOR, "double", self.host)
+            entries = self.places(total.args[0]) is Place.ELEMENT
+            value = f"w->totals[tensor*TOTALS + {self.totals[total]}]" if entries else tensor.number(total.args[0])[0]
+            lines += [
+                "{", f"  double y = {START[total.op]};",
+                "  for (int64_t tensor = 0; tensor < w->tensors; tensor++) {",
+                *("    " + line for line in tensor.lines),
+                f"    y = {_JOIN[total.op].format('y', value)};", "  }",
+                f"  w->made[{self.made[('model', slot)]}] = y;", "}",
+            ]
+        return _function(f"static void model_{index}(struct work *w)", lines)
+
+    def _close(self) -> str:
+        tensor = self._scope(Place.TENSOR, "double", self.host)
+        row = self._scope(Place.ROW, "double", tensor)
+        ends: list[str] = []
+        row_ends: list[str] = []
+        for state in self.small:
+            if state.next is None or state.next is leaf("state", state.name, state.type):
+                continue
+            if state.type.axes and state.type.axes != self.kept:
+                raise Unsupported(f"the state {state.name} is kept along other axes than the rows")
+            scope, into, at = (row, row_ends, "row") if state.type.axes else (tensor, ends, "0")
+            into.append(f"{self._pointer(state.name)}[{at}] = store_{self.stored[state.name]}({scope.number(state.next)[0]});")
+        lines = list(tensor.lines)
+        if row_ends:
+            lines += [f"for (int64_t row = 0; row < {self._row_count()}; row++) {{", *("  " + line for line in [*row.lines, *row_ends]), "}"]
+        return _function("static void close(struct work *w, int64_t tensor)", lines + ends)
+
+    def _shared(self) -> str:
+        host = self._scope(Place.HOST, "double", None)
+        ends = []
+        for state in self.schedule.program.states:
+            if state.shared and state.next is not None:
+                ends.append(f"w->made[{self.made[('shared', state.name)]}] = {host.number(state.next)[0]};")
+        return _function("static void shared(struct work *w)", host.lines + ends)
+
+    def _host(self, index: int) -> str:
+        """Numbers of the group that are first known before pass `index`."""
+        host = self._scope(Place.HOST, "double", None)
+        ends = [
+            f"w->host[{slot}] = {host.number(here)[0]};" for here, slot in list(self.host.slots.items())
+            if self.places.stage(here) == index
+        ]
+        return _function(f"static void host_{index}(struct work *w)", host.lines + ends)
+
+
+def _at(array: str) -> str:
+    return spelling.ascii(array) + "_at"
+
+
+def _function(head: str, lines: Iterable[str]) -> str:
+    return "\n".join([head + " {", *("  " + line for line in lines), "}", ""])
+
+
+def _work(index: int, stages: int, fused: bool) -> str:
+    """What a thread runs: units in turn."""
+    piece = [f"pass_{index}(w, piece);"]
+    if fused:
+        rest = [f"finish_{k}(w, tensor); pass_{k + 1}(w, piece);" for k in range(stages - 1)]
+        whole = ["const int64_t tensor = w->tensor[piece];"]
+        if index == 0:
+            piece = [*whole, *piece, "if (w->first[tensor + 1] - w->first[tensor] == 1) {",
+                     *("  " + line for line in rest), f"  finish_{stages - 1}(w, tensor);", "  close(w, tensor);", "}"]
+        else:
+            piece = [*whole, "if (w->first[tensor + 1] - w->first[tensor] == 1) continue;", *piece]
+    return _function(f"static void work_{index}(void *given)", [
+        "struct work *w = given;",
+        "for (int64_t unit; (unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->units;)",
+        "  for (int64_t piece = w->unit[unit]; piece < w->unit[unit + 1]; piece++) {",
+        *("    " + line for line in piece), "  }",
+    ])
+
+
+def _run(stages: int, fused: bool) -> str:
+    """The entry: stage `stage`, or all of them if it is negative."""
+    lines = []
+    whole = " if (w->first[tensor + 1] - w->first[tensor] != 1)" if fused else ""
+    for index in range(stages):
+        last = index == stages - 1
+        lines += [
+            f"if (stage < 0 || stage == {index}) {{", f"  host_{index}(w);", f"  each(w, work_{index});",
+            f"  for (int64_t tensor = 0; tensor < w->tensors; tensor++){whole} {{ finish_{index}(w, tensor);"
+            f"{' close(w, tensor);' if last else ''} }}",
+            f"  model_{index}(w);",
+            *(["  shared(w);"] if last else []), "}",
+        ]
+    each = _function("static void each(struct work *w, void (*work)(void *))", [
+        "w->next = 0;",
+        "if (w->parallel && w->threads > 1 && w->units > 1) w->parallel(work, w, w->threads < w->units ? w->threads : w->units, 0);",
+        "else work(w);",
+    ])
+    return each + "\n" + _function("void dotopt_run(struct work *w, int64_t stage)", lines)

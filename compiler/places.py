@@ -1,0 +1,180 @@
+"""Where a value lives and when it is known: the two facts that decide how a rule is cut into passes.
+
+    HOST     one number for all tensors of a group: hyperparameters, the step count, sums over the model
+    TENSOR   one number for each tensor: its shape, sums over it
+    ROW      one number for each row of a tensor: what is left when the trailing axes are summed away
+    ELEMENT  one number for each entry
+    LIBRARY  made by a routine that sees whole matrices: products, factorisations, and what lies between them
+
+The stage of a value is the number of passes over memory that must be over before it can be computed. A reduction of
+entries is known one stage after its operand, and so is the result of a library routine; everything else is known
+as soon as its operands are.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Sequence
+
+from dotopt.compiler.ir import Node, Program
+
+
+class Place(enum.IntEnum):
+    """Where a value lives, from the fewest copies to the most."""
+
+    HOST = 0
+    TENSOR = 1
+    ROW = 2
+    ELEMENT = 3
+    LIBRARY = 4
+
+
+class Unsupported(Exception):
+    """Why a program cannot be cut into passes; `reason` is in the words of the rule."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+REDUCE = frozenset(("sum", "amax", "amin"))
+
+ENTRYWISE = frozenset(
+    "neg abs sign relu floor ceil sqrt exp log sin cos tan tanh acos atanh sigmoid gelu stop "
+    "add sub mul div pow min max mod lt le gt ge eq ne and or not select".split()
+)
+
+MATRIX = frozenset(
+    "matmul transpose outer loop item solve inverse qr eigenvectors top_eigenvector svdvals polar matrix_power "
+    "spectral_norm trace diagonal tril eye unit columns argsort".split()
+)
+
+NUMBERS = frozenset(("const", "bool", "inf", "pi"))
+
+
+def order(roots: Iterable[Node]) -> Iterator[Node]:
+    """The nodes under `roots`, each once, operands first; the bodies of loops are left closed."""
+    seen: set[Node] = set()
+    stack = [(root, False) for root in roots][::-1]
+    while stack:
+        here, done = stack.pop()
+        if done:
+            yield here
+        elif here not in seen:
+            seen.add(here)
+            stack.append((here, True))
+            stack.extend((arg, False) for arg in reversed(here.args))
+
+
+class Places:
+    """The place and the stage of every node under the roots of a program.
+
+    Raises `Unsupported` for what does not run over many tensors at once: oracles away from the parameter, draws, lists.
+    """
+
+    def __init__(self, program: Program, roots: Sequence[Node]) -> None:
+        if len(program.params) != 1 or program.params[0].indices:
+            raise Unsupported("it moves more than one family of parameters")
+        self.axes = program.params[0].type.axes
+        self._shared = frozenset(state.name for state in program.states if state.shared)
+        self._facts: dict[Node, tuple[Place, int]] = {}
+        self._absorbed: set[Node] = set()
+        self.add(roots)
+        while self._absorb(roots):
+            self._facts.clear()
+            self.add(roots)
+
+    def __call__(self, node: Node) -> Place:
+        return self._facts[node][0]
+
+    def stage(self, node: Node) -> int:
+        """How many passes must be over before `node` can be computed."""
+        return self._facts[node][1]
+
+    def add(self, roots: Iterable[Node]) -> None:
+        """Work out the nodes under `roots` that are not in the table yet."""
+        for here in order(roots):
+            if here not in self._facts:
+                self._facts[here] = self._compute(here)
+
+    def _compute(self, node: Node) -> tuple[Place, int]:
+        known = [self._facts[arg] for arg in node.args]
+        place = max((place for place, _ in known), default=Place.HOST)
+        stage = max((stage for _, stage in known), default=0)
+        if node in self._absorbed or node.op in MATRIX:
+            return Place.LIBRARY, self._library_stage(known)
+        match node.op:
+            case op if op in NUMBERS or op == "fires":
+                return Place.HOST, stage
+            case "leaf":
+                return self._leaf(node), 0
+            case "oracle":
+                if node.attrs[1] != "gradient" or [arg.role for arg in node.args] != ["param"]:
+                    raise Unsupported(f"{node!r} needs a closure")
+                return Place.ELEMENT, 0
+            case "size" | "native":
+                return (Place.HOST if node.attrs[-1] is True else Place.TENSOR), 0
+            case op if op in REDUCE:
+                return self._reduction(node, place, stage, known)
+            case op if op in ENTRYWISE:
+                if place is Place.LIBRARY and node.type.axes != self.axes:
+                    return place, self._library_stage(known)
+                return min(place, Place.ELEMENT), stage
+            case _:
+                raise Unsupported(f"{node.op} has no form that runs over many tensors at once")
+
+    def _leaf(self, node: Node) -> Place:
+        match node.role:
+            case "hyper" | "time" | "option" | "rank" | "const" | "set":
+                return Place.HOST
+            case "axis":
+                return Place.TENSOR
+            case "state" if node.name in self._shared:
+                return Place.HOST
+            case "param" | "state" | "free":
+                axes = node.type.axes
+                if axes == self.axes:
+                    return Place.ELEMENT
+                if axes == self.axes[: len(axes)]:
+                    return Place.ROW if axes else Place.TENSOR
+                return Place.LIBRARY
+            case role:
+                raise Unsupported(f"{node.name} is a {role}, which only the torch backend handles")
+
+    def _reduction(self, node: Node, place: Place, stage: int, known: list[tuple[Place, int]]) -> tuple[Place, int]:
+        axes, model = node.attrs[:2]
+        after = stage + 1 if place is Place.ELEMENT else stage
+        kept = tuple(axis for axis in node.args[0].type.axes if axis not in axes)
+        if place is Place.LIBRARY or (kept != self.axes[: len(kept)] and not model):
+            return Place.LIBRARY, self._library_stage(known)
+        if model:
+            return Place.HOST, max(after, 1)
+        return (Place.ROW if kept else Place.TENSOR), after
+
+    @staticmethod
+    def _library_stage(known: list[tuple[Place, int]]) -> int:
+        return max((stage + (place is Place.ELEMENT) for place, stage in known), default=0)
+
+    def _inside(self, node: Node) -> bool:
+        return node in self._absorbed or self(node) is Place.LIBRARY
+
+    def _absorb(self, roots: Sequence[Node]) -> bool:
+        """Hand to the library what only it reads and what would cost a pass of its own; whether anything was."""
+        users: dict[Node, list[Node]] = {}
+        nodes = list(order(roots))
+        for here in nodes:
+            for arg in here.args:
+                users.setdefault(arg, []).append(here)
+        kept = set(roots)
+        before = len(self._absorbed)
+        for here in reversed(nodes):
+            if not here.args or here.op == "oracle" or here in kept or self(here) in (Place.HOST, Place.LIBRARY):
+                continue
+            costs_a_pass = self.stage(here) > 0
+            brings_nothing = all(
+                self(arg) is not Place.ELEMENT or any(self._inside(user) for user in users[arg] if user is not here)
+                for arg in here.args
+            )
+            if (costs_a_pass or brings_nothing) and all(map(self._inside, users.get(here, ()))):
+                self._absorbed.add(here)
+        return len(self._absorbed) > before

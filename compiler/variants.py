@@ -1,0 +1,112 @@
+"""A program split by the conditions that are one truth value for a whole step and decide what memory is touched.
+
+`norm(h, over=model)` under `if G > 0` needs a pass of its own, but only with clipping; a state with a first value reads
+as that value at `t == 1`. Such a choice is made before the step; each outcome is a program of its own, scheduled and
+compiled when it first occurs. Other conditions are decided inside the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from dotopt.compiler.ir import TIME, Node, Program, State, node, number, rebuild
+from dotopt.compiler.places import NUMBERS, order
+
+FIRST_STEP = node("eq", TIME, number(1))
+
+_UNIFORM_ROLES = ("hyper", "time", "option", "rank", "const")
+
+
+def conditions(program: Program) -> tuple[Node, ...]:
+    """The conditions of `program` that are worth a program of their own, in the order of the text.
+
+    They are those whose usual outcome touches less memory than the undecided program; the usual outcome of `t == 1` is
+    that it is false. `t == 1` is always one of them where a state has a first value.
+    """
+    shared = frozenset(state.name for state in program.states if state.shared)
+    first = any(state.kind == "first" for state in program.states)
+    found: dict[Node, None] = {FIRST_STEP: None} if first else {}
+    for here in order(program.roots):
+        if here.op == "select" and here.args[0] not in found and _uniform(here.args[0], shared):
+            usual = (False,) if here.args[0] is FIRST_STEP else (False, True)
+            if any(_touches(specialise(program, {here.args[0]: truth})) < _touches(program) for truth in usual):
+                found[here.args[0]] = None
+    return tuple(found)
+
+
+def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
+    """`program` where the conditions in `truth` have been decided; the branches not taken are gone."""
+    if truth.get(FIRST_STEP) and any(state.kind == "first" for state in program.states):
+        program = _at_first_step(program)
+
+    def decide(here: Node) -> Node:
+        if here.op == "select" and here.args[0] in truth:
+            return here.args[1] if truth[here.args[0]] else here.args[2]
+        return here
+
+    return _mapped(program, lambda root: rebuild(root, decide))
+
+
+def _at_first_step(program: Program) -> Program:
+    starts = {_leaf_of(state, program): state.start for state in program.states if state.kind == "first"}
+
+    def settle(root: Node) -> Node:
+        for _ in starts:  # a first value may read another one
+            root = rebuild(root, lambda here: starts.get(here, here))
+        return root
+
+    firsts = tuple(
+        replace(state, next=state.start) if state.kind == "first" and state.next is None else state
+        for state in program.states
+    )
+    settled = _mapped(replace(program, states=firsts), settle)
+    return replace(settled, states=tuple(replace(state, kind="zero") for state in settled.states))
+
+
+def _leaf_of(state: State, program: Program) -> Node:
+    for here in order(program.roots):
+        if here.role == "state" and here.name == state.name:
+            return here
+    return node("leaf", attrs=("state", state.name, state.type))
+
+
+def _mapped(program: Program, change: Callable[[Node], Node]) -> Program:
+    return replace(
+        program,
+        states=tuple(
+            replace(state, start=change(state.start), next=None if state.next is None else change(state.next))
+            for state in program.states
+        ),
+        next={name: change(root) for name, root in program.next.items()},
+        outputs={name: change(root) for name, root in program.outputs.items()},
+        equations=tuple(replace(equation, node=change(equation.node)) for equation in program.equations),
+    )
+
+
+def _uniform(condition: Node, shared: frozenset[str]) -> bool:
+    """Whether `condition` is one truth value for all tensors, known before the step."""
+    for here in order([condition]):
+        if here.op == "leaf" and here.role not in _UNIFORM_ROLES and here.name not in shared:
+            return False
+        if here.op not in _SCALAR_OPS:
+            return False
+    return True
+
+
+_SCALAR_OPS = NUMBERS | frozenset(
+    "leaf neg abs sqrt exp log floor ceil add sub mul div pow min max mod lt le gt ge eq ne and or not select "
+    "fires".split()
+)
+
+
+def _touches(program: Program) -> frozenset[Node]:
+    """The arrays that a step reads, and the reductions and products that it waits for."""
+    return frozenset(
+        here
+        for here in order(program.roots)
+        if (here.op == "leaf" and here.role in ("param", "state") and here.type.axes) or here.op in _WAITED_FOR
+    )
+
+
+_WAITED_FOR = frozenset("oracle sum mean amax amin norm std matmul loop".split())
