@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from dotopt.compiler import rewrite
-from dotopt.compiler.ir import Fold, Loop, Node, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import Fold, Lambda, Loop, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.types import REST, Type
 
 UNROLLED = 256  # passes of a loop that are differentiated by writing them out
@@ -40,8 +40,8 @@ def gradient(expression: Node, variable: Node, arguments: Mapping[str, tuple[str
     >>> from dotopt.compiler.ir import leaf
     >>> S, k = leaf("state", "S", Type("real", ("n", "d"))), leaf("input", "k", Type("real", ("d",)))
     >>> error = node("sub", node("matmul", S, k), leaf("input", "v", Type("real", ("n",))))
-    >>> loss = node("mul", number(Fraction(1, 2)), node("pow", node("norm", error, attrs=(("n",), False, 2)), number(2)))
-    >>> gradient(loss, S)
+    >>> square = node("pow", node("norm", error, attrs=(("n",), False, 2)), number(2))
+    >>> gradient(node("mul", number(Fraction(1, 2)), square), S)
     outer(S @ k - v, k)
     """
     seed = number(1) if expression.type.scalar or expression.type.any else _ones(expression)
@@ -59,8 +59,10 @@ def jacobian_vector(expression: Node, variable: Node, direction: Node) -> Node:
     2*(v*x)
     """
     seed = leaf("free", "seed of the pullback", Type("real", expression.type.axes))
-    back = pullback(expression, variable, seed)
-    return rewrite.simplify(pullback(node("sum", _times(back, direction), attrs=(back.type.axes, False)), seed, number(1)))
+    back = _times(pullback(expression, variable, seed), direction)
+    along = node("sum", back, attrs=(back.type.axes, False)) if back.type.axes else back
+    result = rewrite.simplify(pullback(along, seed, number(1)))
+    return substitute(result, {seed: expression})  # nothing is left of it but its shape
 
 
 def pullback(
@@ -69,15 +71,17 @@ def pullback(
     """The adjoint of `variable` when that of `expression` is `seed`; nothing is simplified."""
     if variable.op != "leaf":
         inner = leaf("free", "the variable", variable.type)
-        return substitute(pullback(substitute(expression, {variable: inner}), inner, seed, arguments), {inner: variable})
+        return substitute(
+            pullback(substitute(expression, {variable: inner}), inner, seed, arguments), {inner: variable}
+        )
     expression = _prepared(expression, variable)
     names = arguments or {}
-    order = [here for here in _outside_bodies(expression)]
+    order = _outside_bodies(expression)
     active = {variable}
     for here in order:
-        if any(child in active for child in here.children) or _body_depends(here, variable):
-            if here.op != "stop":
-                active.add(here)
+        depends = any(arg in active for arg in here.args) or _body_depends(here, variable)
+        if depends and here.op != "stop":
+            active.add(here)
     adjoint: dict[Node, Node] = {expression: seed}
     for here in reversed(order):
         bar = adjoint.get(here)
@@ -85,9 +89,15 @@ def pullback(
             continue
         if here.op == "fold":
             _accumulate(adjoint, variable, _through_fold(here, bar, variable))
+        elif _body_depends(here, variable):
+            raise NotDifferentiable(here, f"{here.op} has no derivative here in what its function contains")
         for position, arg in enumerate(here.args):
             if arg in active:
-                given = _user(here, bar, position, names) if here.op in ("oracle", "apply") else _adjoint(here, bar, position)
+                given = (
+                    _user(here, bar, position, names)
+                    if here.op in ("oracle", "apply")
+                    else _adjoint(here, bar, position)
+                )
                 _accumulate(adjoint, arg, _like(given, arg))
     found = adjoint.get(variable)
     return _zeros(variable) if found is None else _like(found, variable)
@@ -112,7 +122,7 @@ def _outside_bodies(root: Node) -> list[Node]:
 
 
 def _body_depends(here: Node, variable: Node) -> bool:
-    bodies = [attr for attr in here.attrs if isinstance(attr, Loop | Fold)]
+    bodies = [attr for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda)]
     return any(variable in inner.walk() for body in bodies for inner in body.nodes)
 
 
@@ -124,7 +134,8 @@ def _prepared(expression: Node, variable: Node) -> Node:
             norm = here.args[0]
             return node("sum", node("pow", norm.args[0], number(2)), attrs=norm.attrs[:2])
         if here.op == "item" and here.args[0].op == "tuple":
-            return here.args[0].args[here.attrs[0]]
+            member: Node = here.args[0].args[here.attrs[0]]
+            return member
         if here.op == "loop" and any(variable in child.walk() for child in here.children):
             return unroll(here)
         if here.op == "matrix_power" and here.args[1].value is not None and variable in here.walk():
@@ -138,10 +149,14 @@ def unroll(loop: Node) -> Node:
     """The results of a `repeat` loop with a fixed number of passes, written out, as a tuple."""
     body: Loop = loop.attrs[0]
     if body.until is not None or body.index is not None:
-        raise NotDifferentiable(loop, "a loop with `until` or `for` has no derivative here: give its gradient by `∇… =`")
+        raise NotDifferentiable(
+            loop, "a loop with `until` or `for` has no derivative here: give its gradient by `∇… =`"
+        )
     count = loop.args[0].value
     if count is None or count > UNROLLED:
-        raise NotDifferentiable(loop, f"only loops with a fixed number of passes, at most {UNROLLED}, are differentiated")
+        raise NotDifferentiable(
+            loop, f"only loops with a fixed number of passes, at most {UNROLLED}, are differentiated"
+        )
     values = loop.args[1:]
     for _ in range(int(count)):
         table = dict(zip(body.variables, values, strict=True))
@@ -159,7 +174,7 @@ def _matrix_product(here: Node) -> Node:
     return product
 
 
-# ---- shapes ---------------------------------------------------------------------------------------------------------
+# ---- shapes ------------------------------------------------------------------------------------------------------
 
 
 def _ones(like: Node) -> Node:
@@ -200,7 +215,7 @@ def _spread(here: Node, value: Node) -> Node:
     return node("mul", _ones(here.args[0]), value)
 
 
-# ---- one argument, entry by entry: the derivative -------------------------------------------------------------------
+# ---- one argument, entry by entry: the derivative ----------------------------------------------------------------
 
 
 def _half(sign: int = 1) -> Node:
@@ -222,7 +237,9 @@ def _inverse(x: Node) -> Node:
 def _gelu_slope(here: Node) -> Node:
     x = here.args[0]
     cdf = node("select", node("eq", x, number(0)), _half(), node("div", here, x))
-    density = node("div", node("exp", node("mul", _half(-1), _square(x))), node("sqrt", node("mul", number(2), node("pi"))))
+    density = node(
+        "div", node("exp", node("mul", _half(-1), _square(x))), node("sqrt", node("mul", number(2), node("pi")))
+    )
     return node("add", cdf, node("mul", x, density))
 
 
@@ -245,12 +262,12 @@ DERIVATIVE: dict[str, Callable[[Node], Node]] = {
 }
 
 ZERO = frozenset(
-    "sign floor ceil lt le gt ge eq ne and or not stop size native argmax argsort rank_of fires indicator zeros ones eye "
-    "positive_definite contains".split()
+    ("sign", "floor", "ceil", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "contains", "fires", "indicator")
+    + ("size", "native", "argmax", "argsort", "rank_of", "zeros", "ones", "eye", "positive_definite")
 )
 
 
-# ---- the table of adjoints: (operation, its adjoint, position) -> the adjoint of that argument -----------------------
+# ---- the table of adjoints: (operation, its adjoint, position) -> the adjoint of that argument -------------------
 
 
 def _product(here: Node, bar: Node, position: int) -> Node:
@@ -353,7 +370,13 @@ def _matmul(here: Node, bar: Node, position: int) -> Node:
     if (left, right) == (1, 1):
         return node("mul", bar, b if position == 0 else a)
     if position == 0:
-        return node("outer", bar, b) if right == 1 else node("matmul", bar, node("transpose", b)) if left == 2 else node("matmul", b, bar)
+        return (
+            node("outer", bar, b)
+            if right == 1
+            else node("matmul", bar, node("transpose", b))
+            if left == 2
+            else node("matmul", b, bar)
+        )
     return node("outer", a, bar) if left == 1 else node("matmul", node("transpose", a), bar)
 
 

@@ -9,6 +9,7 @@ replaced. Nothing here is fast.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dotopt.compiler.frame import Frame, Value, World, element_key
-from dotopt.compiler.ir import REDUCTIONS, Hyper, Loop, Node, Program, Random, State, leaf
+from dotopt.compiler.ir import REDUCTIONS, Fold, Hyper, Loop, Node, Program, Random, State, leaf
 from dotopt.compiler.numeric import spelled
 from dotopt.compiler.random import draw, place
 from dotopt.compiler.types import INT, REST, Type
@@ -71,10 +72,11 @@ class Simulation(World):
     data, or by functions of the step. Points and answers of `oracles` are arrays if `params` is one array, else
     mappings from names.
 
-    >>> from dotopt.compiler.lower import Static, lower
+    >>> from dotopt.compiler.lower import lower
     >>> from dotopt.compiler.parse import parse
-    >>> file = parse("rule Descent\\nobjective f\\nparam x : real[...]\\nhyper η as lr = 0.1\\nx' = x - η*∇f(x)\\n")
-    >>> run = Simulation(lower(file), np.array([1.0, 2.0]), {"lr": 0.5})
+    >>> from dotopt.compiler.source import Source
+    >>> text = "rule Descent\\nobjective f\\nparam x : real[...]\\nhyper η as lr = 0.1\\nx' = x - η*∇f(x)\\n"
+    >>> run = Simulation(lower(parse(Source("descent.opt", text))), np.array([1.0, 2.0]), {"lr": 0.5})
     >>> run.step(np.array([1.0, 1.0]))
     {}
     >>> run.params
@@ -96,8 +98,9 @@ class Simulation(World):
         named = {"": params} if self.single else params if isinstance(params, Mapping) else dict(enumerate(params))
         self.names: list[Any] = list(named) or [""]
         self.native = [np.array(value, dtype=np.float64) for value in named.values()] or [np.zeros(())]
-        by_rank = program if callable(program) else lambda rank: program
-        self.programs: list[Program] = [by_rank(value.ndim) for value in self.native]
+        self.programs: list[Program] = [
+            program if isinstance(program, Program) else program(value.ndim) for value in self.native
+        ]
         self.values = [self._view(k, value) for k, value in enumerate(self.native)] if named else []
         self.hypers = dict(hypers or {})
         self.seed, self.draws, self.sets = seed, dict(draws or {}), dict(sets or {})
@@ -146,7 +149,9 @@ class Simulation(World):
             self.clock[k] += 1
         frame = Frame(self)
         self._fill(frame)
-        moved = {k: {p.name: frame.value(self.programs[k].next[p.name], k) for p in self._moving(k)} for k in self.tensors}
+        moved = {
+            k: {p.name: frame.value(self.programs[k].next[p.name], k) for p in self._moving(k)} for k in self.tensors
+        }
         states = {k: {s.name: self._next(frame, s, k) for s in self.programs[k].states} for k in self.tensors}
         outputs = {name: self._output(frame, name) for name in self.programs[0].outputs}
         for k in self.tensors:
@@ -155,7 +160,7 @@ class Simulation(World):
                     if here.op in ("window", "attention") and (here, k) not in frame.memory:
                         frame.value(here, k)
         for k in self.tensors:
-            for name, value in moved[k].items():
+            for value in moved[k].values():
                 self.values[k] = np.broadcast_to(value, self.values[k].shape).astype(float)
             self.stored[k] = states[k]
             for (here, tensor), recent in self._recent(frame).items():
@@ -174,7 +179,11 @@ class Simulation(World):
         return self._given(shown)
 
     def _given(self, parts: Sequence[Any]) -> Any:
-        return parts[0] if self.single or len(parts) == 1 and self.names == [""] else dict(zip(self.names, parts, strict=False))
+        return (
+            parts[0]
+            if self.single or (len(parts) == 1 and self.names == [""])
+            else dict(zip(self.names, parts, strict=False))
+        )
 
     def _pick(self, whole: Any, tensor: int) -> Any:
         return whole if self.single or self.names == [""] else whole[self.names[tensor]]
@@ -231,15 +240,17 @@ class Simulation(World):
         return made
 
     def _shaped(self, frame: Frame, state: State, value: Value, tensor: int) -> Value:
-        if not isinstance(value, np.ndarray) or REST in state.type.axes and not self.values:
+        if not isinstance(value, np.ndarray) or (REST in state.type.axes and not self.values):
             return value
         return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
 
     def _output(self, frame: Frame, name: str) -> Any:
-        free = {here: None for here in self.programs[0].outputs[name].walk() if here.role == "index"}
-        declared = {index for p in self.programs[0].callables for index, _ in p.indices}
-        del free, declared
-        return self._given([frame.value(self.programs[k].outputs[name], k) for k in self.tensors])
+        found = []
+        for k in self.tensors:
+            root = self.programs[k].outputs[name]
+            free = tuple(index for index in unbound(root) if not self._numbers_tensors(index.name, k))
+            found.append(frame.family(root, free, k) if free else frame.value(root, k))
+        return self._given(found)
 
     def _recent(self, frame: Frame) -> dict[tuple[Node, int], Value]:
         found = {}
@@ -252,8 +263,11 @@ class Simulation(World):
 
     def _free(self, indices: tuple[tuple[str, str], ...]) -> tuple[Node, ...]:
         """The indices of a family that do not number the tensors."""
-        own = {index for p in self.programs[0].params for index, _ in p.indices}
-        return tuple(leaf("index", index, INT) for index, _ in indices if index not in own)
+        return tuple(leaf("index", index, INT) for index, _ in indices if not self._numbers_tensors(index, 0))
+
+    def _numbers_tensors(self, index: str, tensor: int) -> bool:
+        """Whether an index of the family of parameters, of which each tensor is one member."""
+        return any(name == index for param in self.programs[tensor].params for name, _ in param.indices)
 
     # ---- leaves -----------------------------------------------------------------------------------------------------
 
@@ -280,7 +294,7 @@ class Simulation(World):
             case "set":
                 return self._set(here.name)
             case "index":
-                if here.name in {index for p in self.programs[tensor].params for index, _ in p.indices}:
+                if self._numbers_tensors(here.name, tensor):
                     return np.asarray(float(tensor + 1))
         raise KeyError(f"{here.role} {here!r} has no value: {here.name} is bound nowhere")
 
@@ -344,11 +358,13 @@ class Simulation(World):
         return tuple(range(1, given + 1)) if isinstance(given, int) else tuple(given)
 
     def elements(self, index: Node) -> tuple[Value, ...]:
-        program = self.programs[0]
-        for declared in (*program.callables, *program.params, *program.states, *program.inputs, *program.hypers, *program.roles):
-            for name, of in declared.indices:
-                if name == index.name and of:
-                    return self._set(of)
+        p = self.programs[0]
+        declared = [
+            d.indices for group in (p.callables, p.params, p.states, p.inputs, p.hypers, p.roles) for d in group
+        ]
+        for name, of in itertools.chain.from_iterable(declared):
+            if name == index.name and of:
+                return self._set(of)
         return super().elements(index)
 
     # ---- sizes ------------------------------------------------------------------------------------------------------
@@ -366,7 +382,9 @@ class Simulation(World):
         for given in program.inputs:
             if axis in given.type.axes and given.name in self.inputs:
                 array = self.inputs[given.name]
-                array = np.asarray(next(iter(array.values())) if isinstance(array, Mapping) else array[0] if given.indices else array)
+                array = np.asarray(
+                    next(iter(array.values())) if isinstance(array, Mapping) else array[0] if given.indices else array
+                )
                 names = spelled(given.type, array.ndim)
                 if names and axis in names:
                     return int(array.shape[names.index(axis)])
@@ -406,7 +424,9 @@ class Simulation(World):
     def _sampled(self, random: Random, frame: Frame, tensor: int, step: int, where: str) -> Value:
         args = [frame.value(arg, tensor) for arg in random.args]
         shape = frame.shape(random.type.axes, tensor)
-        args = [a if isinstance(a, tuple) or np.ndim(a) == 0 or random.law == "categorical" else np.asarray(a) for a in args]
+        args = [
+            a if isinstance(a, tuple) or np.ndim(a) == 0 or random.law == "categorical" else np.asarray(a) for a in args
+        ]
         return draw(random.law, args, shape, seed=self.seed, step=step, position=random.position, where=place(where))
 
     def ask(self, here: Node, tensor: int, frame: Frame) -> Value:
@@ -414,7 +434,7 @@ class Simulation(World):
             return self._attention(here, tensor, frame)
         if here.op not in ("oracle", "apply"):
             raise NotImplementedError(f"{here.op} is not evaluated: {here!r}")
-        name, what, argument, (count, points) = here.attrs[:4]
+        name, what, argument, (count, _) = here.attrs[:4]
         together = here.op == "oracle" and bool(self.values)
         tensors = self.tensors if together else [tensor]
         asked = {k: self.twin(here, k) for k in tensors}
@@ -452,8 +472,16 @@ class Simulation(World):
         past = self.past.get((here, tensor), [])
         recent = [*past[max(0, len(past) - length + 1) :], frame.value(here.args[0], tensor)]
         stacked = np.stack([np.asarray(value) + 0.0 for value in recent])
-        reduce = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min}[here.attrs[0]]
-        return np.asarray(reduce(stacked, axis=0))
+        match here.attrs[0]:
+            case "sum":
+                return stacked.sum(axis=0)
+            case "mean":
+                return stacked.mean(axis=0)
+            case "max":
+                return stacked.max(axis=0)
+            case "min":
+                return stacked.min(axis=0)
+        raise NotImplementedError(f"{here.attrs[0]} over the last steps")
 
     def _attention(self, here: Node, tensor: int, frame: Frame) -> Value:
         query, key, value = (frame.value(arg, tensor) for arg in here.args)
@@ -485,6 +513,17 @@ class Simulation(World):
                         found[here] = None
             self._twins[id(program)] = list(found)
         return self._twins[id(program)]
+
+
+def unbound(root: Node) -> tuple[Node, ...]:
+    """The indices that are free in `root`: those of a family."""
+    bound = {
+        index
+        for here in root.walk()
+        for attr in here.attrs
+        for index in (attr.indices if isinstance(attr, Fold) else (attr.index,) if isinstance(attr, Loop) else ())
+    }
+    return tuple(dict.fromkeys(here for here in root.walk() if here.role == "index" and here not in bound))
 
 
 def _rest(type: Type, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -156,7 +156,12 @@ class Frame:
             frame: Frame | None = self
             while frame is not None:
                 for (variable, k), value in frame.memory.items():
-                    if k == tensor and variable.name == here.name and variable.role == "loop" and isinstance(value, dict):
+                    if (
+                        k == tensor
+                        and variable.name == here.name
+                        and variable.role == "loop"
+                        and isinstance(value, dict)
+                    ):
                         return value[self.chosen(here.args, tensor)]
                 frame = frame.outer
         return self.world.leaf(here, tensor, self)
@@ -215,7 +220,7 @@ class Frame:
                 sizes.append(self.world.size(axis, tensor))
         return tuple(sizes)
 
-    # ---- loops and folds ----------------------------------------------------------------------------------------------
+    # ---- loops and folds ------------------------------------------------------------------------------------------
 
     def _loop(self, here: Node, tensor: int) -> Value:
         body: Loop = here.attrs[0]
@@ -225,7 +230,10 @@ class Frame:
         head = self.known(here.args[0], tensor)
         passes: Sequence[Value] = list(head) if body.index is not None else range(int(head))
         values = {
-            k: [self._start(variable, start, k) for variable, start in zip(twin.attrs[0].variables, twin.args[1:], strict=True)]
+            k: [
+                self._start(variable, start, k)
+                for variable, start in zip(twin.attrs[0].variables, twin.args[1:], strict=True)
+            ]
             for k, twin in twins.items()
         }
         running = set(tensors)

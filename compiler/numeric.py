@@ -45,8 +45,12 @@ def positions(type: Type, rank: int, axes: tuple[str, ...]) -> tuple[int, ...]:
 def aligned(args: Sequence[Node], values: Sequence[Value], result: Type) -> list[np.ndarray[Any, Any]]:
     """The values with their dimensions in the order of `result`, of size 1 where they lack an axis."""
     arrays = [np.asarray(value) for value in values]
-    named = [None if a.ndim == 0 or arg.type.any else spelled(arg.type, a.ndim) for arg, a in zip(args, arrays, strict=True)]
-    rank = max((a.ndim - len(arg.type.axes) for arg, a in zip(args, arrays, strict=True) if REST in arg.type.axes), default=0)
+    named = [
+        None if a.ndim == 0 or arg.type.any else spelled(arg.type, a.ndim) for arg, a in zip(args, arrays, strict=True)
+    ]
+    rank = max(
+        (a.ndim - len(arg.type.axes) for arg, a in zip(args, arrays, strict=True) if REST in arg.type.axes), default=0
+    )
     target = spelled(result, len(result.axes) + rank)
     if target is None or len(set(target)) < len(target):
         return arrays
@@ -87,7 +91,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
-    return np.square(a) if np.ndim(b) == 0 and b == 2 else np.power(np.asarray(a) + 0.0, b)
+    return np.square(a) if np.ndim(b) == 0 and b == 2 else np.power(np.asarray(a) * 1.0, b)
 
 
 def _number(x: Any) -> Any:
@@ -98,7 +102,7 @@ def _arithmetic(function: Callable[..., Any]) -> Row:
     return entrywise(lambda *values: function(*(_number(value) for value in values)))
 
 
-# ---- reductions ----------------------------------------------------------------------------------------------------
+# ---- reductions --------------------------------------------------------------------------------------------------
 
 
 def reduced(here: Node, parts: Sequence[Value]) -> Value:
@@ -113,6 +117,8 @@ def reduced(here: Node, parts: Sequence[Value]) -> Value:
 
 def _reduce(here: Node, array: Any, axis: tuple[int, ...]) -> Value:
     count = int(np.prod([array.shape[i] for i in axis], dtype=int))
+    if not axis and here.op in ("sum", "mean", "amax", "amin"):
+        return array
     match here.op:
         case "sum":
             return np.sum(array, axis=axis)
@@ -146,7 +152,7 @@ def _size(here: Node, values: Sequence[Value]) -> Value:
     return reduced(here, values)
 
 
-# ---- matrices ------------------------------------------------------------------------------------------------------
+# ---- matrices ----------------------------------------------------------------------------------------------------
 
 
 def _safe(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,7 +249,7 @@ def _positive_definite(a: Any) -> Any:
     return np.asarray(True)
 
 
-# ---- sets, lists, indices: positions on an axis count from 0, elements of ranges are themselves ------------------------
+# ---- sets, lists, indices: positions on an axis count from 0, elements of ranges are themselves ------------------
 
 
 def _range(here: Node, values: Sequence[Value]) -> Value:

@@ -48,7 +48,9 @@ def place(name: str) -> int:
     return zlib.crc32(name.encode()) if name else 0
 
 
-def uniforms(seed: int, step: int, position: int, where: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def uniforms(
+    seed: int, step: int, position: int, where: int, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Two independent uniform numbers in (0, 1) for each of `count` entries.
 
     >>> a, b = uniforms(seed=1, step=1, position=0, where=0, count=3)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from dotopt.compiler import types as ty
@@ -135,7 +134,7 @@ def _fit(made: Node, here: Node) -> Node | None:
     return node("mul", made, node("ones", like, attrs=(Type("real", like.type.axes),)))
 
 
-# ---- replacements that a pattern cannot say ------------------------------------------------------------------------
+# ---- replacements that a pattern cannot say ----------------------------------------------------------------------
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
@@ -307,8 +306,12 @@ def _bring_in(op: str) -> Callable[[Node, Binding], Node | None]:
 def _transposed_product(here: Node, found: Binding) -> Node | None:
     if len(here.type.axes) < 2:
         return None
-    x, y = found["x"], found["y"]
-    return node("matmul", node("transpose", y), node("transpose", x))
+    return node("matmul", node("transpose", found["y"]), node("transpose", found["x"]))
+
+
+def _transposed_outer(here: Node, found: Binding) -> Node | None:
+    vectors = all(len(x.type.axes) == 1 and x.type.axes != (ty.REST,) for x in (found["x"], found["y"]))
+    return node("outer", found["y"], found["x"]) if vectors else None
 
 
 def _transposed_vector(here: Node, found: Binding) -> Node | None:
@@ -320,7 +323,7 @@ def _branch(position: int) -> Callable[[Node, Binding], Node | None]:
     return lambda here, found: here.args[position] if here.args[position].type.axes == here.type.axes else None
 
 
-# ---- the tables ----------------------------------------------------------------------------------------------------
+# ---- the tables --------------------------------------------------------------------------------------------------
 
 EXACT: tuple[Law, ...] = (
     Law("identity of multiplication", ("mul", "x", 1), "x"),
@@ -412,11 +415,15 @@ ALGEBRAIC: tuple[Law, ...] = (
     Law("product of a negative, left", ("matmul", ("neg", "x"), "y"), ("neg", ("matmul", "x", "y"))),
     Law("product of a negative, right", ("matmul", "x", ("neg", "y")), ("neg", ("matmul", "x", "y"))),
     Law("transpose of a product", ("transpose", ("matmul", "x", "y")), _transposed_product),
-    Law("transpose of an outer product", ("transpose", ("outer", "x", "y")), ("outer", "y", "x")),
+    Law("transpose of an outer product", ("transpose", ("outer", "x", "y")), _transposed_outer),
     Law("transpose of an inverse", ("transpose", ("inverse", "x")), ("inverse", ("transpose", "x"))),
     Law("double inverse", ("inverse", ("inverse", "x")), "x"),
-    Law("complementary selections", ("add", ("select", "c", "x", 0), ("select", "c", 0, "y")), ("select", "c", "x", "y")),
-    Law("sum of selections", ("add", ("select", "c", "x", 0), ("select", "c", "y", 0)), ("select", "c", ("add", "x", "y"), 0)),
+    Law(
+        "complementary selections", ("add", ("select", "c", "x", 0), ("select", "c", 0, "y")), ("select", "c", "x", "y")
+    ),
+    Law(
+        "sum of selections",
+        ("add", ("select", "c", "x", 0), ("select", "c", "y", 0)),
+        ("select", "c", ("add", "x", "y"), 0),
+    ),
 )
-
-__all__ = ["ALGEBRAIC", "COMMUTATIVE", "EXACT", "Fraction", "Law", "simplify"]

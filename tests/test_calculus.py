@@ -33,14 +33,15 @@ def norm(of: Node, order: Any = 2, axes: tuple[str, ...] | None = None) -> Node:
     return node("norm", of, attrs=(of.type.axes if axes is None else axes, False, order))
 
 
-# ---- the same expression in torch ------------------------------------------------------------------------------------
+# ---- the same expression in torch --------------------------------------------------------------------------------
 
 UNARY: dict[str, Callable[[Any], Any]] = {
     "neg": torch.neg, "abs": torch.abs, "sqrt": torch.sqrt, "exp": torch.exp, "log": torch.log, "sin": torch.sin,
     "cos": torch.cos, "tan": torch.tan, "tanh": torch.tanh, "acos": torch.acos, "atanh": torch.atanh,
     "sigmoid": torch.sigmoid, "gelu": torch.nn.functional.gelu, "relu": torch.relu, "sign": torch.sign,
     "floor": torch.floor, "stop": torch.Tensor.detach, "trace": torch.trace, "diagonal": torch.diagonal,
-    "tril": torch.tril, "inverse": torch.linalg.inv, "svdvals": torch.linalg.svdvals, "cumsum": lambda a: torch.cumsum(a, -1),
+    "tril": torch.tril, "inverse": torch.linalg.inv, "svdvals": torch.linalg.svdvals,
+    "cumsum": lambda a: torch.cumsum(a, -1),
     "spectral_norm": lambda a: torch.linalg.matrix_norm(a, 2), "unit": lambda a: a / torch.linalg.vector_norm(a),
 }  # fmt: skip
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -115,10 +116,12 @@ def check(expression: Node, variable: Node, given: dict[Node, np.ndarray[Any, An
     found = gradient(expression, variable)
     assert found.type.axes == variable.type.axes
     scale = 1 + np.nanmax(np.abs(wanted), initial=0, where=np.isfinite(wanted))
-    np.testing.assert_allclose(evaluate(found, given), wanted, rtol=rtol, atol=rtol * scale, err_msg=f"∇ {expression!r}")
+    np.testing.assert_allclose(
+        evaluate(found, given), wanted, rtol=rtol, atol=rtol * scale, err_msg=f"∇ {expression!r}"
+    )
 
 
-# ---- random expressions ----------------------------------------------------------------------------------------------
+# ---- random expressions ------------------------------------------------------------------------------------------
 
 SMOOTH = ["neg", "sin", "cos", "tanh", "sigmoid", "gelu", "exp", "abs", "relu", "stop"]
 ENTRYWISE = ["add", "sub", "mul", "max", "min"]
@@ -141,7 +144,11 @@ def expressions(draw: st.DrawFn) -> Node:
                 case "divide":
                     made = node("div", a, node("add", number(2), node("mul", b, b)))
                 case "power":
-                    made = node("pow", node("add", number(1), node("abs", a)), draw(st.sampled_from([number(3), number(Fraction(-1, 2)), s])))
+                    made = node(
+                        "pow",
+                        node("add", number(1), node("abs", a)),
+                        draw(st.sampled_from([number(3), number(Fraction(-1, 2)), s])),
+                    )
                 case "reduce":
                     axes = draw(st.sampled_from([a.type.axes, a.type.axes[:1], a.type.axes[-1:]]))
                     if not axes:
@@ -186,10 +193,12 @@ def test_directional_derivatives(expression: Node, seed: int) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * (1 + abs(wanted)))
 
 
-# ---- one operation at a time ------------------------------------------------------------------------------------------
+# ---- one operation at a time -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("op", ["sqrt", "log", "tan", "exp", "sin", "cos", "tanh", "sigmoid", "gelu", "relu", "abs", "neg", "floor", "sign"])
+@pytest.mark.parametrize(
+    "op", ["sqrt", "log", "tan", "exp", "sin", "cos", "tanh", "sigmoid", "gelu", "relu", "abs", "neg", "floor", "sign"]
+)
 def test_unary(op: str) -> None:
     check(total(node(op, A)), A, values(1, positive=True))
 

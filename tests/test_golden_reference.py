@@ -135,8 +135,12 @@ def test_replays_the_golden_trajectory(name: str, chosen: str) -> None:
             simulation.step(arrays(gradients, run["shapes"]))
             where = f"{name} {chosen} {run['problem']} {run['variant']} step {t}"
             for tensor, value in arrays(expected, run["shapes"]).items():
-                np.testing.assert_allclose(simulation.params[tensor], value, rtol=rtol, atol=rtol, err_msg=f"{where} {tensor}")
+                np.testing.assert_allclose(
+                    simulation.params[tensor], value, rtol=rtol, atol=rtol, err_msg=f"{where} {tensor}"
+                )
             if "params_eval" in run:
                 shown = arrays(run["params_eval"][t - 1], run["shapes"])
                 for tensor, value in shown.items():
-                    np.testing.assert_allclose(simulation.evaluation()[tensor], value, rtol=rtol, atol=rtol, err_msg=where)
+                    np.testing.assert_allclose(
+                        simulation.evaluation()[tensor], value, rtol=rtol, atol=rtol, err_msg=where
+                    )

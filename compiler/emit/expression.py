@@ -116,7 +116,9 @@ def _binary(here: Node, args: list[Text]) -> Text:
     sign, level, left, right = INFIX[here.op]
     a, b = (_bracketed(text, bound) for text, bound in zip(args, (left, right), strict=True))
     if level == PRODUCT:  # `@` beside an entrywise product is always bracketed
-        mixed = [arg.op in ("mul", "div", "matmul") and (arg.op == "matmul") != (here.op == "matmul") for arg in here.args]
+        mixed = [
+            arg.op in ("mul", "div", "matmul") and (arg.op == "matmul") != (here.op == "matmul") for arg in here.args
+        ]
         a = f"({args[0][0]})" if mixed[0] and args[0][1] == PRODUCT else a
         b = f"({args[1][0]})" if mixed[1] and args[1][1] == PRODUCT else b
     return a + sign + b, level
@@ -147,7 +149,7 @@ def _over(here: Node) -> str:
 
 def _leaf(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
     indices = f"[{', '.join(text for text, _ in args)}]" if args else ""
-    name = here.name
+    name = f"rank({here.name})" if here.role == "rank" else here.name
     return name + indices, POSTFIX if _plain(name) else COMPARE
 
 
