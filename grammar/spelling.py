@@ -109,9 +109,9 @@ ACCENTS = (
 OPERATORS = (
     Operator("√", "sqrt", r"\sqrt"),
     Operator("∇", "grad", r"\nabla"),
-    Operator("≤", "<=", r"\le"),
-    Operator("≥", ">=", r"\ge"),
-    Operator("≠", "!=", r"\ne"),
+    Operator("≤", "<=", r"\leq"),
+    Operator("≥", ">=", r"\geq"),
+    Operator("≠", "!=", r"\neq"),
     Operator("→", "->", r"\to"),
     Operator("∞", "inf", r"\infty"),
     Operator("ᵀ", "^T", r"^{\top}"),
@@ -218,7 +218,8 @@ def _decomposed(name: str) -> str:
 
 def _compatible(character: str) -> str:
     replaced = unicodedata.normalize("NFKC", character)
-    return replaced if f"a{replaced}".isidentifier() else character
+    number = unicodedata.category(character) == "No" and character not in "₀₁₂₃₄₅₆₇₈₉"  # ① would make a digit of a letter
+    return replaced if f"a{replaced}".isidentifier() and not number else character
 
 
 def _cut(name: str) -> list[str]:

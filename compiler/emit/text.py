@@ -6,14 +6,15 @@ row; no blanks or empty lines at the ends.
 
 What is the author's: columns. More than one blank is kept where it brings the same kind of thing (a range, an `=`,
 a condition, …) to the column where another line of the same level has it; otherwise it becomes one. Such a column
-moves only as far as the longest text before it asks. A comment at the end of a line keeps its column, if it can.
+moves only as far as the longest text before it asks, and a line put between two rows of a table joins it. A comment
+at the end of a line keeps its column, if it can.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dotopt.compiler.emit.respell import Spelling, respell
 from dotopt.compiler.emit.tokens import CLOSING, NABLA, OPENING, Line, Token, ends_operand, read
@@ -24,21 +25,46 @@ from dotopt.grammar.spelling import width
 INDENT = 2
 CONTINUATION = 4
 COMMENT_GAP = 2
+MOST_SWEEPS = 20  # a line has at most seven things to align, so this is never reached
 
 _CLOSE_BEFORE = {*CLOSING, ",", ";", ".", "'", "′", "ᵀ", "^T", "^*"}
 _CLOSE_AFTER = {*OPENING, ".", "√", "∇"}
 _CLOSE_AROUND = {"*", "·", "⊙", "/", "^", ".."}
 _TYPES = {"real", "int", "bool", "complex", "list"}
+_ALONE = {"rule", "transform", "theorem", "formula", "source", "use", "claim"}  # no table begins with these
 _RELATIONS = {":", "<", "<=", "≤", ">", ">=", "≥", "in"}
+
+
+Column = tuple[int, int, str]  # where it is on the screen, the level of its lines, what stands in it
 
 
 @dataclass(slots=True)
 class _Row:
-    """A line on its way to the page: `gaps[k]` are the blanks before token `k`."""
+    """A line on its way to the page: `gaps[k]` are the blanks before token `k`, `kinds[k]` what columns it may join."""
 
     line: Line
     depth: int
     gaps: list[int] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+
+    @property
+    def opening(self) -> str:
+        """What makes two lines rows of one table: the same keyword, or none."""
+        first = self.line.tokens[0] if self.line.tokens else None
+        return "" if first is None else first.text if first.kind == "word" else "equation"
+
+    def places(self) -> set[Column]:
+        """The columns in which something of this line stands."""
+        tokens = zip(self.line.tokens, self.kinds, strict=True)
+        return {(token.column, self.depth, kind) for token, kind in tokens if kind}
+
+    def settle(self) -> None:
+        """Let the tokens take their new places for the author's."""
+        placed = [
+            replace(token, column=self.end(position) + gap, gap=gap)
+            for position, (token, gap) in enumerate(zip(self.line.tokens, self.gaps, strict=True))
+        ]
+        self.line = replace(self.line, tokens=tuple(placed))
 
     @property
     def start(self) -> int:
@@ -86,6 +112,7 @@ def _rows(lines: list[Line]) -> list[_Row]:
     for row in rows:
         tokens = row.line.tokens
         row.gaps = [_gap(tokens, position) if position else 0 for position in range(len(tokens))]
+        row.kinds = [_kind(row.line, position) if gap == 1 else "" for position, gap in enumerate(row.gaps)]
     return rows
 
 
@@ -126,27 +153,62 @@ def _opens_definition(tokens: tuple[Token, ...], position: int) -> bool:
 
 
 def _align(rows: list[_Row]) -> None:
-    """Give back the columns that the author made, each as far to the right as its longest line needs."""
-    columns: dict[tuple[int, int, str], list[tuple[_Row, int]]] = defaultdict(list)
+    """Keep the columns that the author made, and bring lines that were added to a table into its columns."""
+    columns = _keep_columns(rows)
+    for _ in range(MOST_SWEEPS):
+        if not _join_columns(rows, columns):
+            return
+        columns = _keep_columns(rows)
+
+
+def _keep_columns(rows: list[_Row]) -> set[Column]:
+    """Set the gaps so that each column is as far to the right as its longest line needs; returns the columns."""
+    columns: dict[Column, list[tuple[_Row, int]]] = defaultdict(list)
     for row in rows:
         for position, token in enumerate(row.line.tokens):
-            kind = _kind(row.line, position)
-            if kind and row.gaps[position] == 1 and token.gap and not row.line.continues:
-                columns[token.column, row.depth, kind].append((row, position))
+            if row.kinds[position] and token.gap:
+                columns[token.column, row.depth, row.kinds[position]].append((row, position))
+        row.gaps = [1 if kind else gap for kind, gap in zip(row.kinds, row.gaps, strict=True)]
     for _, members in sorted(columns.items(), key=lambda item: item[0]):
         blanks = [row.line.tokens[position].gap for row, position in members]
         if len(members) > 1 and max(blanks) > 1:
             target = max(row.end(position) for row, position in members) + min(blanks)
             for row, position in members:
                 row.gaps[position] = target - row.end(position)
+    kept = set()
+    for row in rows:
+        row.settle()
+        tokens = zip(row.line.tokens, row.kinds, strict=True)
+        kept |= {(token.column, row.depth, kind) for token, kind in tokens if kind and token.gap > 1}
+    return kept
+
+
+def _join_columns(rows: list[_Row], columns: set[Column]) -> bool:
+    """Move, once a line, what stands left of a column that the lines above and below share; whether there was any."""
+    moved = False
+    for above, row, below in zip(rows, rows[1:], rows[2:], strict=False):
+        if not (above.opening == row.opening == below.opening and above.depth == row.depth == below.depth):
+            continue
+        shared = above.places() & below.places() & columns
+        for position, (token, kind) in enumerate(zip(row.line.tokens, row.kinds, strict=True)):
+            here = (token.column, row.depth, kind)
+            column = next((column for column, _, other in shared if other == kind and column > token.column), None)
+            if column is not None and here not in columns:
+                row.gaps[position] += column - token.column
+                row.settle()
+                moved = True
+                break
+    return moved
 
 
 def _kind(line: Line, position: int) -> str:
     """What a token begins, if that is something that lines align: an empty text if not."""
     tokens = line.tokens
     token = tokens[position]
+    if line.continues:
+        return ""
     declares = tokens[0].kind == "word"
-    if position == 1 and declares:
+    if position == 1 and declares and tokens[0].text not in _ALONE:
         return "name"
     if token.depth > 0 or position == 0:
         return ""
