@@ -11,7 +11,8 @@ from dotopt.compiler.ranges import number_at
 def timeline(program: Program, steps: int) -> list[tuple[str, list[bool | None]]]:
     """For each state and parameter, whether its equation fires at t = 1 … `steps`; None where it cannot be told.
 
-    An equation without `every` fires at every step. Knobs have their defaults.
+    An equation without `every` fires at every step; one with `otherwise` when it does not take that value. Knobs have
+    their defaults.
 
     >>> from dotopt.compiler.library import Library
     >>> from dotopt.compiler.lower import lower
@@ -24,9 +25,7 @@ def timeline(program: Program, steps: int) -> list[tuple[str, list[bool | None]]
         if next is None:
             table.append((name, [False] * steps))
             continue
-        gates = [here for here in next.walk() if here.op == "fires"]
-        own = next.args[0] if next.op == "select" and next.args[0].op == "fires" else None
-        gate = own if own is not None else gates[0] if gates and name in program.next else None
+        gate = next.args[0] if next.op == "select" and next.args[0].op == "fires" else None
         table.append((name, [True if gate is None else _fires(gate, t, program) for t in range(1, steps + 1)]))
     return table
 
@@ -43,7 +42,7 @@ def listing(program: Program) -> list[str]:
     names = program.names
     numbers: dict[Node, str] = {}
     lines: list[str] = []
-    for root in program.roots:
+    for root in program.roots or tuple(equation.node for equation in program.equations):
         for here in root.walk():
             if here in numbers:
                 continue

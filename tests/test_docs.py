@@ -1,0 +1,80 @@
+"""Every example of the documentation is compiled, and every generated part of it is what the tool makes today."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dotopt.compiler import ranges, units
+from dotopt.compiler.emit.text import format_text
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.lower import lower
+from dotopt.compiler.parse import parse
+from dotopt.compiler.resolve import resolve
+from dotopt.compiler.source import Source
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = re.compile(r"^```opt([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples() -> list[tuple[str, str, str]]:
+    """(title, expected code or nothing, text) of each `opt` block of the manual and the README."""
+    found = []
+    for page in ("docs/language.md", "README.md"):
+        for block in EXAMPLE.finditer((ROOT / page).read_text(encoding="utf-8")):
+            head = re.search(r"^(?:rule|formula|transform|theorem) (\w+)", block[2], re.MULTILINE)
+            assert head, f"an example of {page} without a head: {block[2][:80]}"
+            found.append((head[1], block[1].strip(), block[2]))
+    return found
+
+
+def compiled(text: str) -> str:
+    """The code of the first error; empty if there is none."""
+    try:
+        file = parse(Source("example.opt", text))
+        resolve(file)
+        program = lower(file)
+        if errors := (*ranges.check(program), *units.check(program, file)):
+            raise OptError(*errors)
+    except OptError as error:
+        return error.diagnostics[0].code
+    return ""
+
+
+@pytest.mark.parametrize(("title", "code", "text"), examples(), ids=[title for title, _, _ in examples()])
+def test_example(title: str, code: str, text: str) -> None:
+    assert compiled(text) == code
+
+
+def test_examples_without_errors_raise_no_warning_and_are_in_house_style() -> None:
+    for title, code, text in examples():
+        if not code:
+            assert not resolve(parse(Source("example.opt", text))).warnings, title
+            assert format_text(text) == text, title
+
+
+def test_there_are_examples_of_success_and_failure() -> None:
+    codes = [code for _, code, _ in examples()]
+    assert codes.count("") >= 20
+    assert len({code for code in codes if code}) >= 10
+
+
+@pytest.mark.parametrize("page", ["docs/language.md", "README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    """Links inside the page lead to a heading, relative ones to a file."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    prose = re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not target.startswith(("http", "mailto:")):
+            assert (ROOT / page).parent.joinpath(target.split("#")[0]).exists(), target
+
+
+def anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
