@@ -1,0 +1,285 @@
+"""A rule as a Python module that needs nothing but torch and `dotopt.runtime`: one function for each specialisation.
+
+The steps are compiled for every choice of options and, where the rule asks for it, for every rank of the parameter;
+equal ones are written once. The class at the end holds the table that finds them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.emit.lists import ENTRYWISE, MATRICES, REDUCED
+from dotopt.compiler.emit.scalars import Scalars, literal
+from dotopt.compiler.emit.step import INDENT, StepText, step_text, supported
+from dotopt.compiler.errors import fail
+from dotopt.compiler.ir import Hyper, Node, Program, State
+from dotopt.compiler.library import Library
+from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.types import REST
+
+RANKS = (1, 2, 3, 4, 5)  # a tensor with more axes is treated like one with five
+MOST = 512  # specialisations of one rule
+
+INPLACE = ("add", "sub", "mul", "div", "square", "lerp", "addcmul", "addcdiv", "maximum", "minimum", *ENTRYWISE, "reciprocal")
+FOREACH = frozenset((
+    *INPLACE, *(f"{word}_" for word in INPLACE), *REDUCED.values(), "power", "choose", "constant", "single", "numbers",
+    "lt", "le", "gt", "ge", "eq", "ne", "both", "either", "negate", "units", "unsqueeze", "sizes", "store",
+))  # fmt: skip
+MATRIX = frozenset((*MATRICES, "transpose", "eye", "matrix_power", "keep_largest"))
+ORACLES = frozenset(("ModelSum", "ModelMax", "ModelNorm", "Value", "Gradient", "HessianVector"))
+RESERVED = FOREACH | MATRIX | ORACLES | {"math", "scalars", "range", "int", "abs", "step", "evaluate"}
+
+
+def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
+    """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
+    open_program = lower(file, Static(), library) if not _needs_rank(file, library) else lower(file, Static({}, 2), library)
+    supported(open_program)
+    ranked = _needs_rank(file, library)
+    found = dict(_specialisations(file, library, open_program, ranked))
+    texts = list(dict.fromkeys(found.values()))
+    names = {text: f"step{i + 1}" if len(texts) > 1 else "step" for i, text in enumerate(texts)}
+    functions = [_function(text, names[text]) for text in texts]
+    body = "\n\n\n".join((*functions, _class(file, open_program, found, names, ranked, origin)))
+    return f"{_header(file, open_program)}\n\n{_imports(body)}\n\n\n{body}\n"
+
+
+def _needs_rank(file: s.File, library: Library) -> bool:
+    """Whether some expression reads the rank, or chooses by the shape of the parameter."""
+    files, waiting = [], [file]
+    while waiting:
+        here = waiting.pop()
+        if here in files:
+            continue
+        files.append(here)
+        for used in _used(here):
+            found = library.file(used)
+            if found is not None:
+                waiting.append(found)
+    return any(_reads_rank(here) for here in files)
+
+
+def _used(file: s.File) -> Iterable[str]:
+    """The names of the files that a file is made of."""
+    for statement in file.statements:
+        if isinstance(statement, s.Use):
+            yield from (item.name for item in statement.names)
+    if file.head.word == "composition" and file.head.value is not None:
+        yield from (node.name for node in file.head.value.walk() if isinstance(node, s.Name))
+
+
+def _reads_rank(file: s.File) -> bool:
+    for statement in file.statements:
+        if isinstance(statement, s.Claim):
+            continue
+        for node in statement.walk():
+            if isinstance(node, s.When) or (isinstance(node, s.Name) and node.name == "rank"):
+                return True
+    return False
+
+
+def _specialisations(
+    file: s.File, library: Library, program: Program, ranked: bool
+) -> Iterable[tuple[tuple[bool | str | int, ...], StepText]]:
+    choices = [option.values for option in program.options]
+    ranks = [rank for rank in RANKS if _fits(program, rank)] if ranked else [None]
+    count = len(ranks)
+    for values in choices:
+        count *= len(values)
+    if count > MOST:
+        raise fail("E601", program.decided_by, construct=f"a rule with {count} specialisations")
+    for options in product(*choices):
+        given = {option.name: value for option, value in zip(program.options, options, strict=True)}
+        for rank in ranks:
+            text = step_text(lower(file, Static(given, rank), library), RESERVED)
+            yield (options if rank is None else (*options, rank)), text
+
+
+def _fits(program: Program, rank: int) -> bool:
+    (param,) = program.params
+    named = [axis for axis in param.type.axes if axis != REST]
+    if param.merged:
+        return rank >= len(named) - 1
+    return rank >= len(named) if REST in param.type.axes else rank == len(named)
+
+
+# ---- the parts of the text ----------------------------------------------------------------------------------------------
+
+
+def _header(file: s.File, program: Program) -> str:
+    lines = [program.docstring or f"{program.name}."]
+    if program.source:
+        lines += ["", f"Source: {program.source}"]
+    lines += ["", f"Compiled from {Path(file.span.source.path).name}: change that file, not this one."]
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
+
+
+def _imports(body: str) -> str:
+    words = set(re.findall(r"\b[A-Za-z]\w*(?=\()", body))
+    lines = ["import math", ""] if "math." in body else []
+    if "scalars." in body:
+        lines.append("from dotopt.runtime import scalars")
+    for home, names in (("foreach", FOREACH - MATRIX), ("matrices", MATRIX)):
+        if used := sorted(words & names):
+            lines.append(_import(f"dotopt.runtime.{home}", used))
+    if used := sorted(word for word in words & ORACLES):
+        lines.append(_import("dotopt.runtime.oracles", used))
+    lines.append("from dotopt.runtime.optimizer import Optimizer")
+    used = sorted(words & {"Hyper", "Option", "Pattern", "Rule", "State", "Step"})
+    lines.append(_import("dotopt.runtime.rule", used))
+    return "\n".join(lines)
+
+
+def _import(home: str, names: list[str]) -> str:
+    line = f"from {home} import {', '.join(names)}"
+    if len(line) <= 120:
+        return line
+    return f"from {home} import (\n{INDENT}{f', '.join(names)},\n)" if len(", ".join(names)) < 110 else (
+        f"from {home} import (\n" + "".join(f"{INDENT}{name},\n" for name in names) + ")"
+    )
+
+
+def _function(text: StepText, name: str) -> str:
+    lines = [f"def {name}({text.signature}):", *_indented(text.lines or ("pass",))]
+    if text.evaluation:
+        without = text.evaluated_signature
+        lines += ["", "", f"def {name}_evaluate({without}):", *_indented(text.evaluation)]
+    return "\n".join(lines)
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [INDENT + line for line in lines]
+
+
+def _class(
+    file: s.File, program: Program, found: Mapping[tuple[bool | str | int, ...], StepText], names: Mapping[StepText, str],
+    ranked: bool, origin: tuple[str, ...] | None,
+) -> str:
+    (param,) = program.params
+    table = [f"{key!r}: {name.upper()}," for key, name in ((key, names[text]) for key, text in found.items())]
+    steps = [f"{name.upper()} = {_step(text, name, program)}" for text, name in names.items()]
+    pattern = f"Pattern({param.name!r}, {param.type.axes!r}{', merged=True' if param.merged else ''})"
+    equations = _equations(file)
+    lines = [
+        f"class {program.name}(Optimizer):",
+        f'    """{(program.docstring or program.name).strip()}"""',
+        "",
+        f"    origin = {origin!r}",
+        "    rule = Rule(",
+        f"        name={program.name!r},",
+        f"        doc={(program.docstring or '')!r},",
+        f"        source={(program.source or '')!r},",
+        "        text=" + ("(\n" + "".join(f"            {line!r}\n" for line in equations) + "        )," if equations else "'',"),
+        "        hypers=(",
+        *(f"            {_hyper(hyper, program)}," for hyper in program.hypers),
+        "        ),",
+        "        options=(",
+        *(f"            Option({o.name!r}, {o.keyword!r}, {o.values!r}, {o.default!r})," for o in program.options),
+        "        ),",
+        f"        pattern={pattern},",
+        "        steps={",
+        *(f"            {row}" for row in table),
+        "        },",
+        f"        ranked={ranked},",
+        "    )",
+    ]
+    return "\n\n".join(steps) + "\n\n\n" + "\n".join(lines)
+
+
+def _equations(file: s.File) -> list[str]:
+    """The equations of the file as written, for `repr`."""
+    kept: list[str] = []
+    for statement in file.statements:
+        if isinstance(statement, s.Definition | s.Iterate | s.When):
+            kept += [f"{line.split('#')[0].rstrip()}\n" for line in statement.span.text.splitlines() if line.strip()]
+    return kept
+
+
+def _step(text: StepText, name: str, program: Program) -> str:
+    parts = [name]
+    if text.states:
+        rows = "".join(f"        {_state(state, program)},\n" for state in text.states)
+        parts.append(f"states=(\n{rows}    )")
+    sources = ", ".join(f"{argument!r}: {source!r}" for argument, source in zip(text.scalars, text.sources, strict=True))
+    parts.append(f"sources={{{sources}}}")
+    if not text.gradient:
+        parts.append("gradient=False")
+    if text.by_shape:
+        parts.append("by_shape=True")
+    if text.generator:
+        parts.append("generator=True")
+    if text.reasons:
+        parts.append(f"reasons={text.reasons!r}")
+    if text.evaluation:
+        parts.append(f"evaluate={name}_evaluate")
+    return "Step(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+
+
+def _state(state: State, program: Program) -> str:
+    (param,) = program.params
+    start = state.start.value if state.kind != "first" else None
+    parts = [repr(state.name), repr(state.key)]
+    if state.shared:
+        parts.append(repr("group" if _over_model(state.name, program) else "clock"))
+    elif state.type.scalar:
+        parts.append("'number'")
+    elif state.type.axes != param.type.axes:
+        parts += ["'axes'", repr(state.type.axes)]
+    if start is None:
+        parts.append("start=None")
+    elif start != 0:
+        parts.append(f"start={literal(start)}")
+    return f"State({', '.join(parts)})"
+
+
+def _over_model(name: str, program: Program) -> bool:
+    """Whether the value of a shared state follows from sums over the model, not from t and hyperparameters alone."""
+    states = {state.name: state for state in program.states}
+    seen, waiting = set[str](), [name]
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        for root in (states[here].start, states[here].next):
+            for node in root.walk() if root is not None else ():
+                if (node.op in ("sum", "mean", "amax", "amin", "norm") and node.attrs[1]) or node.op == "oracle":
+                    return True
+                if node.role == "state":
+                    waiting.append(node.name)
+    return False
+
+
+def _hyper(hyper: Hyper, program: Program) -> str:
+    parts = [repr(hyper.name), repr(hyper.keyword)]
+    if hyper.position is not None:
+        parts.append(f"position={hyper.position}")
+    if hyper.default is not None:
+        parts.append(f"default={_end(hyper.default, program)}")
+    interval = hyper.interval
+    if interval.low is not None:
+        parts.append(f"low={_end(interval.low, program)}")
+    if interval.high is not None:
+        parts.append(f"high={_end(interval.high, program)}")
+    parts += ["open_low=True"] * interval.open_low + ["open_high=True"] * interval.open_high
+    parts += ["integer=True"] * (hyper.type.kind == "int")
+    if interval.text:
+        parts.append(f"range={interval.text!r}")
+    return f"Hyper({', '.join(parts)})"
+
+
+def _end(node: Node, program: Program) -> str:
+    """A number, or a function of the other hyperparameters."""
+    if node.value is not None:
+        return literal(node.value)
+    if node.op == "inf":
+        return "math.inf"
+    leaves = {leaf: f"given[{leaf.name!r}]" for leaf in node.walk() if leaf.role == "hyper"}
+    writer = Scalars(leaves, {hyper.name: hyper for hyper in program.hypers}, lambda here: None)
+    return ("lambda given: " if leaves else "") + writer.text(node)
+
+

@@ -1,0 +1,63 @@
+"""Which code runs a step: a table of backends, and the choice for one bucket of tensors.
+
+The module of a backend has `available()`, `accepts(bucket)` and `Kernel(program)`, whose `step(buckets)` moves the
+tensors of all its buckets (see `groups.Bucket`). What no other backend takes is run by the emitted torch code.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from dotopt.runtime import groups
+from dotopt.runtime.groups import Bucket
+
+# fastest first: `auto` takes the first one that can
+BACKENDS = {"triton": "dotopt.runtime.triton", "cpu": "dotopt.runtime.cpu"}
+NAMES = ("auto", "torch", *BACKENDS)
+
+
+@cache
+def module(name: str) -> Any:
+    """The module of a backend, or None where it cannot run."""
+    try:
+        found = import_module(BACKENDS[name])
+    except ImportError:
+        return None
+    return found if found.available() else None
+
+
+def check(name: str) -> None:
+    """Raises ValueError for a backend that does not exist, RuntimeError for one that cannot run here."""
+    if name not in NAMES:
+        raise ValueError(f"backend={name!r}: it must be one of {', '.join(map(repr, NAMES))}")
+    if name in BACKENDS and module(name) is None:
+        raise RuntimeError(f"backend={name!r} cannot run here; backend='auto' takes what can")
+
+
+_kernels: dict[tuple[str, int], Any] = {}
+
+
+def kernel(name: str, origin: tuple[str, ...] | None, bucket: Bucket) -> Any:
+    """What steps the bucket, or None if that is the torch code."""
+    if name == "torch" or origin is None or bucket.group["foreach"] is False:
+        return None
+    for candidate in BACKENDS if name == "auto" else (name,):
+        found = module(candidate)
+        if found is not None and found.accepts(bucket):
+            made = _compiled(candidate, found, origin, bucket)
+            if made is not None:
+                return made
+    return None
+
+
+def _compiled(name: str, found: Any, origin: tuple[str, ...], bucket: Bucket) -> Any:
+    key = (name, id(bucket.step))
+    if key not in _kernels:
+        from dotopt.runtime.load import program
+
+        rank = max(bucket.params[0].ndim, 1) if bucket.rule.ranked else None
+        options = groups.options_of(bucket.rule, bucket.group)
+        _kernels[key] = found.kernel(program(origin, options, rank))
+    return _kernels[key]

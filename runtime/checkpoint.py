@@ -1,0 +1,137 @@
+"""Checkpoints: loading the state of an optimizer, of an older version of its rule, or of torch's own optimizer.
+
+A state is found by its key, which is the one that torch uses where torch has the rule. What is not there is filled in
+if the file says what the state starts with, and refused otherwise; nothing is guessed in silence.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dotopt.runtime import groups, signature
+from dotopt.runtime.rule import Rule, State
+
+if TYPE_CHECKING:
+    from dotopt.runtime.optimizer import Optimizer
+
+TRAINING_POINT = "training_point"  # where the parameters were when `eval` moved them
+
+# flags of torch's groups that mean nothing here
+FOREIGN = ("capturable", "differentiable", "fused", "decoupled_weight_decay")
+# rules of torch that differ in this flag only
+DECOUPLED = {"Adam": False, "AdamW": True}
+
+
+def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
+    """Replace groups and state by those of a checkpoint; nothing changes if something does not fit (ValueError)."""
+    given = dict(given)
+    for before in optimizer._optimizer_load_state_dict_pre_hooks.values():
+        replaced = before(optimizer, given)
+        given = given if replaced is None else replaced
+    own, saved = optimizer.param_groups, given["param_groups"]
+    _check_layout(optimizer, own, saved, given.get("rule"))
+    merged = [_group(optimizer, ours, theirs) for ours, theirs in zip(own, saved, strict=True)]
+    names = dict(
+        zip(
+            chain.from_iterable(group["params"] for group in saved),
+            ((p, group) for group in merged for p in group["params"]),
+            strict=True,
+        )
+    )
+    state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+    filled: dict[str, None] = {}
+    for key, values in given["state"].items():
+        if key not in names:
+            state[key] = values
+            continue
+        p, group = names[key]
+        rule = optimizer.rule_of(group)
+        made = _state(rule, group, p, values, filled)
+        if made:
+            state[p] = made
+    if filled:
+        warnings.warn(f"{optimizer.rule.name}: not in the checkpoint: {'; '.join(filled)}", stacklevel=3)
+    optimizer.__setstate__({"state": state, "param_groups": merged})
+    optimizer.training = not any(isinstance(v, dict) and TRAINING_POINT in v for v in state.values())
+    for after in optimizer._optimizer_load_state_dict_post_hooks.values():
+        after(optimizer)
+
+
+def _check_layout(optimizer: Optimizer, own: list[Any], saved: list[Any], rule: str | None) -> None:
+    if rule is not None and rule != optimizer.rule.name:
+        raise ValueError(f"this is a checkpoint of {rule}, not of {optimizer.rule.name}")
+    if len(own) != len(saved):
+        raise ValueError(f"the checkpoint has {len(saved)} parameter groups, this optimizer {len(own)}")
+    for place, (ours, theirs) in enumerate(zip(own, saved, strict=True)):
+        if len(ours["params"]) != len(theirs["params"]):
+            raise ValueError(
+                f"group {place} has {len(theirs['params'])} parameters in the checkpoint and {len(ours['params'])} here"
+            )
+
+
+def _group(optimizer: Optimizer, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved group over our own: our keywords, and what schedulers keep there."""
+    rule = optimizer.rule_of(theirs if "rule" in theirs else dict(ours))
+    flag, expected = theirs.get("decoupled_weight_decay"), DECOUPLED.get(rule.name)
+    if flag is not None and expected is not None and flag != expected:
+        raise ValueError(f"the checkpoint has decoupled_weight_decay={flag}, which {rule.name} does not do")
+    known = signature.defaults(rule)
+    kept = {k: v for k, v in theirs.items() if k != "params" and (k in known or k not in FOREIGN)}
+    merged = {**ours, **deepcopy(kept), "params": ours["params"]}
+    signature.complete(rule, merged)
+    signature.check(rule, merged)
+    return merged
+
+
+def _state(
+    rule: Rule, group: Mapping[str, Any], p: Tensor, values: Mapping[str, Any], filled: dict[str, None]
+) -> dict[str, Any]:
+    """The state of one tensor, every entry with the dtype, device and shape that the rule keeps it in."""
+    values = {key: value for key, value in values.items() if value is not None}
+    if not values:
+        return {}
+    step = rule.step(groups.options_of(rule, dict(group)), p.ndim)
+    # torch's SGD keeps no count; its buffers exist after the first step, and that is all that matters to it
+    t = float(values.get("step", 1.0))
+    made: dict[str, Any] = {"step": torch.tensor(t, dtype=groups.clock_type())}
+    for s in step.states:
+        if s.place == "group":
+            continue
+        if s.key not in values:
+            made[s.key] = _missing(rule, s, p, t, filled)
+        elif s.place == "clock":
+            made[s.key] = torch.tensor(float(values[s.key]), dtype=torch.float64)
+        else:
+            made[s.key] = _fitted(rule, s, p, values[s.key])
+    if TRAINING_POINT in values:
+        made[TRAINING_POINT] = values[TRAINING_POINT].to(p.device, p.dtype, copy=True)
+    return made
+
+
+def _missing(rule: Rule, s: State, p: Tensor, t: float, filled: dict[str, None]) -> Tensor:
+    if s.start is None and t > 0:
+        raise ValueError(
+            f"the checkpoint lacks the state `{s.key}` of {rule.name}, which is computed in the first step and cannot be "
+            f"made up after {t:g} steps; load a checkpoint that has it, or start anew"
+        )
+    filled[f"`{s.key}`, which starts from {s.start or 0:g}"] = None
+    return torch.tensor(s.start or 0.0, dtype=torch.float64) if s.place == "clock" else groups.allocate(rule, s, p)
+
+
+def _fitted(rule: Rule, s: State, p: Tensor, value: Tensor) -> Tensor:
+    like = groups.allocate(rule, s, p)
+    if value.shape != like.shape:
+        if value.numel() != like.numel():
+            raise ValueError(
+                f"the state `{s.key}` has shape {tuple(value.shape)} in the checkpoint and {tuple(like.shape)} here"
+            )
+        value = value.reshape(like.shape)
+    return like.copy_(value)

@@ -1,0 +1,249 @@
+"""Buckets: the tensors that one call of a compiled step moves together.
+
+Tensors share a bucket if they are of one group, one specialisation, device and dtype, and have taken the same number of
+steps, so that every number of the step (hyperparameters, t, what follows from them) is the same for all of them. Where
+a rule reads sizes, they also have one shape. A tensor without a gradient is left out, and its clock stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dotopt.runtime.rule import Rule, State, Step
+from dotopt.runtime.scalars import Scalar
+
+LOW = (torch.float16, torch.bfloat16)  # computed in float32, with float32 states
+Group = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Bucket:
+    """Tensors that are stepped together. States and numbers go by their names in the file.
+
+    `states` are what `optimizer.state` holds: a tensor for each parameter. `shared` are the numbers that the tensors
+    have in common. `cache` belongs to the backend and lives as long as the same tensors are stepped together.
+    """
+
+    rule: Rule
+    step: Step
+    group: Group
+    params: list[Tensor]
+    states: dict[str, list[Tensor]]
+    hypers: dict[str, Scalar] = field(default_factory=dict)
+    shared: dict[str, Scalar] = field(default_factory=dict)
+    t: int = 0
+    cache: Any = None
+
+    @property
+    def grads(self) -> list[Tensor]:
+        """The gradients, as the user left them."""
+        return [p.grad for p in self.params if p.grad is not None]
+
+    def same(self, params: Sequence[Tensor], states: Mapping[str, Sequence[Tensor]]) -> bool:
+        """Whether these are the very tensors of this bucket."""
+        return (
+            len(params) == len(self.params)
+            and all(map(is_, params, self.params))
+            and all(all(map(is_, tensors, self.states[name])) for name, tensors in states.items())
+        )
+
+
+def clock_type() -> torch.dtype:
+    """The dtype of `step`, as in torch."""
+    return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+
+
+def options_of(rule: Rule, group: Group) -> tuple[bool | str, ...]:
+    """The values of the options of a group."""
+    return tuple(group[option.keyword] for option in rule.options)
+
+
+def numbers_of(rule: Rule, group: Group) -> dict[str, Scalar]:
+    """The hyperparameters of a group by their names: floats, or tensors where they live on a device."""
+    return {hyper.name: _number(hyper.of(group)) for hyper in rule.hypers}
+
+
+def _number(value: Any) -> Scalar:
+    if isinstance(value, Tensor):
+        return value.item() if value.device.type == "cpu" else value.reshape(())
+    return float(value)
+
+
+def collect(
+    tensors: Iterable[tuple[Group, Iterable[Tensor]]], state: Mapping[Tensor, dict[str, Any]],
+    rule_of: Callable[[Group], Rule],
+) -> list[Bucket]:
+    """The buckets of this step, with `t` and the numbers filled in; states that do not exist yet are made."""
+    found: dict[tuple[Any, ...], list[Tensor]] = {}
+    steps: dict[tuple[Any, ...], tuple[Rule, Step, Group, int]] = {}
+    for index, (group, chosen) in enumerate(tensors):
+        rule = rule_of(group)
+        options = options_of(rule, group)
+        one_by_one = group["foreach"] is False
+        by_rank: dict[int, Step] = {}
+        for p in chosen:
+            step = by_rank.get(p.ndim)
+            if step is None:
+                step = by_rank[p.ndim] = rule.step(options, p.ndim)
+            own = state.get(p)
+            t = int(own["step"]) + 1 if own else 1
+            key = (
+                index, id(step), p.device, p.dtype, t,
+                tuple(float(own[s.key]) for s in step.states if s.place == "clock") if own and t > 1 else (),
+                p.shape if step.by_shape else None, id(p) if one_by_one else None,
+            )
+            found.setdefault(key, []).append(p)
+            steps[key] = rule, step, group, t
+    return [_bucket(*steps[key], params, state) for key, params in found.items()]
+
+
+def _bucket(
+    rule: Rule, step: Step, group: Group, t: int, params: list[Tensor], state: Mapping[Tensor, dict[str, Any]]
+) -> Bucket:
+    own = [state[p] for p in params]
+    for p, kept in zip(params, own, strict=True):
+        if not kept:
+            kept |= fresh(rule, step, p)
+    tensors = [s for s in step.states if s.place in ("like", "axes", "number")]
+    bucket = Bucket(rule, step, group, params, {s.name: [kept[s.key] for kept in own] for s in tensors})
+    bucket.hypers = numbers_of(rule, group)
+    bucket.t = t
+    numbers = group.setdefault("shared", {}) if any(s.place == "group" for s in step.states) else {}
+    for s in step.states:
+        if s.place == "clock":
+            bucket.shared[s.name] = float(own[0][s.key])
+        elif s.place == "group":
+            bucket.shared[s.name] = numbers.setdefault(s.key, _start(s))
+    return bucket
+
+
+def fresh(rule: Rule, step: Step, p: Tensor) -> dict[str, Any]:
+    """The state of a tensor before its first step."""
+    made: dict[str, Any] = {"step": torch.tensor(0.0, dtype=clock_type())}
+    for s in step.states:
+        if s.place == "clock":
+            made[s.key] = torch.tensor(_start(s), dtype=torch.float64)
+        elif s.place != "group":
+            made[s.key] = allocate(rule, s, p)
+    return made
+
+
+def _start(s: State) -> float:
+    return float("nan") if s.start is None else s.start
+
+
+def allocate(rule: Rule, s: State, p: Tensor) -> Tensor:
+    """A state tensor filled with its start (0 if step 1 computes it)."""
+    dtype = torch.float32 if p.dtype in LOW else p.dtype
+    if s.place == "like":
+        layout = torch.contiguous_format if rule.pattern.merged else torch.preserve_format
+        made = torch.zeros_like(p, dtype=dtype, memory_format=layout)
+    else:
+        shape = rule.pattern.sizes(s.axes, rule.pattern.view(tuple(p.shape))) if s.place == "axes" else ()
+        made = torch.zeros(shape, dtype=dtype, device=p.device)
+    return made.fill_(s.start) if s.start else made
+
+
+# ---- what a step sees of the tensors -------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Call:
+    """The arguments of one call of a step, and the copies that must be written back afterwards."""
+
+    bucket: Bucket
+    lists: list[list[Tensor]]
+    scalars: dict[str, Any]
+    copies: list[tuple[Tensor, Tensor]]
+
+
+def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call:
+    """Lists as the rule sees them: matrices for `real[rows, cols...]`, pairs of reals for complex, float32 for 16 bits.
+
+    With `traced` every number that changes from step to step is a 0-dimensional tensor, so that `torch.compile` does
+    not take it for a constant.
+    """
+    copies: list[tuple[Tensor, Tensor]] = []
+    seen = [_seen(p.detach(), p, bucket.rule, copies) for p in bucket.params]
+    lists = [seen]
+    if bucket.step.gradient and gradient:
+        grads = [_seen(g, p, bucket.rule, None) for g, p in zip(bucket.grads, bucket.params, strict=True)]
+        lists.append(list(torch._foreach_neg(grads)) if bucket.group["maximize"] else grads)
+    places = {s.name: s.place for s in bucket.step.states}
+    for name, tensors in bucket.states.items():
+        like = places[name] == "like"
+        lists.append(
+            [_seen(s, p, bucket.rule, copies) for s, p in zip(tensors, bucket.params, strict=True)] if like else tensors
+        )
+    return Call(bucket, lists, numbers(bucket, traced), copies)
+
+
+def _seen(tensor: Tensor, p: Tensor, rule: Rule, copies: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+    """A view of `tensor` where possible; otherwise a copy, noted to be written back."""
+    seen = tensor
+    if tensor.dtype in LOW:
+        seen = tensor.float()
+    if tensor.is_complex():
+        seen = torch.view_as_real(tensor)
+    if rule.pattern.viewed and not p.is_complex():
+        seen = seen.reshape(rule.pattern.view(tuple(p.shape)))
+    if copies is not None and seen is not tensor and seen.data_ptr() != tensor.data_ptr():
+        copies.append((tensor, seen))
+    return seen
+
+
+MOVING = ("t", "lr", "betas", "momentum")  # what schedules change
+
+
+def numbers(bucket: Bucket, traced: bool) -> dict[str, Any]:
+    """The scalar arguments of a step."""
+    hypers = {hyper.place.replace("[", " ").removesuffix("]"): hyper.name for hyper in bucket.rule.hypers}
+    keys = {s.key: s.name for s in bucket.step.states}
+    made: dict[str, Any] = {}
+    for argument, source in bucket.step.sources.items():
+        word, _, rest = source.partition(" ")
+        if source == "t":
+            value: Any = float(bucket.t)
+        elif source == "shape":
+            value = tuple(bucket.params[0].shape) or (1,)
+        elif word == "state":
+            value = bucket.shared[keys[rest]]
+        else:
+            value = bucket.hypers[hypers[source]]
+        if traced and isinstance(value, float) and (word in MOVING or word == "state"):
+            device = bucket.params[0].device
+            dtype = torch.float32 if device.type == "mps" else torch.float64
+            value = torch.tensor(value, dtype=dtype, device=device)
+        made[argument] = value
+    return made
+
+
+def finish(call: Call, results: Any, state: Mapping[Tensor, dict[str, Any]]) -> None:
+    """Write copies back, keep the next values of shared numbers, and let the clocks advance."""
+    bucket = call.bucket
+    if call.copies:
+        with torch.no_grad():
+            for tensor, seen in call.copies:
+                tensor.copy_(seen.reshape(tensor.shape))
+    shared = [s for s in bucket.step.states if s.place in ("clock", "group")]
+    for s, value in zip(shared, results or (), strict=True):
+        bucket.shared[s.name] = value
+    advance(bucket, state)
+
+
+def advance(bucket: Bucket, state: Mapping[Tensor, dict[str, Any]]) -> None:
+    """Keep the shared numbers of a bucket that has been stepped, and count the step."""
+    for s in bucket.step.states:
+        if s.place == "clock":
+            value = float(bucket.shared[s.name])
+            for p in bucket.params:
+                state[p][s.key].fill_(value)
+        elif s.place == "group":
+            bucket.group["shared"][s.key] = bucket.shared[s.name]
+    torch._foreach_add_([state[p]["step"] for p in bucket.params], 1.0)

@@ -1,0 +1,247 @@
+"""The optimizer that a rule becomes: a `torch.optim.Optimizer` whose step is the compiled one.
+
+    collect     which tensors have a gradient, in buckets; everything is checked before anything moves
+    prepare     the tensors as the rule sees them
+    run         the compiled step, on the backend that fits
+    finish      copies written back, clocks advanced
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from dotopt.runtime import backends, checkpoint, groups, oracles, signature
+from dotopt.runtime.groups import Bucket, Call, Group
+from dotopt.runtime.rule import Rule
+
+Closure = Callable[[], Any]
+
+
+@dataclass(eq=False)
+class Work:
+    """One step: calls of compiled functions, calls that ask for more on their way, and buckets of other backends."""
+
+    plain: list[Call] = field(default_factory=list)
+    asking: list[Call] = field(default_factory=list)
+    kernels: dict[Any, list[Bucket]] = field(default_factory=dict)
+
+
+class Optimizer(torch.optim.Optimizer):
+    """The base of every compiled optimizer; a subclass adds nothing but its `rule`.
+
+    `foreach=False` steps the tensors one by one. `backend` is `auto`, `torch`, `cpu` or `triton`. Raises TypeError for
+    options that the rule does not have, ValueError for values out of range and for tensors of the wrong shape.
+    """
+
+    rule: ClassVar[Rule]
+    origin: ClassVar[tuple[str, ...] | None] = None  # how another process finds the class; None: by import
+
+    def __init__(self, params: Iterable[Any], *args: Any, backend: str = "auto", **keywords: Any) -> None:
+        values = self._values(args, keywords)
+        backends.check(backend)
+        self.backend = backend
+        self.training = True
+        self._checked: dict[int, tuple[Any, ...]] = {}
+        self._buckets: dict[tuple[int, ...], Bucket] = {}
+        super().__init__(params, values)
+
+    def _values(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        """The defaults of the groups: what the user gave, and the rest from the file."""
+        known = signature.defaults(self.rule)
+        legal = (*known, *signature.COMMON)
+        if len(args) > len(known):
+            raise TypeError(f"{self.rule.name} takes {len(known)} positional values after `params`: {', '.join(known)}")
+        positional = dict(zip(known, args, strict=False))
+        signature.refuse_unknown(self.rule, keywords, (*legal, "backend"))
+        if twice := positional.keys() & keywords.keys():
+            raise TypeError(f"{self.rule.name} got {', '.join(sorted(twice))} twice")
+        values = {**known, **signature.COMMON, **positional, **keywords}
+        signature.complete(self.rule, values)
+        signature.check(self.rule, values)
+        return values
+
+    def rule_of(self, group: Group) -> Rule:
+        """The rule that moves the parameters of a group."""
+        return self.rule
+
+    # ---- groups ----
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group, with hyperparameters of its own if it names some; nothing is added if anything is wrong."""
+        if isinstance(param_group, dict) and "params" in param_group:
+            rule = self.rule_of(param_group)
+            signature.refuse_unknown(rule, param_group, (*signature.EXTRA, *self.defaults))
+            whole = {**self.defaults, **param_group}
+            signature.complete(rule, whole)
+            signature.check(rule, whole)
+            param_group.update({name: whole[name] for name in self.defaults})
+        super().add_param_group(param_group)
+        try:
+            self._check_tensors(self.param_groups[-1])
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
+
+    def _check_tensors(self, group: Group) -> None:
+        rule = self.rule_of(group)
+        names = group.get("param_names") or [f"parameter {i}" for i in range(len(group["params"]))]
+        for name, p in zip(names, group["params"], strict=True):
+            if not (p.is_floating_point() or p.is_complex()):
+                raise TypeError(f"{rule.name} moves real tensors; `{name}` is {p.dtype}")
+            if p.is_complex() and rule.pattern.viewed:
+                raise ValueError(f"{rule.name} sees `{rule.pattern}`, which a complex tensor such as `{name}` is not")
+            needed = rule.pattern.misfit(p.ndim)
+            if needed is not None:
+                raise ValueError(
+                    f"{rule.name} needs {needed} (`{rule.pattern}`); `{name}` has shape {tuple(p.shape)}: "
+                    "give it to another optimizer, for example with `dotopt.route`"
+                )
+
+    # ---- the step ----
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Any:
+        """One step; returns what `closure` returns. Raises before anything has moved if anything is wrong."""
+        loss = None
+        self._check_call(closure)
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        work = self._work(torch.compiler.is_compiling())
+        results = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.plain]
+        self._finish(work, results, closure, loss)
+        return loss
+
+    @torch.compiler.disable
+    def _check_call(self, closure: Closure | None) -> None:
+        if not self.training:
+            raise RuntimeError("the parameters are at their evaluation point: call `train()` before `step()`")
+        if closure is not None:
+            return
+        for group in self.param_groups:
+            rule = self.rule_of(group)
+            reasons = {reason for step in rule.steps.values() for reason in step.reasons}
+            if reasons:
+                raise TypeError(
+                    f"{rule.name} asks for more than the gradient at the parameters: {'; '.join(sorted(reasons))}. "
+                    "Call `step(closure)` with a function that computes the loss, calls `backward()` and returns it"
+                )
+
+    @torch.compiler.disable
+    def _work(self, traced: bool) -> Work:
+        """What is to be done in this step; under `torch.compile` all of it is torch code, which can be traced."""
+        self._check_step()
+        work = Work()
+        stepped = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
+        for bucket in groups.collect(stepped, self.state, self.rule_of):
+            kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
+            if kernel is not None:
+                work.kernels.setdefault(kernel, []).append(self._kept(bucket))
+            elif bucket.step.generator:
+                work.asking.append(groups.prepare(bucket))
+            else:
+                work.plain.append(groups.prepare(bucket, traced=traced))
+        return work
+
+    def _kept(self, bucket: Bucket) -> Bucket:
+        """The bucket of an earlier step with the very same tensors, since a backend keeps its tables there."""
+        key = tuple(map(id, bucket.params))
+        old = self._buckets.get(key)
+        if old is not None and old.step is bucket.step and old.same(bucket.params, bucket.states):
+            old.hypers, old.shared, old.t, old.group = bucket.hypers, bucket.shared, bucket.t, bucket.group
+            return old
+        self._buckets[key] = bucket
+        return bucket
+
+    @torch.compiler.disable
+    def _finish(self, work: Work, results: Sequence[Any], closure: Closure | None, loss: Any) -> None:
+        """Keep the results of the plain calls, and do the rest."""
+        for call, result in zip(work.plain, results, strict=True):
+            groups.finish(call, result, self.state)
+        for kernel, buckets in work.kernels.items():
+            kernel.step(buckets)
+            for bucket in buckets:
+                groups.advance(bucket, self.state)
+        if work.asking:
+            every = [p for group in self.param_groups for p in group["params"]]
+            sign = -1.0 if self.param_groups[0]["maximize"] else 1.0
+            generators = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.asking]
+            params = [call.bucket.params for call in work.asking]
+            answers = oracles.drive(generators, params, oracles.Objective(closure, every, sign, loss))
+            for call, result in zip(work.asking, answers, strict=True):
+                groups.finish(call, result, self.state)
+
+    def _check_step(self) -> None:
+        """Hyperparameters, which a scheduler may have changed, and gradients."""
+        for index, group in enumerate(self.param_groups):
+            rule = self.rule_of(group)
+            now = tuple(group[keyword] for keyword in signature.defaults(rule))
+            if self._checked.get(index) != now:
+                signature.check(rule, group)
+                self._checked[index] = now
+            for place, p in enumerate(group["params"]):
+                if p.grad is not None and p.grad.layout is not torch.strided:
+                    name = group["param_names"][place] if "param_names" in group else f"parameter {place}"
+                    raise RuntimeError(f"{rule.name} does not take sparse gradients; `{name}` has one")
+
+    # ---- evaluation ----
+
+    @torch.no_grad()
+    def eval(self) -> None:
+        """Put the evaluation point of the rule into the parameters (`eval θ = …`); nothing if the rule has none."""
+        if not self.training:
+            return
+        stepped = [(group, [p for p in group["params"] if self.state.get(p)]) for group in self.param_groups]
+        for bucket in groups.collect(stepped, self.state, self.rule_of):
+            if bucket.step.evaluate is None:
+                continue
+            bucket.t -= 1
+            call = groups.prepare(bucket, gradient=False)
+            points = bucket.step.evaluate(*call.lists, **call.scalars)
+            for p, point in zip(bucket.params, points, strict=True):
+                self.state[p][checkpoint.TRAINING_POINT] = p.detach().clone()
+                p.copy_(torch.view_as_complex(point.contiguous()) if p.is_complex() else point.reshape(p.shape))
+        self.training = False
+
+    @torch.no_grad()
+    def train(self, mode: bool = True) -> None:
+        """Put the training point back."""
+        if not mode:
+            self.eval()
+            return
+        for p, kept in self.state.items():
+            if checkpoint.TRAINING_POINT in kept:
+                p.copy_(kept.pop(checkpoint.TRAINING_POINT))
+        self.training = True
+
+    # ---- checkpoints, copies, display ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of torch's optimizers, and the name of the rule; safe in both modes."""
+        return super().state_dict() | {"rule": self.rule.name}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint: of this rule on any backend, or of the torch optimizer of the same name."""
+        checkpoint.load(self, state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"backend": self.backend, "training": self.training}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._checked, self._buckets = {}, {}
+        super().__setstate__(state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from dotopt.runtime.load import unpickled
+
+        if self.origin is None:
+            return object.__reduce_ex__(self, 2)  # type: ignore[return-value]
+        return unpickled, self.origin, self.__getstate__()
+
+    def __repr__(self) -> str:
+        equations = "\n".join(f"    {line}" for line in self.rule.text.splitlines())
+        return f"{super().__repr__()}\n{equations}" if equations else super().__repr__()
