@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from dotopt.compiler import rewrite
-from dotopt.compiler.ir import Fold, Lambda, Loop, Node, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import COMPARISONS, Fold, Lambda, Loop, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.types import REST, Type
 
 UNROLLED = 256  # passes of a loop that are differentiated by writing them out
@@ -262,8 +262,8 @@ DERIVATIVE: dict[str, Callable[[Node], Node]] = {
 }
 
 ZERO = frozenset(
-    ("sign", "floor", "ceil", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "contains", "fires", "indicator")
-    + ("size", "native", "argmax", "argsort", "rank_of", "zeros", "ones", "eye", "positive_definite")
+    {*COMPARISONS, "and", "or", "not", "contains", "fires", "positive_definite", "indicator", "zeros", "ones", "eye"}
+    | {"sign", "floor", "ceil", "size", "native", "argmax", "argsort", "rank_of"}
 )
 
 

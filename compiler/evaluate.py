@@ -69,7 +69,7 @@ class Simulation(World):
     `program` is a Program, or a function from the number of axes of a tensor to its Program. `params` is an array, a
     sequence, or a mapping from names to arrays; `hypers` are given by symbol or by Python keyword (`betas=(…)`);
     `sets` gives the sizes of index sets; `sizes` those of axes that nothing else tells; `draws` replaces draws by
-    data, or by functions of the step. Points and answers of `oracles` are arrays if `params` is one array, else
+    data, or by functions of the step (and of the place, in roles and loops); `states` replaces starting values. Points and answers of `oracles` are arrays if `params` is one array, else
     mappings from names.
 
     >>> from dotopt.compiler.lower import lower
@@ -93,6 +93,7 @@ class Simulation(World):
         draws: Mapping[str, Any] | None = None,
         sets: Mapping[str, int | Sequence[Any]] | None = None,
         sizes: Mapping[str, int] | None = None,
+        states: Mapping[str, Any] | None = None,
     ) -> None:
         self.single = isinstance(params, np.ndarray)
         named = {"": params} if self.single else params if isinstance(params, Mapping) else dict(enumerate(params))
@@ -104,7 +105,7 @@ class Simulation(World):
         self.values = [self._view(k, value) for k, value in enumerate(self.native)] if named else []
         self.hypers = dict(hypers or {})
         self.seed, self.draws, self.sets = seed, dict(draws or {}), dict(sets or {})
-        self.given_sizes = dict(sizes or {})
+        self.given_sizes, self.given_states = dict(sizes or {}), dict(states or {})
         self.tensors: Sequence[int] = list(range(len(self.programs)))
         self.clock = [0] * len(self.programs)
         self.inputs: Mapping[str, Any] = {}
@@ -209,7 +210,9 @@ class Simulation(World):
             if self.stored[k]:
                 continue
             for state in self.programs[k].states:
-                if state.kind != "first":
+                if state.name in self.given_states:
+                    self.stored[k][state.name] = _given_state(state, self.given_states[state.name])
+                elif state.kind != "first":
                     self.stored[k][state.name] = self._start(frame, state, k)
 
     def _start(self, frame: Frame, state: State, tensor: int) -> Value:
@@ -218,14 +221,14 @@ class Simulation(World):
                 return value
             return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
 
-        free = self._free(state.indices)
+        free = self._free(state)
         if not free:
             return filled(frame.value(state.start, tensor))
         return {key: filled(value) for key, value in frame.family(state.start, free, tensor).items()}
 
     def _next(self, frame: Frame, state: State, tensor: int) -> Value:
         """The next value; held where nothing moves it, and by parties that take no part."""
-        free = self._free(state.indices)
+        free = self._free(state)
         here = leaf("state", state.name, state.type, *free)
         if not free:
             value = frame.value(state.next if state.next is not None else here, tensor)
@@ -261,9 +264,11 @@ class Simulation(World):
                 found[here, k] = (frame.value(here.args[1], k), frame.value(here.args[2], k))
         return found
 
-    def _free(self, indices: tuple[tuple[str, str], ...]) -> tuple[Node, ...]:
-        """The indices of a family that do not number the tensors."""
-        return tuple(leaf("index", index, INT) for index, _ in indices if not self._numbers_tensors(index, 0))
+    def _free(self, state: State) -> tuple[Node, ...]:
+        """The indices of a state, those of its role included, that do not number the tensors."""
+        role = next((role.indices for role in self.programs[0].roles if role.name == state.role), ())
+        names = (name for name, _ in (*state.indices, *role))
+        return tuple(leaf("index", name, INT) for name in names if not self._numbers_tensors(name, 0))
 
     def _numbers_tensors(self, index: str, tensor: int) -> bool:
         """Whether an index of the family of parameters, of which each tensor is one member."""
@@ -310,7 +315,7 @@ class Simulation(World):
 
     def _state(self, here: Node, tensor: int, frame: Frame) -> Value:
         state = next(s for s in self.programs[tensor].states if s.name == here.name)
-        free = self._free(state.indices)
+        free = self._free(state)
         if state.kind == "first" and self.clock[tensor] <= 1 and here.name not in self.stored[tensor]:
             root = frame.home(here)
             while root.outer is not None:
@@ -406,19 +411,17 @@ class Simulation(World):
 
     def _draw(self, here: Node, tensor: int, frame: Frame) -> Value:
         random = next(r for r in self.programs[tensor].randoms if r.name == here.name)
-        key = frame.chosen(here.args, tensor)
+        path = frame.home(here).path
         step = self.clock[tensor]
         if here.name in self.draws:
             value = self.draws[here.name]
-            value = value(step) if callable(value) else value
-            if here.args and isinstance(value, Mapping):
-                value = value[key[0]]
+            value = value(step, *path) if callable(value) else value
             if here.type.axes and isinstance(value, Mapping):
                 value = value[self.names[tensor]]
             return value if isinstance(value, tuple | list | str) or here.type.kind == "sample" else np.asarray(value)
-        where = (str(self.names[tensor]) if here.type.axes else "") + (str(list(key)) if key else "")
+        where = (str(self.names[tensor]) if here.type.axes else "") + (str(list(path)) if path else "")
         if random.law == "batch":
-            return ("sample", step, random.position, key)
+            return ("sample", step, random.position, *path)
         return self._sampled(random, frame, tensor, step, where)
 
     def _sampled(self, random: Random, frame: Frame, tensor: int, step: int, where: str) -> Value:
@@ -524,6 +527,13 @@ def unbound(root: Node) -> tuple[Node, ...]:
         for index in (attr.indices if isinstance(attr, Fold) else (attr.index,) if isinstance(attr, Loop) else ())
     }
     return tuple(dict.fromkeys(here for here in root.walk() if here.role == "index" and here not in bound))
+
+
+def _given_state(state: State, value: Any) -> Value:
+    """A starting value of the user; a mapping from elements is a family."""
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, tuple) else (key,): np.asarray(v, dtype=float) for key, v in value.items()}
+    return value if state.type.kind == "list" else np.asarray(value, dtype=float)
 
 
 def _rest(type: Type, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -67,8 +67,10 @@ class Frame:
         outer: Frame | None = None,
         bound: Mapping[Key, Value] | None = None,
         inside: frozenset[Node] = frozenset(),
+        path: tuple[Value, ...] = (),
     ) -> None:
         self.world = world
+        self.path = path  # elements of families and numbers of passes, from the outside in: the place of a draw
         self.outer = outer
         self.memory: dict[Key, Value] = dict(bound or {})
         self.inside = inside
@@ -125,6 +127,8 @@ class Frame:
                     return self._leaf(here, tensor)
                 case "oracle" | "apply" | "conjugate" | "attention" | "jvp" | "base" | "base_member":
                     return self.world.ask(here, tensor, self)
+                case "item" if len(here.args) > 1 and here.args[0].op == "oracle":  # ∇f(θ)[l]: the part of one tensor
+                    return self.value(here.args[0], self.chosen(here.args[1:], tensor)[0] - 1)
                 case "window":
                     return self.world.window(here, tensor, self)
                 case "select":
@@ -181,7 +185,7 @@ class Frame:
         """A frame in which `indices` are `chosen`."""
         tensors = self.world.tensors
         bound = {(i, k): as_value(c) for i, c in zip(indices, chosen, strict=True) for k in tensors}
-        return Frame(self.world, self, bound, depending(roots, indices))
+        return Frame(self.world, self, bound, depending(roots, indices), (*self.path, *map(element_key, chosen)))
 
     def _select(self, here: Node, tensor: int) -> Value:
         condition = self.known(here.args[0], tensor)
@@ -237,8 +241,8 @@ class Frame:
             for k, twin in twins.items()
         }
         running = set(tensors)
-        for element in passes:
-            frame = self._pass(twins, values, element)
+        for number, element in enumerate(passes, start=1):
+            frame = self._pass(twins, values, element, number)
             if body.until is not None:
                 running = {k for k in running if not frame.value(twins[k].attrs[0].until, k)}
             if not running:
@@ -255,7 +259,7 @@ class Frame:
             return np.full(self.shape(variable.type.axes, tensor), value[()])
         return value
 
-    def _pass(self, twins: Mapping[int, Node], values: Mapping[int, list[Value]], element: Value) -> Frame:
+    def _pass(self, twins: Mapping[int, Node], values: Mapping[int, list[Value]], element: Value, number: int) -> Frame:
         bound: dict[Key, Value] = {}
         roots: dict[Node, None] = {}
         for k, twin in twins.items():
@@ -265,7 +269,7 @@ class Frame:
                 bound[body.index, k] = as_value(element)
             roots.update(dict.fromkeys(body.nodes))
         variables = tuple(dict.fromkeys(variable for variable, _ in bound))
-        return Frame(self.world, self, bound, depending(tuple(roots), variables))
+        return Frame(self.world, self, bound, depending(tuple(roots), variables), (*self.path, number))
 
     def _fold(self, here: Node, tensor: int) -> Value:
         body: Fold = here.attrs[0]

@@ -236,7 +236,12 @@ def _draw(context: Context, scope: Scope, d: s.Draw, role: tuple[str, ...]) -> N
             raise fail("E117", target.span)
         name = context.prefix.get(left[0], left[0])
         type = type_of(context, scope, d.type) if d.type else _drawn_type(law)
-        scope.names[left[0]] = Leaf("draw", name, type, role, len(role))
+        passes = [e for e in scope.names.values() if isinstance(e, Leaf) and e.role == "loop" and not e.indices]
+        if passes:  # inside a loop: another draw in every pass, so it hangs on a variable of the loop
+            variable = ir.leaf("loop", passes[0].name, passes[0].type)
+            scope.names[left[0]] = Value(ir.leaf("draw", name, type, *map(context.index, role), variable))
+        else:
+            scope.names[left[0]] = Leaf("draw", name, type, role, len(role))
         context.randoms.append(ir.Random(name, type, law, (), position))
 
     def finish() -> None:  # the parameters of a law may be defined further down
