@@ -235,6 +235,13 @@ def test_dot_is_the_ascii_of_angle_brackets() -> None:
     assert format_text("theorem A\nz = ⟨x, √y⟩²\n", "ascii") == "theorem A\nz = dot(x, sqrt y)^2\n"
 
 
+def test_the_order_of_a_norm_has_one_tree() -> None:
+    """Compared as the parser gives it, since later passes tell the order of a norm from the index of a family."""
+    symbols, plain = "theorem A\nz = ‖x‖[1]\n", "theorem A\nz = norm(x)[1]\n"
+    assert parse(Source("", symbols)) == parse(Source("", plain))
+    assert parse(Source("", "theorem A\nz = norm(x, over=a)[1]\n")) != parse(Source("", plain))
+
+
 def test_broken_text_is_refused_as_by_the_parser() -> None:
     with pytest.raises(OptError):
         format_text("rule A\nx = (1 + \n")

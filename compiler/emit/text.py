@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from dotopt.compiler.emit.respell import Spelling, respell
 from dotopt.compiler.emit.tokens import CLOSING, NABLA, OPENING, Line, Token, ends_operand, read
@@ -34,7 +35,6 @@ _TYPES = {"real", "int", "bool", "complex", "list"}
 _ALONE = {"rule", "transform", "theorem", "formula", "source", "use", "claim"}  # no table begins with these
 _RELATIONS = {":", "<", "<=", "≤", ">", ">=", "≥", "in"}
 
-
 Column = tuple[int, int, str]  # where it is on the screen, the level of its lines, what stands in it
 
 
@@ -44,8 +44,8 @@ class _Row:
 
     line: Line
     depth: int
-    gaps: list[int] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
+    gaps: list[int]
+    kinds: list[str]
 
     @property
     def opening(self) -> str:
@@ -96,24 +96,38 @@ def format_text(text: str, spelling: Spelling = "keep") -> str:
 
 
 def _rows(lines: list[Line]) -> list[_Row]:
-    """The lines with their level and with canonical gaps; a line of comment takes the level of its column."""
+    """The lines with their level, with canonical gaps, and with what may stand in a column."""
     rows = []
+    for line, depth in zip(lines, _depths(lines), strict=True):
+        tokens = line.tokens
+        gaps = [_gap(tokens, position) if position else 0 for position in range(len(tokens))]
+        kinds: list[str] = []
+        for position, gap in enumerate(gaps):
+            kind = _kind(line, position) if gap == 1 else ""
+            kinds.append("" if kind in kinds else kind)
+        rows.append(_Row(line, depth, gaps, kinds))
+    return rows
+
+
+def _depths(lines: list[Line]) -> list[int]:
+    """The level of each line; a line of comment belongs to the deepest open block that is not right of it."""
+    following = [0] * len(lines)  # the indentation of the next line of code
+    indent = 0
+    for position in reversed(range(len(lines))):
+        following[position] = indent
+        if lines[position].tokens and not lines[position].continues:
+            indent = lines[position].indent
+    depths = []
     levels = [0]
-    following = 0
-    for position, line in enumerate(lines):
+    for line, after in zip(lines, following, strict=True):
         if line.tokens and not line.continues:
             levels = [level for level in levels if level < line.indent] + [line.indent]
         depth = len(levels) - 1
-        if not line.tokens and line.comment:
-            following = next((later.indent for later in lines[position:] if later.tokens and not later.continues), 0)
-            open_levels = sorted({*levels, following})
+        if not line.tokens and not line.continues:
+            open_levels = sorted({*levels, after})
             depth = max((k for k, level in enumerate(open_levels) if level <= line.indent), default=0)
-        rows.append(_Row(line, depth))
-    for row in rows:
-        tokens = row.line.tokens
-        row.gaps = [_gap(tokens, position) if position else 0 for position in range(len(tokens))]
-        row.kinds = [_kind(row.line, position) if gap == 1 else "" for position, gap in enumerate(row.gaps)]
-    return rows
+        depths.append(depth)
+    return depths
 
 
 def _gap(tokens: tuple[Token, ...], position: int) -> int:
@@ -192,9 +206,9 @@ def _join_columns(rows: list[_Row], columns: set[Column]) -> bool:
         shared = above.places() & below.places() & columns
         for position, (token, kind) in enumerate(zip(row.line.tokens, row.kinds, strict=True)):
             here = (token.column, row.depth, kind)
-            column = next((column for column, _, other in shared if other == kind and column > token.column), None)
-            if column is not None and here not in columns:
-                row.gaps[position] += column - token.column
+            further = [column for column, _, other in shared if other == kind and column > token.column]
+            if further and here not in columns:
+                row.gaps[position] += min(further) - token.column
                 row.settle()
                 moved = True
                 break
@@ -225,9 +239,8 @@ def _kind(line: Line, position: int) -> str:
 
 
 def _printed(rows: list[_Row]) -> Iterator[str]:
-    comments = _comment_columns(rows)
     empty = written = False
-    for row, column in zip(rows, comments, strict=True):
+    for row, column in zip(rows, _comment_columns(rows), strict=True):
         line = row.line
         if not line.tokens and not line.comment:
             empty = written
@@ -243,23 +256,18 @@ def _printed(rows: list[_Row]) -> Iterator[str]:
         empty, written = False, True
 
 
-def _comment_columns(rows: list[_Row]) -> list[int]:
+def _comment_columns(rows: list[_Row]) -> Iterator[int]:
     """Where each comment goes: its own column, or with its neighbours of the same column to the right of the code."""
-    columns = [0] * len(rows)
-    first = 0
-    for last, row in enumerate(rows):
-        line = row.line
-        if not line.tokens:
-            columns[last] = row.start
-        following = rows[last + 1].line if last + 1 < len(rows) else None
-        joined = following is not None and bool(following.comment and following.tokens and line.comment and line.tokens)
-        if joined and following is not None and following.comment_column == line.comment_column:
-            continue
-        run = [k for k in range(first, last + 1) if rows[k].line.tokens and rows[k].line.comment]
-        for k in run:
-            columns[k] = max([rows[k].line.comment_column, *map(_after_code, (rows[j] for j in run))])
-        first = last + 1
-    return columns
+    for (after_code, column), run in groupby(rows, key=_comment_place):
+        members = list(run)
+        if after_code:
+            column = max([column, *map(_after_code, members)])
+        for row in members:
+            yield column if after_code else row.start
+
+
+def _comment_place(row: _Row) -> tuple[bool, int]:
+    return bool(row.line.tokens and row.line.comment), row.line.comment_column
 
 
 def _after_code(row: _Row) -> int:

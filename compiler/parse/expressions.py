@@ -26,7 +26,7 @@ class Expressions(Builder):
         return s.Infinity(span) if name in ("inf", "infinity") else s.Name(span, name)
 
     def number(self, span: Span, token: lark.Token) -> s.Number:
-        return s.Number(span, Fraction(str(token)))
+        return s.Number(span, self.exact(token, str(token)))
 
     def half(self, span: Span, _: Any) -> s.Number:
         return s.Number(span, Fraction(1, 2))
@@ -69,7 +69,7 @@ class Expressions(Builder):
         return canonical(str(token).removeprefix("_"))
 
     def order(self, span: Span, token: lark.Token) -> int:
-        return int(str(token).translate(SUPERSCRIPTS))
+        return int(self.exact(token, str(token).translate(SUPERSCRIPTS)))
 
     def prime(self, span: Span, base: s.Expression, _: Any) -> s.Name:
         if not isinstance(base, s.Name):
@@ -118,6 +118,9 @@ class Expressions(Builder):
         if isinstance(base, s.Gradient):  # ∇f[i] is the gradient of f[i]
             function = s.Index(base.function.span.to(span), base.function, indices)
             return replace(base, span=span, function=function)
+        match base:  # norm(x)[1] is ‖x‖[1]: the order of a norm, in either spelling
+            case s.Call(function=s.Name(name="norm", primed=False), arguments=(operand,), samples=(), keywords=()):
+                base = s.Norm(base.span, operand)
         return s.Index(span, base, indices)
 
     def indices(self, span: Span, *items: s.Expression) -> tuple[s.Expression, ...]:
@@ -138,7 +141,7 @@ class Expressions(Builder):
         return s.Unary(span, "√", operand)
 
     def superscript(self, span: Span, base: s.Expression, token: lark.Token) -> s.Binary:
-        exponent = s.Number(self.place(token), Fraction(str(token).translate(SUPERSCRIPTS)))
+        exponent = s.Number(self.place(token), self.exact(token, str(token).translate(SUPERSCRIPTS)))
         return s.Binary(span, "^", base, exponent)
 
     def power(self, span: Span, base: s.Expression, exponent: s.Expression) -> s.Binary:
