@@ -17,6 +17,7 @@ from fractions import Fraction
 from dotopt.compiler import rewrite
 from dotopt.compiler.ir import COMPARISONS, Fold, Lambda, Loop, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.types import REST, Type
+from dotopt.compiler.wellformed import after
 
 UNROLLED = 256  # passes of a loop that are differentiated by writing them out
 
@@ -65,6 +66,7 @@ def jacobian_vector(expression: Node, variable: Node, direction: Node) -> Node:
     return substitute(result, {seed: expression})  # nothing is left of it but its shape
 
 
+@after
 def pullback(
     expression: Node, variable: Node, seed: Node, arguments: Mapping[str, tuple[str, ...]] | None = None
 ) -> Node:

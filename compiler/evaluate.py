@@ -69,8 +69,8 @@ class Simulation(World):
     `program` is a Program, or a function from the number of axes of a tensor to its Program. `params` is an array, a
     sequence, or a mapping from names to arrays; `hypers` are given by symbol or by Python keyword (`betas=(…)`);
     `sets` gives the sizes of index sets; `sizes` those of axes that nothing else tells; `draws` replaces draws by
-    data, or by functions of the step (and of the place, in roles and loops); `states` replaces starting values. Points and answers of `oracles` are arrays if `params` is one array, else
-    mappings from names.
+    data, or by functions of the step (and of the place, in roles and loops); `states` replaces starting values.
+    Points and answers of `oracles` are arrays if `params` is one array, else mappings from names.
 
     >>> from dotopt.compiler.lower import lower
     >>> from dotopt.compiler.parse import parse

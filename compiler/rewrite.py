@@ -19,6 +19,7 @@ from typing import Any
 from dotopt.compiler import types as ty
 from dotopt.compiler.ir import Node, boolean, node, number, rebuild
 from dotopt.compiler.types import Mismatch, Type
+from dotopt.compiler.wellformed import after
 
 Binding = Mapping[str, Node]
 Replacement = str | int | tuple[Any, ...] | Callable[[Node, Binding], Node | None]
@@ -44,6 +45,7 @@ class Law:
         return None
 
 
+@after
 def simplify(root: Node, table: tuple[Law, ...] | None = None) -> Node:
     """`root` with the laws of `table` (`ALGEBRAIC` if none is given) applied until none applies.
 

@@ -142,7 +142,8 @@ def test_loops_until_keep_the_values_before() -> None:
     text = "rule R\ninput a : real\noutput r : real\niterate z from 1 until z*z > a at most 50:\n  z' = 2*z\nr = z\n"
     run = Simulation(rule(text))
     assert run.step(inputs={"a": 100.0})["r"] == 16
-    ahead = "rule R\ninput a : real\noutput r : real\niterate z from 8 until |z' - z| <= 1 at most 50:\n  z' = z/2 + a\nr = z\n"
+    ahead = "rule R\ninput a : real\noutput r : real\niterate z from 8 until |z' - z| <= 1 at most 50:\n"
+    ahead += "  z' = z/2 + a\nr = z\n"
     assert Simulation(rule(ahead)).step(inputs={"a": 0.0})["r"] == 2
     short = "rule R\ninput a : real\noutput r : real\niterate z from 1 until z*z > a at most 3:\n  z' = 2*z\nr = z\n"
     assert Simulation(rule(short)).step(inputs={"a": 100.0})["r"] == 8

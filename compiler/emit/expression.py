@@ -61,7 +61,7 @@ def decimal(value: Fraction) -> str:
     digits = str(value.numerator * 10**places // value.denominator)
     bare = digits.rstrip("0") or "0"
     exponent = len(digits) - len(bare) - places
-    if bare == "0" or (exponent >= 0 and len(digits) - places <= 6):
+    if bare == "0" or exponent == 0 or (exponent > 0 and len(digits) - places <= 6):
         return digits[: len(digits) - places] if places else digits
     if exponent >= 0:
         return f"{bare}e{exponent}"
@@ -87,9 +87,17 @@ def infix(root: Node, names: Mapping[Node, str] | None = None) -> str:
             name = known[here]
             texts[here] = (name, POSTFIX if _plain(name) else CONDITIONAL)
         else:
-            text, level = _print(here, texts)
+            text, level = _safely(here, texts)
             texts[here] = (text, level) if len(text) <= WIDTH else ("…", POSTFIX)
     return texts[root][0]
+
+
+def _safely(here: Node, texts: Mapping[Node, Text]) -> Text:
+    """What `here` prints; a malformed node, which tracebacks must show too, prints as a call."""
+    try:
+        return _print(here, texts)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return f"{here.op}({', '.join(texts[arg][0] for arg in here.args)})", POSTFIX
 
 
 def _plain(name: str) -> bool:

@@ -18,9 +18,11 @@ from dotopt.compiler.lower.live import live, shared_states
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Choice, Family, Lazy, Leaf, Passes, Scope
 from dotopt.compiler.types import REAL, REST, Type
+from dotopt.compiler.wellformed import after
 from dotopt.grammar.spelling import ascii
 
 
+@after
 def lower(file: s.File, static: Static = Static(), library: Library | None = None) -> Program:  # noqa: B008 - frozen
     """The program of `file` for one choice of options and rank; raises `OptError` with up to 10 diagnostics.
 
