@@ -92,6 +92,8 @@ class Declarer:
     def _may_repeat(self, known: Binding, made: Binding) -> bool:
         if known.exclusive(made.branch) or made.kind in ("index", "set", "axis"):
             return True
+        if known.kind in ("state", "param") and made.kind == "quantified":
+            return True  # that is E217
         if known.kind == "output" and made.kind == "definition":
             return not self._defined_before(known, False, made.span, made.branch)
         if known.kind == "quantified" and made.kind == "definition":  # a sequence, defined by a recurrence
@@ -107,6 +109,7 @@ class Declarer:
     def _twice(self, known: Binding, made: Binding) -> None:
         first = Label(known.span, "first definition")
         if known.kind in MOVING and made.kind == "definition":
+            self.next_values.setdefault((known, True), []).append((made.span, made.branch))  # it does move
             self.report.add(
                 diagnostic(
                     "E204", made.span, name=made.name, labels=(Label(known.span, "declared here"),),
@@ -158,7 +161,8 @@ class Declarer:
                 for imported in names:
                     self.add(scope, imported.local, "imported", imported.span, imported)
             case s.Definition(targets=targets):
-                for left in map(target, targets):
+                named = (item for left in targets for item in (left.items if isinstance(left, s.Sequence) else (left,)))
+                for left in map(target, named):  # names in parentheses are E117, but known
                     if left is not None and not left.primed and left.of is None and left.name != "ddt":
                         kind = "local function" if left.is_function else "definition"
                         self.add(scope, left.name, kind, left.span, statement, branch)

@@ -12,6 +12,7 @@ from dotopt.compiler.messages import MESSAGES
 from dotopt.compiler.source import Span
 
 MOST_ERRORS = 10  # a run reports at most this many
+MOST_KEPT = 100  # a pass collects at most this many
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Report:
 
     def add(self, found: Diagnostic) -> None:
         """Keep `found`, once."""
-        if found not in self.diagnostics:
+        if len(self.diagnostics) < MOST_KEPT and found not in self.diagnostics:
             self.diagnostics.append(found)
 
     def extend(self, error: OptError) -> None:

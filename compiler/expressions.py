@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dotopt.compiler import syntax as s
 from dotopt.compiler.builtins import AXES, BUILTINS, CONSTANTS, FUNCTIONS, LAWS, SLICES, SOLVERS, Signature
 from dotopt.compiler.declare import target
-from dotopt.compiler.errors import Edit, Label, Report, diagnostic
+from dotopt.compiler.errors import MOST_ERRORS, Edit, Label, Report, diagnostic
 from dotopt.compiler.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope, name_span
 from dotopt.compiler.order import Reads
 from dotopt.compiler.source import Span
@@ -121,6 +121,9 @@ class Expressions:
             return
         self.unknown.add(name)
         code = code or ("E401" if scope.in_claim() else "E201")
+        if len(self.report.diagnostics) > 2 * MOST_ERRORS:  # nobody will read it, and suggestions take time
+            self.report.add(diagnostic(code, span, name=name))
+            return
         visible = {known: binding for around in scope.chain() for known, binding in around.names.items()}
         suggestion = closest(name, [*visible, *BUILTINS])
         place = Span(span.source, span.start, span.start + len(span.text.rstrip("'′")))
@@ -370,6 +373,8 @@ class Expressions:
             self.report.add(diagnostic("E502", node.span, name=name))
         elif binding.kind in NUMBERS or binding.kind in ("input", "state", "param", "draw", "set", "index", "where"):
             self.report.add(diagnostic("E232", node.span, name=name, kind=KINDS[binding.kind]))
+        if node.order == 2 and id(whole) not in self.multiplied and not self.theorem and not scope.in_claim():
+            self.report.add(diagnostic("E504", whole.span, name=name))
         parameters = parameters_of(binding)
         if parameters is None:
             return
@@ -384,8 +389,6 @@ class Expressions:
             text = node.span.text
             edit = Edit(Span(node.span.source, start, start), f"_{parameters[0]} ") if text.startswith("∇") else None
             self.report.add(diagnostic("E501", node.span, name=name, argument=parameters[0], edit=edit))
-        if node.order == 2 and id(whole) not in self.multiplied and not self.theorem and not scope.in_claim():
-            self.report.add(diagnostic("E504", whole.span, name=name))
 
 
 # ---- what is called ----

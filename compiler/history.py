@@ -56,9 +56,7 @@ def without_time_indices(file: s.File, report: Report) -> s.File:
         if time == now or (name in moving and time == now - 1):
             return replace(node, base=base, indices=rest) if rest else base
         if name in moving:
-            notes = (f"`{name}` is kept for one step; an older value is a state of its own",)
-            repair = f"declare `state p : like {name} = first {name}` with `p' = {name}`, and read `p`"
-            report.add(diagnostic("E210", node.span, name=node.span.text, notes=notes, help=repair))
+            report.add(diagnostic("E236", node.span, name=name, written=node.span.text))
         else:
             report.add(diagnostic("E210", node.span, name=name))
         return base

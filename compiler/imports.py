@@ -50,14 +50,18 @@ def rule_like(name: str, path: str, lookup: Lookup) -> str | None:
     return found.head.name if found is not None else None
 
 
-def circle(name: str, lookup: Lookup) -> list[str] | None:
-    """The names from `name` back to `name` along `use`, if there is such a way."""
+def circle(name: str, home: str, lookup: Lookup) -> list[str] | None:
+    """A circle along `use` that the file `home` enters by using `name`; `None` if there is none."""
+    if name == home:
+        return [home, home]
     waiting = [[name]]
     seen: set[str] = set()
     while waiting:
         way = waiting.pop()
         path = lookup(way[-1])
         for following in _uses(path, path.stat().st_mtime_ns) if path is not None else ():
+            if following == home:
+                return [home, *way, home]
             if following == name:
                 return [*way, name]
             if following not in seen:

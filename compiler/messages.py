@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,7 +163,16 @@ SYNTAX: dict[str, Message] = {
     ),
     "E135": Message("`{sign}` is not needed here", "remove it", "Lines end by themselves."),
     "E136": Message(
-        "an inner product is written `⟨a, b⟩` or `dot(a, b)`", "write `⟨a, b⟩`", "`<` and `>` compare."
+        "an inner product is written `⟨a, b⟩` or `dot(a, b)`", "write `⟨a, b⟩`",
+        "`<` and `>` only compare: `<a, b>` would begin with a comparison of nothing."
+    ),
+    "E137": Message(
+        "this number is larger or smaller than any float64", "write it as a product, or use `∞`",
+        "Numbers are exact until code is generated, and then they must fit into 64 bits.",
+    ),
+    "E138": Message(
+        "this line is longer than {limit} characters", "give the parts of the expression their own names",
+        "A limit keeps every later pass safe and fast; no formula that people read comes near it.",
     ),
 }  # fmt: skip
 
@@ -310,6 +320,11 @@ NAMES: dict[str, Message] = {
         "the loop variable `{name}` never changes", "add an equation `{name}' = …` to the loop",
         "A value that stays the same in all passes is defined outside the loop.",
     ),
+    "E236": Message(
+        "`{written}` goes back more than one step",
+        "declare `state p : like {name} = first {name}` with `p' = {name}`, and read `p`",
+        "A state is kept for one step; an older value is a state of its own, which says what it is at first.",
+    ),
 }  # fmt: skip
 
 TYPES: dict[str, Message] = {
@@ -379,14 +394,13 @@ TYPES: dict[str, Message] = {
     "E316": Message(
         "{found} where {expected} is needed", "", "The kind of a value (number, condition, tensor) must fit."
     ),
+    "E317": Message(
+        "no derivative: {why}", "",
+        "Gradients of local functions and formulas are derived by reverse mode; this operation has none.",
+    ),
 }  # fmt: skip
 
 CLAIMS: dict[str, Message] = {
-    "E317": Message(
-        "no derivative: {why}",
-        "",
-        "Gradients of local functions and formulas are derived by reverse mode; this operation has none.",
-    ),
     "E401": Message(
         "unknown name `{name}` in the claim", "",
         "A claim may use the names of the rule, those of its own `for all` lines, definitions and draws, and `derive`.",
@@ -487,7 +501,9 @@ OTHER: dict[str, Message] = {
         "{construct} is not compiled yet", "`dotopt check` and `dotopt explain` read it",
         "The language is larger than what the backends can run so far.",
     ),
-    "E901": Message("no such file: {path}", "", "The file is not there."),
+    "E901": Message(
+        "no such file: {path}", "", "The name was misspelt, or the command runs in another folder than you think."
+    ),
     "E902": Message("{path} is a directory", "name a file in it", "A directory was given where a file is needed."),
     "E903": Message(
         "{path} is not UTF-8 text", "save it as UTF-8", "`.opt` files are UTF-8; a byte-order mark is accepted."
@@ -557,13 +573,18 @@ def manual(examples: Path | None = None) -> str:
         lines += ["", f"## {title}"]
         for code, message in MESSAGES.items():
             if code.startswith(prefix):
-                lines += ["", f"### {code}: {message.text}", "", message.why]
+                lines += ["", f"### {code}: {_blank(message.text)}", "", message.why]
                 if message.help:
-                    lines += ["", f"Help: {message.help}."]
+                    lines += ["", f"Help: {_blank(message.help)}."]
                 transcript = next(iter(sorted(examples.glob(f"{code}*.txt"))), None) if examples else None
                 if transcript is not None:
                     lines += ["", "```", transcript.read_text(encoding="utf-8").rstrip(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _blank(text: str) -> str:
+    """The wording with its blanks shown as dots."""
+    return re.sub(r"\{\w+\}", "…", text)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ REPLACED = {
     "“": '"', "”": '"', "„": '"', "’": "'", "‘": "'", "`": "'", "×": "*", "∗": "*", "•": "*", "÷": "/",
     "–": "-", "—": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "∂": "∇",
     "&": "and", "!": "not", "∧": "and", "∨": "or", "¬": "not", "⋅": "*", "∘": "*", "⩽": "<=", "⩾": ">=", "≔": "=",
-    "％": "%", "，": ",", "（": "(", "）": ")", "：": ":", "∥": "‖", "⊺": "ᵀ", "⊤": "ᵀ", "⨂": "outer", "∑": "sum", "…": "...",
+    "％": "%", "，": ",", "（": "(", "）": ")", "：": ":",
+    "∥": "‖", "⊺": "ᵀ", "⊤": "ᵀ", "⨂": "outer", "∑": "sum", "…": "...",
 }  # fmt: skip
 COMMANDS = {
     "cdot": "*", "times": "*", "sqrt": "sqrt", "nabla": "∇", "leq": "<=", "geq": ">=", "neq": "!=", "infty": "∞",
@@ -137,6 +138,7 @@ def _character(stop: Stop) -> OptError | None:
     text = f"{replacement} " if spaced else replacement
     edit = Edit(place, text) if replacement else None
     help = f"write `{replacement}`" if replacement.strip() else "write a plain space" if replacement else None
+    help = "for a choice write `a if c else b`" if character == "?" else help
     return stop.fails("E114", place, edit, character=described, help=help)
 
 
@@ -286,6 +288,12 @@ def _conditional(stop: Stop) -> OptError | None:
 def _word(stop: Stop) -> OptError | None:
     """A line that starts with a word which is none of the language."""
     before = stop.line.strip()
+    if stop.expected == {"_INDENT"}:
+        return None
+    if not before and stop.token in CLAIM_WORDS:
+        return stop.fails("E132", stop.span, word=stop.token)
+    if not before and stop.kind in HEADS:
+        return stop.fails("E133", stop.span)
     if before in CLAIM_WORDS and stop.token not in ("=", "'", "~", "("):
         return stop.fails("E132", stop.before_span, word=before)
     if before.upper() in HEADS and stop.kind == "NAME":
@@ -335,6 +343,8 @@ def _factors(stop: Stop) -> OptError | None:
     """Two operands side by side."""
     if stop.kind not in STARTS_VALUE or not stop.expected & {"TIMES", "PLUS", "CIRCUMFLEX"}:
         return None
+    if stop.kind == "NUMBER" and re.fullmatch(r"[\d.]+", stop.before):
+        return None  # `> 0 0.1`: not a product
     if not re.search(r"[\w\)\]'′²³½ᵀ‖∞]$", stop.line.rstrip()) or stop.before in ("if", "then", "else", "lambda"):
         return None
     left = _operand_before(stop.line.rstrip())

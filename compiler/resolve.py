@@ -87,6 +87,8 @@ class _Resolver:
 
     def run(self) -> None:
         """Every check, in the order of the module's docstring."""
+        if self.report.errors:
+            return  # without one reading of time nothing else can be judged
         for found in misreadings(self.file):
             self.report.add(found)
         self.head_names(self.file.head)
@@ -159,9 +161,9 @@ class _Resolver:
                 if self.lookup(imported.name) is None:
                     self.no_such_rule(imported.name, name_span(imported.span, imported.name))
                     continue
-                way = [imported.name] if imported.name == self.file.head.name else circle(imported.name, self.lookup)
+                way = circle(imported.name, self.file.head.name, self.lookup)
                 if way is not None:
-                    cycle = " -> ".join(f"`{name}`" for name in (way if len(way) > 1 else [*way, *way]))
+                    cycle = " -> ".join(f"`{name}`" for name in way)
                     self.report.add(diagnostic("E214", imported.span, cycle=cycle))
 
     def no_such_rule(self, name: str, span: Span) -> None:

@@ -174,7 +174,7 @@ class Steps:
         """The binding of a left side; complains if it may not stand there."""
         known = scope.find(left.name)
         if not left.primed:
-            return known
+            return None if known is not None and known.kind in MOVING else known  # that was E204
         if self.theorem:
             self.report.add(diagnostic("E211", left.span, name=left.name))
         elif known is None:

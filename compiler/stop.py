@@ -131,6 +131,12 @@ def listed(expected: frozenset[str]) -> str:
 
 
 def _words(expected: frozenset[str]) -> Iterator[str]:
+    if {"HYPER", "STATE"} <= expected:
+        yield "a declaration, an equation or a claim"
+        return
+    if {"SHOW", "GIVEN"} <= expected:
+        yield "a line of the claim, such as `given …` or `show …`"
+        return
     if {"NAME", "NUMBER", "LPAR"} <= expected:
         yield "a value"
         return

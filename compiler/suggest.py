@@ -6,7 +6,9 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from dotopt.grammar.spelling import canonical
+from dotopt.grammar.spelling import ascii, canonical
+
+MOST_NAMES = 1000  # beyond that a comparison with each takes too long
 
 # Characters that look like a Latin letter or digit, or like each other, in most fonts.
 LOOK_ALIKE = str.maketrans(
@@ -36,8 +38,8 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
     >>> closest("beta_3", ["β2", "momentum"])
     >>> closest("momentun", ["β2", "momentum"])
     'momentum'
-    >>> closest("ν", ["v", "m"])
-    'v'
+    >>> closest("ν", ["v", "m"]), closest("bta", ["v", "β"])
+    ('v', 'β')
     """
     known = [candidate for candidate in dict.fromkeys(candidates) if candidate != name]
     for form in (_skeleton, _loose):
@@ -47,10 +49,11 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
                 return candidate
     if ELSEWHERE.get(name) in known:
         return ELSEWHERE[name]
-    if len(name) < 3:
+    if len(name) < 3 or len(known) > MOST_NAMES:
         return None
-    found = get_close_matches(name, [candidate for candidate in known if len(candidate) > 2], 1, 0.7)
-    return found[0] if found else None
+    spelled = {ascii(candidate): candidate for candidate in reversed(known) if len(ascii(candidate)) > 2}
+    found = get_close_matches(ascii(name), list(spelled), 1, 0.7)
+    return spelled[found[0]] if found else None
 
 
 def look_alikes(name: str, other: str) -> str | None:

@@ -16,6 +16,7 @@ from dotopt.compiler.parse.statements import Statements
 from dotopt.compiler.source import Source, Span
 
 DEEPEST = 100  # nested brackets or blocks; also keeps every recursive pass far from Python's limit
+WIDEST = 4000  # characters of a line
 LONGEST = 200  # levels of the tree, brackets or not: `a + b + c + …` is one level a term
 
 
@@ -49,7 +50,10 @@ class Tree(Declarations, Statements, Expressions):
 
 
 def _check_depth(source: Source) -> None:
-    """Refuse deep nesting of brackets before the parser builds it."""
+    """Refuse endless lines and deep nesting of brackets before the parser builds them."""
+    for number, start in enumerate(source.line_starts, 1):
+        if source.text.find("\n", start, start + WIDEST + 1) < 0 and len(source.line(number)) > WIDEST:
+            raise fail("E138", Span(source, start, start + 1), limit=WIDEST)
     depth = 0
     quoted = False
     for offset, character in enumerate(source.text):

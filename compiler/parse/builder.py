@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import lark
@@ -10,6 +11,8 @@ import lark
 from dotopt.compiler.errors import fail
 from dotopt.compiler.source import Source, Span
 from dotopt.grammar.spelling import canonical
+
+MOST_DIGITS = 400  # of a number, and the largest exponent
 
 # What the language writes in two ways, as one.
 RELATIONS = {"≤": "<=", "≥": ">=", "≠": "!=", "∈": "in", "notin": "not in"}
@@ -43,7 +46,14 @@ class Builder:
     def whole(self, token: lark.Token) -> int:
         if not token.isdigit():
             raise fail("E116", self.place(token))
-        return int(token)
+        return int(self.exact(token, str(token)))
+
+    def exact(self, token: lark.Token, digits: str) -> Fraction:
+        """The value of a number, of a size that a float64 can hold: `1e999999999` would fill the memory."""
+        _, _, exponent = digits.lower().partition("e")
+        if len(digits) > MOST_DIGITS or (exponent and abs(int(exponent)) > MOST_DIGITS):
+            raise fail("E137", self.place(token))
+        return Fraction(digits)
 
 
 def is_token(value: object, kind: str) -> bool:
