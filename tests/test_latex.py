@@ -73,7 +73,7 @@ def test_matplotlib_renders_every_equation(name: str) -> None:
         ("x' = x @ xᵀ @ x", r"x_{t} &= x_{t-1} x_{t-1}^{\top} x_{t-1}"),
         ("m' = m^2\nx' = -(x + m)^2", r"x_{t} &= -(x_{t-1} + m_{t-1})^{2}"),
         ("x' = x - (x - m)", r"x_{t} &= x_{t-1} - (x_{t-1} - m_{t-1})"),
-        ("x' = x/‖x‖", r"x_{t} &= \frac{x_{t-1}}{\left\Vert x_{t-1}\right\Vert}"),
+        ("x' = x/‖x‖", r"x_{t} &= \frac{x_{t-1}}{\Vert x_{t-1}\Vert }"),
         ("x' = m every 5 otherwise x", r"x_{t} &= m_{t-1} \quad \text{every }5\text{, otherwise }x_{t-1}"),
         (
             "x' = m if β1 > 0 else x",

@@ -97,13 +97,13 @@ class Writer:
             case s.Unary(operator="√", operand=operand):
                 return rf"\sqrt{{{self.write(operand)}}}", POSTFIX
             case s.Unary(operator="|", operand=operand):
-                return rf"\left|{self.write(operand)}\right|", POSTFIX
+                return between("|", self.write(operand), "|"), POSTFIX
             case s.Unary(operator="not", operand=operand):
                 return rf"\neg {self.write(operand, NOT)}", NOT
             case s.Unary(operand=operand):
                 return f"-{self.write(operand, POWER)}", SIGN
             case s.Norm(operand=operand):
-                return rf"\left\Vert {self.write(operand)}\right\Vert", POSTFIX
+                return between(r"\Vert ", self.write(operand), r"\Vert "), POSTFIX
             case s.Binary():
                 return self._binary(value)
             case s.Compare(operators=operators, operands=operands):
@@ -145,7 +145,7 @@ class Writer:
     def _indexed(self, base: s.Expression, indices: tuple[s.Expression, ...]) -> str:
         inside = ", ".join(map(self.write, indices))
         if isinstance(base, s.Norm):
-            return f"{self.write(base)}_{{{inside}}}"
+            return f"{self.write(base).rstrip()}_{{{inside}}}"
         if isinstance(base, s.Name):
             timed = any(isinstance(part, s.Name) and part.name == "t" for index in indices for part in index.walk())
             return subscript(spelling.latex(base.name), inside) if timed else self._name(base.name, base.primed, inside)
@@ -192,9 +192,10 @@ class Writer:
             case ("sqrt", (inner,)):
                 return rf"\sqrt{{{self.write(inner)}}}", POSTFIX
             case ("norm", (inner,)):
-                return rf"\left\Vert {self.write(inner)}\right\Vert" + self._axes(call), POSTFIX
+                return between(r"\Vert ", self.write(inner), r"\Vert ") + self._axes(call), POSTFIX
             case ("dot", (left, right)):
-                return rf"\left\langle {self.write(left)}, {self.write(right)}\right\rangle" + self._axes(call), POSTFIX
+                inside = f"{self.write(left)}, {self.write(right)}"
+                return between(r"\langle ", inside, r"\rangle ") + self._axes(call), POSTFIX
             case ("outer", (left, right)):
                 return rf"{self.write(left, POWER)} {self.write(right, POSTFIX)}^{{\top}}", PRODUCT
             case ("transpose", (inner,)):
@@ -271,8 +272,17 @@ def indexed(name: str, indices: tuple[s.IndexName, ...]) -> str:
 
 def parentheses(text: str) -> str:
     """In parentheses, as tall as the text needs."""
+    return between("(", text, ")")
+
+
+def between(opening: str, text: str, closing: str) -> str:
+    r"""Between two signs, as tall as the text needs.
+
+    >>> print(between("|", "x", "|"), between("|", r"\frac{a}{b}", "|"))
+    |x| \left|\frac{a}{b}\right|
+    """
     tall = any(sign in text for sign in (r"\frac", r"\sqrt", r"\sum"))
-    return rf"\left({text}\right)" if tall else f"({text})"
+    return rf"\left{opening}{text}\right{closing}" if tall else f"{opening}{text}{closing}"
 
 
 def operator(name: str) -> str:

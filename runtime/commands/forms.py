@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.errors import OptError, diagnostic
+from dotopt.compiler.places import Unsupported
 
 if TYPE_CHECKING:
     from dotopt.runtime.explain import Explanation
@@ -21,4 +23,31 @@ def code(facts: Explanation, form: str) -> str:
             from dotopt.compiler.emit.latex import latex
 
             return latex(facts.file)
-    raise OptError(diagnostic("E601", facts.decided, construct=facts.kind))
+        case "torch":
+            from dotopt.compiler.emit.torch import module
+            from dotopt.compiler.library import Library
+
+            return module(facts.file, Library(Path(facts.file.span.source.path).parent))
+    try:
+        return _kernel(facts, form)
+    except Unsupported as error:
+        raise OptError(
+            diagnostic("E601", facts.decided, construct=f"{facts.name} as a kernel", help=error.reason)
+        ) from None
+
+
+def _kernel(facts: Explanation, form: str) -> str:
+    """The code of a usual step, all arrays in float32."""
+    from dotopt.compiler.schedule import schedule
+    from dotopt.runtime.explain import usual
+
+    if facts.kind != "optimizer":
+        raise Unsupported("kernels are made of optimizers")
+    program = usual(facts.program)
+    plan = schedule(program)
+    names = {buffer.name for buffer in plan.buffers} | {state.name for state in program.states} | {"grad"}
+    if form == "cpu":
+        from dotopt.compiler.emit.cpu import emit
+
+        return emit(plan, dict.fromkeys((*names, program.params[0].name), "fp32"), facts.name).text
+    raise Unsupported("the Triton backend is not there")
