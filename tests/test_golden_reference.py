@@ -19,6 +19,8 @@ from dotopt.compiler.parse import parse
 from dotopt.compiler.source import Source
 
 GOLDEN = Path(__file__).parent / "golden"
+Options = tuple[tuple[str, Any], ...]
+Tensors = dict[str, np.ndarray[Any, Any]]
 
 # golden file: rule, hyperparameters and options that all its settings have in common
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -68,7 +70,7 @@ def library() -> Library:
 
 
 @functools.cache
-def program(rule: str, options: tuple[tuple[str, Any], ...], rank: int | None) -> Program:
+def program(rule: str, options: Options, rank: int | None) -> Program:
     """The program of a rule of the library, or of a composition."""
     static = Static(dict(options), rank)
     if "(" in rule:
@@ -78,18 +80,23 @@ def program(rule: str, options: tuple[tuple[str, Any], ...], rank: int | None) -
     return lower(file, static, library())
 
 
-def settings(name: str) -> list[dict[str, Any]]:
+@functools.cache
+def data(name: str) -> dict[str, Any]:
     with gzip.open(GOLDEN / f"{name}.json.gz", "rt") as file:
-        found: list[dict[str, Any]] = json.load(file)["settings"]
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def settings(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = data(name)["settings"]
     return found
 
 
 def tolerance(name: str) -> float:
-    with gzip.open(GOLDEN / f"{name}.json.gz", "rt") as file:
-        return float(json.load(file)["suggested_rtol"])
+    return float(data(name)["suggested_rtol"])
 
 
-def split(rule: str, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+def split(rule: str, given: dict[str, Any]) -> tuple[dict[str, Any], Options]:
     """Hyperparameters and options (by their own names), from what a reference calls them all."""
     plain = program(rule, (), None)
     options = {option.keyword: option for option in plain.options}
@@ -116,31 +123,52 @@ def split(rule: str, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple
     return hypers, tuple(sorted(chosen.items()))
 
 
-def arrays(flat: dict[str, list[float]], shapes: dict[str, list[int]]) -> dict[str, np.ndarray[Any, Any]]:
+def arrays(flat: dict[str, list[float]], shapes: dict[str, list[int]]) -> Tensors:
     return {name: np.array(flat[name], dtype=float).reshape(shapes[name]) for name in shapes}
 
 
-CASES = [(name, setting["setting"]) for name in RULES for setting in settings(name)]
+# the reference preconditions each of the four axes of a filter; the rule of the library sees filters as matrices
+OTHER_METHOD = {("shampoo", "conv3x2x3x3")}
+
+CASES = [
+    pytest.param(
+        name,
+        setting["setting"],
+        problem,
+        id=f"{name}-{setting['setting']}-{problem}",
+        marks=[pytest.mark.xfail(reason="a matrix method there, a tensor method here")]
+        * ((name, problem) in OTHER_METHOD),
+    )
+    for name in RULES
+    for setting in settings(name)
+    for problem in dict.fromkeys(run["problem"] for run in setting["runs"])
+]
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES, ids=["-".join(case) for case in CASES])
-def test_replays_the_golden_trajectory(name: str, chosen: str) -> None:
+def test_every_golden_file_of_an_optimizer_is_replayed() -> None:
+    files = {path.name.removesuffix(".json.gz") for path in GOLDEN.glob("*.json.gz")}
+    assert {name for name in files if not name.startswith(("B-", "C-", "D-"))} == set(RULES)
+
+
+@pytest.mark.parametrize(("name", "chosen", "problem"), CASES)
+def test_replays_the_golden_trajectory(name: str, chosen: str, problem: str) -> None:
     rule, common = RULES[name]
     (setting,) = (entry for entry in settings(name) if entry["setting"] == chosen)
     hypers, options = split(rule, {**setting["hyperparameters"], **common})
-    rtol = tolerance(name)
     for run in setting["runs"]:
-        simulation = Simulation(lambda rank: program(rule, options, rank), arrays(run["x0"], run["shapes"]), hypers)
-        for t, (gradients, expected) in enumerate(zip(run["grads"], run["params"], strict=True), start=1):
-            simulation.step(arrays(gradients, run["shapes"]))
-            where = f"{name} {chosen} {run['problem']} {run['variant']} step {t}"
-            for tensor, value in arrays(expected, run["shapes"]).items():
-                np.testing.assert_allclose(
-                    simulation.params[tensor], value, rtol=rtol, atol=rtol, err_msg=f"{where} {tensor}"
-                )
-            if "params_eval" in run:
-                shown = arrays(run["params_eval"][t - 1], run["shapes"])
-                for tensor, value in shown.items():
-                    np.testing.assert_allclose(
-                        simulation.evaluation()[tensor], value, rtol=rtol, atol=rtol, err_msg=where
-                    )
+        if run["problem"] == problem:
+            replay(rule, options, hypers, run, tolerance(name), f"{name} {chosen} {problem} {run['variant']}")
+
+
+def replay(rule: str, options: Options, hypers: dict[str, Any], run: dict[str, Any], rtol: float, name: str) -> None:
+    simulation = Simulation(lambda rank: program(rule, options, rank), arrays(run["x0"], run["shapes"]), hypers)
+    for t, (gradients, expected) in enumerate(zip(run["grads"], run["params"], strict=True), start=1):
+        simulation.step(arrays(gradients, run["shapes"]))
+        compare(simulation.params, arrays(expected, run["shapes"]), rtol, f"{name} step {t}")
+        if "params_eval" in run:
+            compare(simulation.evaluation(), arrays(run["params_eval"][t - 1], run["shapes"]), rtol, f"{name} eval {t}")
+
+
+def compare(found: Tensors, wanted: Tensors, rtol: float, where: str) -> None:
+    for tensor, value in wanted.items():
+        np.testing.assert_allclose(found[tensor], value, rtol=rtol, atol=rtol, err_msg=f"{where} {tensor}")
