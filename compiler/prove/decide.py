@@ -79,7 +79,7 @@ def _one(goal: Node, task: Task) -> Outcome:
         outcome = _prove(goal, task)
     except Unsupported as error:
         reason = str(error)
-    except (ZeroDivisionError, z3.Z3Exception) as error:
+    except (ArithmeticError, z3.Z3Exception) as error:
         reason = f"{error}"
     if outcome is not None:
         return with_domain(outcome, goal, task)
@@ -252,7 +252,7 @@ def repair(goal: Node, task: Task) -> str:
                 continue
             if _prove(goal, trial) is not None:
                 return f"given {extra!r}"
-        except (Unsupported, ZeroDivisionError, z3.Z3Exception):
+        except (Unsupported, ArithmeticError, z3.Z3Exception):
             continue
     return ""
 

@@ -46,7 +46,7 @@ class Facts:
             uses: set[Atom] = set()
             try:
                 formula = self.smt.formula(premise, uses)
-            except (Unsupported, ZeroDivisionError):
+            except (Unsupported, ArithmeticError):
                 self.skipped.append(premise)
                 continue
             self._assertions.append((formula, uses))
@@ -189,7 +189,7 @@ class Facts:
         """Whether z3 derives a boolean node from the premises."""
         try:
             assertions, _ = self.question(goal)
-        except (Unsupported, ZeroDivisionError):
+        except (Unsupported, ArithmeticError):
             return False
         return check(assertions, milliseconds)[0] == "unsat"
 

@@ -14,6 +14,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+MOST_PRODUCTS = 40_000  # pairs of terms in one multiplication; beyond it the expression is given up
+
+
+class TooLarge(ArithmeticError):
+    """Multiplying out would take too long."""
+
+
 Monomial = tuple[tuple["Atom", int], ...]
 
 
@@ -83,6 +90,8 @@ class Polynomial:
         if len(right.terms) == 1 and not right.terms[0][0]:
             factor = right.terms[0][1]
             return _frozen(tuple((m, c * factor) for m, c in self.terms))
+        if len(self.terms) * len(right.terms) > MOST_PRODUCTS:
+            raise TooLarge("the expression is too large when multiplied out")
         total: dict[Monomial, Fraction] = {}
         late: list[Polynomial] = []
         for m1, c1 in self.terms:

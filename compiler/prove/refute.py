@@ -81,7 +81,7 @@ class Search:
         forms: list[tuple[tuple[Node, ...], Node]] = []
         if not self.reads_states or self.free_states:
             forms.append((self.premises, self.goal))
-        if self.reads_states and self.program is not None:
+        if self.reads_states and self.program is not None and not self.free_states:
             for t, table in enumerate(trajectory(self.program, steps), 1):
                 del t
                 forms.append((tuple(substitute(p, table) for p in self.premises), substitute(self.goal, table)))
@@ -194,7 +194,7 @@ class Search:
         try:
             facts = Facts(premises)
             assertions, _ = facts.question(goal)
-        except (Unsupported, ZeroDivisionError, z3.Z3Exception):
+        except (Unsupported, ArithmeticError, z3.Z3Exception):
             return None
         left = max(deadline - time.monotonic(), 0.05)
         result, model = check(assertions, int(min(left * 1000 / 2, 1500)))
@@ -228,7 +228,7 @@ class Search:
     def _model_value(self, facts: Facts, here: Node, numbers: dict[Any, Fraction]) -> Fraction | None:
         try:
             terms = facts.normal(here).terms
-        except (Unsupported, ZeroDivisionError):
+        except (Unsupported, ArithmeticError):
             return None
         if len(terms) == 1 and len(terms[0][0]) == 1 and terms[0][0][0][1] == 1 and terms[0][1] == 1:
             return numbers.get(terms[0][0][0][0])

@@ -14,7 +14,7 @@ import z3
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.normal import Normaliser
-from dotopt.compiler.prove.polynomial import Atom, Polynomial, fraction, single
+from dotopt.compiler.prove.polynomial import ONE, Atom, Polynomial, TooLarge, fraction, single
 
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
@@ -174,7 +174,10 @@ class Smt:
 
     def compare(self, p: Polynomial, relation: str, uses: set[Atom]) -> z3.BoolRef:
         """p relation 0, with denominators of known sign multiplied out."""
-        top, bottom = fraction(p)
+        try:
+            top, bottom = fraction(p)
+        except TooLarge:
+            top, bottom = p, ONE
         if bottom.constant is None:
             if self.normal.positive(bottom):
                 p = top

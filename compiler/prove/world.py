@@ -22,7 +22,7 @@ from dotopt.compiler.prove import numbers as num
 from dotopt.compiler.types import REST
 
 Value = tuple[tuple[str, ...], Any]  # axes, object array
-SMALL = [Fraction(n) for n in (-3, -2, -1, 0, 1, 2, 3)] + [Fraction(1, 2), Fraction(-1, 2), Fraction(3, 2)]
+SMALL = tuple(Fraction(n, 2) for n in (-6, -4, -2, 0, 2, 4, 6, 1, -1, 3))
 
 
 class Undecidable(Exception):
@@ -40,6 +40,7 @@ class World:
     model: str = "table"  # or "quadratic": f = ½ Σ a x² + b x
     answer: Callable[[Node], Fraction | None] = lambda node: None  # a wanted answer of an oracle
     parent: World | None = None
+    small: tuple[Fraction, ...] = SMALL
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -100,7 +101,7 @@ class World:
 
     def inner(self, values: dict[Node, Value]) -> World:
         """A world in which the variables of a loop or fold have values."""
-        child = World(self.seed, self.sizes, self.given, self.draw, self.model, self.answer, self)
+        child = World(self.seed, self.sizes, self.given, self.draw, self.model, self.answer, self, self.small)
         child.rng = self.rng
         child.bound = frozenset(values)
         child.memo = dict(values)
@@ -208,7 +209,7 @@ class World:
         for place in np.ndindex(array.shape):
             drawn = self.draw(here, self.rng)
             if drawn is None:
-                drawn = self.rng.choice((True, False)) if here.type.kind == "bool" else self.rng.choice(SMALL)
+                drawn = self.rng.choice((True, False)) if here.type.kind == "bool" else self.rng.choice(self.small)
             array[place] = drawn
         return array
 
@@ -330,7 +331,7 @@ class World:
         if what == "hessian_vector":
             return self._hessian_vector(here, key, a[-1])
         if self.model == "quadratic" and what in ("value", "gradient"):
-            return self._quadratic(here, name, a[0])
+            return self._quadratic(here, name, a[here.attrs[3][0]])
         wanted = self.answer(here)
         if wanted is not None:
             if key in self.table and self.table[key].ravel().tolist() != [wanted]:
@@ -340,7 +341,7 @@ class World:
             axes = here.type.axes
             array = self._full(axes, None)
             for index in np.ndindex(array.shape):
-                array[index] = self.rng.choice(SMALL)
+                array[index] = self.rng.choice(self.small)
             self.table[key] = array
         return here.type.axes, self.table[key]
 
@@ -349,7 +350,7 @@ class World:
         for word in ("curvature", "slope"):
             key = (name, word)
             if key not in self.table:
-                self.table[key] = _array([self.rng.choice(SMALL) for _ in range(array.size)]).reshape(array.shape)
+                self.table[key] = _array([self.rng.choice(self.small) for _ in range(array.size)]).reshape(array.shape)
                 if word == "curvature":
                     self.table[key] = _each(num.absolute, self.table[key])
         a, b = self.table[(name, "curvature")], self.table[(name, "slope")]
@@ -364,7 +365,7 @@ class World:
             matrix = np.empty((n, n), dtype=object)
             for i in range(n):
                 for j in range(i + 1):
-                    matrix[i, j] = matrix[j, i] = self.rng.choice(SMALL)
+                    matrix[i, j] = matrix[j, i] = self.rng.choice(self.small)
             self.table[key] = matrix
         product = _product(self.table[key], v[1].ravel())
         return v[0], product.reshape(v[1].shape)

@@ -1,0 +1,201 @@
+"""The goals of claims: what each form asks, as boolean nodes for `decide` or as a procedure of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.ir import Node, leaf, node, number, substitute
+from dotopt.compiler.lower.scope import Lazy
+from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.refute import Search
+from dotopt.compiler.prove.statement import Case, Unreadable
+from dotopt.compiler.prove.unroll import start, trajectory
+from dotopt.compiler.types import Mismatch
+
+
+def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
+    """The outcome of one `show` or `refute` in one case."""
+    if show.refute:
+        return _wanted_counterexample(outcome_of(case, replace(show, refute=False), seconds))
+    if any(isinstance(c, s.Flow) for c in case.claim.body):
+        from dotopt.compiler.prove.flow import flow
+
+        return flow(case, show.goal, seconds)
+    match show.goal:
+        case s.Holds(_, condition, all_steps):
+            goal = case.value(condition)
+            if all_steps:
+                return for_all_steps(case, goal, seconds)
+            return with_invariants(case, goal, seconds)
+        case s.Becomes():
+            from dotopt.compiler.prove.symmetry import becomes
+
+            return becomes(case, show.goal, seconds)
+        case s.Equivalent():
+            from dotopt.compiler.prove.equivalence import equivalent
+
+            return equivalent(case, show.goal, seconds)
+        case s.Stable():
+            from dotopt.compiler.prove.stability import stable
+
+            return stable(case, show.goal, seconds)
+    raise Unreadable("this form of claim")
+
+
+def _wanted_counterexample(outcome: Outcome) -> Outcome:
+    """`refute c` holds when c is refuted, and is refuted when c is a theorem."""
+    match outcome:
+        case Refuted(procedure, counterexample):
+            return Proved(procedure, {"kind": "counterexample", "values": counterexample})
+        case Proved(procedure, certificate):
+            return Refuted(procedure, {"theorem": "the sentence is proved, so it cannot be refuted", "by": certificate["kind"]})
+    return outcome
+
+
+def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool = True) -> Task:
+    """What `decide` needs to know of a case."""
+    own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
+    properties = any(c.properties for c in case.program.callables)
+    return Task((*case.premises, *extra), case.program, own, properties, case.fixed_states, seconds, refute)
+
+
+def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
+    """Decides a goal; if it fails for want of it, with the signs that the rule keeps by itself."""
+    abstracted = general(case, goal, seconds)
+    if abstracted is not None:
+        return abstracted
+    outcome = decide(goal, task(case, seconds))
+    if not isinstance(outcome, Open) and not (isinstance(outcome, Proved) and outcome.assumptions):
+        return outcome
+    if case.at_start or not case.program.states:
+        return outcome
+    kept = tuple(signs_kept(case))
+    if not kept:
+        return outcome
+    again = decide(goal, task(case, seconds, kept, refute=False))
+    if isinstance(again, Proved):
+        proved_signs = tuple(f"{k!r} at every step (induction)" for k in kept)
+        return Proved(again.procedure, again.certificate, (*proved_signs, *again.assumptions))
+    return outcome
+
+
+def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
+    """A proof for all values of the definitions that the claim names: those inside others become free names."""
+    named = mentioned(case)
+    inner = {d: n for d, n in named.items() if any(d is not e and d in set(e.walk()) for e in named)}
+    if not inner:
+        return None
+    table = {d: leaf("free", n, d.type) for d, n in inner.items()}
+    premises = tuple(outermost(p, table) for p in case.premises)
+    own = frozenset(here for root in case.program.roots for here in outermost(case.settle(root), table).walk())
+    held = Task(premises, case.program, own, False, True, seconds / 3, refute=False)
+    if held.facts.contradictory():
+        return None
+    outcome = all_of(decide(part, held) for part in conjuncts_of(outermost(goal, table)))
+    return outcome if isinstance(outcome, Proved) else None
+
+
+def mentioned(case: Case) -> dict[Node, str]:
+    """The definitions that the text of the claim names, with their values."""
+    found: dict[Node, str] = {}
+    for clause in case.claim.body:
+        if not isinstance(clause, s.Given | s.Show | s.Definition):
+            continue
+        for here in clause.walk():
+            if isinstance(here, s.Name):
+                entry = case.scope.find(here.name, here.primed)
+                if entry is not None and isinstance(entry[0], Lazy):
+                    try:
+                        node_ = case.value(here)
+                    except OptError:
+                        continue
+                    if node_.args and node_.type.kind == "real":
+                        found.setdefault(node_, here.name + ("'" if here.primed else ""))
+    return found
+
+
+def outermost(root: Node, table: dict[Node, Node]) -> Node:
+    """`root` with the largest nodes of `table` replaced, nothing inside them."""
+    done: dict[Node, Node] = dict(table)
+
+    def change(here: Node) -> Node:
+        if here not in done:
+            args = tuple(change(a) for a in here.args)
+            same = all(a is b for a, b in zip(args, here.args, strict=True))
+            done[here] = here if same else node(here.op, *args, attrs=here.attrs, span=here.span)
+        return done[here]
+
+    return change(root)
+
+
+def signs_kept(case: Case) -> Iterator[Node]:
+    """`s >= 0` for the states that start so and keep it in every step, each by induction on its own."""
+    table = start(case.program)
+    found: list[Node] = []
+    for state in case.program.states:
+        if state.next is None or state.indices or state.type.kind not in ("real", "int") or state.kind != "constant":
+            continue
+        here = leaf("state", state.name, state.type)
+        if table[here].value is None or (table[here].value or 0) < 0:
+            continue
+        try:
+            wanted = node("ge", here, number(0))
+            goal = node("ge", case.settle(state.next), number(0))
+            facts = Task((*case.premises, *found, wanted), case.program).facts
+            if facts.proves(goal, 200):
+                found.append(wanted)
+                yield wanted
+        except Mismatch:
+            continue
+
+
+def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
+    """Induction: true before and after the first step, and kept by every step."""
+    program = case.program
+    table = start(program)
+    initial = case.settle(substitute(goal, table))
+    first = tuple(case.settle(substitute(p, table)) for p in case.premises)
+    held = Task(tuple(p for p in first if p.op != "bool"), program, seconds=seconds / 2)
+    base = decide(initial, held) if initial.op != "bool" else (
+        Proved("algebra", {"kind": "truth", "value": True}) if initial.attrs[0] else Refuted("initial values", {"fails": repr(goal)}))
+    if isinstance(base, Refuted):
+        return base
+    kept = tuple(signs_kept(case)) if not isinstance(base, Open) else ()
+    following = case.settle(substitute(goal, after(case)))
+    parts = [decide(part, task(case, seconds, (goal, *kept), refute=False)) for part in conjuncts_of(following)]
+    step = all_of(parts)
+    if isinstance(base, Proved) and isinstance(step, Proved):
+        return Proved("induction", {"kind": "induction", "parts": [base.certificate, step.certificate]},
+                      tuple(dict.fromkeys((*base.assumptions, *step.assumptions))))
+    if isinstance(base, Vacuous):
+        return base
+    for reached in list(trajectory(program, 4))[1:]:
+        premises = tuple(case.settle(substitute(p, reached)) for p in case.premises)
+        search = Search(tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program)
+        search.reads_states = False
+        found = search.run(seconds / 6)
+        if found:
+            return Refuted("first steps", found)
+    missing = step.reason if isinstance(step, Open) else base.reason if isinstance(base, Open) else "the premises exclude each other"
+    where = "the step" if isinstance(step, Open) else "the first step"
+    return Open(f"induction: {where} is not proved ({missing}); no counterexample in the first 3 steps")
+
+
+def after(case: Case) -> dict[Node, Node]:
+    """What the leaves of states and parameters become in one step."""
+    program = case.program
+    table: dict[Node, Node] = {}
+    for param in program.params:
+        if param.name in program.next and not param.indices:
+            table[leaf("param", param.name, param.type)] = program.next[param.name]
+    for state in program.states:
+        if state.next is not None and not state.indices:
+            table[leaf("state", state.name, state.type)] = state.next
+    return table
+
+
+__all__ = ["Open", "outcome_of"]

@@ -1,0 +1,170 @@
+"""Checks the claims of a file: every case of every claim, with time and certificate, into one report."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove.goals import outcome_of
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.statement import Unreadable, cases
+
+class OutOfTime(BaseException):
+    """The hard limit of a claim has passed; not an `Exception`, so that no procedure takes it for a failure of its own."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises `OutOfTime` in the body after this time; only the main thread can do it, elsewhere there is no limit."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+FAST, FULL = 2.0, 30.0  # seconds a claim
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReport:
+    """One claim: `status` is proved, refuted, vacuous or open."""
+
+    rule: str
+    name: str
+    status: str
+    procedure: str
+    seconds: float
+    certificate: dict[str, Any] | None = None
+    counterexample: dict[str, Any] | None = None
+    assumptions: tuple[str, ...] = ()
+    reason: str = ""
+    repair: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The claims of one file, and the errors that kept some from being read."""
+
+    file: str
+    claims: tuple[ClaimReport, ...]
+    errors: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as the JSON of `dotopt check` has it."""
+        return {"file": self.file, "claims": [asdict(c) for c in self.claims], "errors": list(self.errors)}
+
+
+def check_file(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
+    """Decides every claim of a file; raises `OptError` if the file cannot be read.
+
+    >>> from dotopt.compiler.library import Library
+    >>> report = check_file(Library().find("norm1"))
+    >>> [claim.status for claim in report.claims]
+    ['proved']
+    """
+    path = Path(path)
+    file = load(path)
+    names = range(len(file.claims))
+    if jobs > 1 and len(names) > 1:
+        with ProcessPoolExecutor(max_workers=jobs) as pool:
+            done = list(pool.map(_numbered, [path] * len(names), names, [full] * len(names)))
+    else:
+        done = [_numbered(path, i, full) for i in names]
+    errors = tuple(c.reason for c in done if c.reason.startswith("error["))
+    return Report(str(path), tuple(done), errors)
+
+
+def _numbered(path: Path, index: int, full: bool) -> ClaimReport:
+    file = load(path)
+    return check_claim(file, file.claims[index], Library(path.parent), FULL if full else FAST)
+
+
+def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> ClaimReport:
+    """Decides one claim of a file."""
+    began = time.monotonic()
+    outcome: Outcome
+    try:
+        with time_limit(seconds * 4):
+            outcome = all_of(_outcomes(file, claim, library, seconds), "cases")
+    except OptError as error:
+        outcome = Open(str(error).splitlines()[0])
+    except Unreadable as error:
+        outcome = Open(f"not readable yet: {error}")
+    except OutOfTime:
+        outcome = Open(f"out of time after {seconds * 4:g} s")
+    except RecursionError:
+        outcome = Open("the expression is too deep")
+    except Exception as error:  # noqa: BLE001 - a defect here must never become a verdict
+        outcome = Open(f"internal: {type(error).__name__}: {error}")
+    return report(file.head.name, claim, outcome, time.monotonic() - began)
+
+
+def _outcomes(file: s.File, claim: s.Claim, library: Library, seconds: float) -> Iterator[Outcome]:
+    evidence = _evidence(claim)
+    if evidence:
+        yield Open(f"{evidence} is evidence, never a proof; this claim asks for nothing else")
+        return
+    deadline = time.monotonic() + seconds
+    found = False
+    for case in cases(file, claim, library):
+        found = True
+        for clause in case.claim.body:
+            if isinstance(clause, s.Show):
+                left = max(deadline - time.monotonic(), 0.3)
+                outcome = outcome_of(case, clause, left)
+                if isinstance(outcome, Refuted) and case.label:
+                    outcome = Refuted(outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair)
+                if isinstance(outcome, Open) and case.label:
+                    outcome = Open(f"{outcome.reason} ({case.label})", outcome.points, outcome.evidence)
+                yield outcome
+    if not found:
+        yield Vacuous("cases")
+
+
+def _evidence(claim: s.Claim) -> str:
+    for clause in claim.body:
+        if isinstance(clause, s.Precision):
+            return f"sampling in {clause.name}"
+        if isinstance(clause, s.By):
+            for method in clause.methods:
+                if isinstance(method, s.Call) and isinstance(method.function, s.Name):
+                    if method.function.name in ("simulation", "sampling"):
+                        return method.function.name
+    return ""
+
+
+def report(rule: str, claim: s.Claim, outcome: Outcome, seconds: float) -> ClaimReport:
+    """The outcome as a line of the report."""
+    line = claim.span.source.text.count("\n", 0, claim.span.start) + 1
+    spent = round(seconds, 3)
+    match outcome:
+        case Proved(procedure, certificate, assumptions):
+            return ClaimReport(rule, claim.name, "proved", procedure, spent, certificate, None, assumptions, line=line)
+        case Refuted(procedure, counterexample, repair):
+            return ClaimReport(rule, claim.name, "refuted", procedure, spent, None, counterexample, repair=repair, line=line)
+        case Vacuous(procedure):
+            reason = "the premises exclude each other"
+            return ClaimReport(rule, claim.name, "vacuous", procedure, spent, reason=reason, line=line)
+        case Open(reason, points):
+            return ClaimReport(rule, claim.name, "open", f"{points} points" if points else "", spent, reason=reason, line=line)

@@ -1,0 +1,378 @@
+"""A claim in the context of its file becomes premises and goals on IR nodes, one case for each choice of options and rank.
+
+Equations among the premises that fix a name are substituted (`given ε == 0`, `given t == 1`, `given f(θ) == …`); a function
+that is bound by `given K == norm1` is bound in the lowering itself; what is left are premises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.calculus import gradient, jacobian_vector
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.ir import TIME, Interval, Node, Program, boolean, leaf, node, number, rebuild, substitute
+from dotopt.compiler.library import Library
+from dotopt.compiler.lower import Context, Scope, Static, value
+from dotopt.compiler.lower.assemble import context_of
+from dotopt.compiler.lower.declare import declare
+from dotopt.compiler.lower.scope import Imported, User
+from dotopt.compiler.prove.unroll import start
+from dotopt.compiler.types import REST
+
+RANKS = (1, 2, 3)
+MOST_CASES = 48
+
+
+class Unreadable(Exception):
+    """The claim says something that the engine has no meaning for; the message says what."""
+
+
+@dataclass
+class Case:
+    """One choice of options and rank: the program, the scope of the claim, and the premises."""
+
+    claim: s.Claim
+    file: s.File
+    program: Program
+    context: Context
+    scope: Scope
+    library: Library
+    options: dict[str, bool | str]
+    rank: int | None
+    premises: list[Node] = field(default_factory=list)
+    substitutions: list[dict[Node, Node]] = field(default_factory=list)
+    functions: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # f -> (variable, body)
+    at_start: bool = False  # `given t == 1`
+    fixed_states: bool = False  # whether a premise says what a state or the parameter is
+
+    def value(self, expression: s.Expression) -> Node:
+        """The node of an expression, with the premises that fix names put in."""
+        return self.settle(value(self.context, expression, self.scope))
+
+    def settle(self, here: Node) -> Node:
+        """A node with the substitutions of the premises."""
+        for table in self.substitutions:
+            here = substitute(here, table)
+        if self.functions:
+            here = rebuild(here, self._defined)
+            for table in self.substitutions:
+                here = substitute(here, table)
+        return fold(here)
+
+    def _defined(self, here: Node) -> Node:
+        """An oracle of a function that the premises define."""
+        if here.op not in ("oracle", "apply") or here.attrs[0] not in self.functions:
+            return here
+        variable, body = self.functions[here.attrs[0]]
+        what = here.attrs[1]
+        first = here.attrs[3][0]
+        point = here.args[first]
+        match what:
+            case "value" | "field" | 0:
+                return substitute(body, {variable: point})
+            case "gradient" | 1:
+                return substitute(gradient(body, variable), {variable: point})
+            case "hessian_vector":
+                direction = leaf("free", "direction of the product", variable.type)
+                product_ = jacobian_vector(gradient(body, variable), variable, direction)
+                return substitute(product_, {variable: point, direction: here.args[-1]})
+        return here
+
+    @property
+    def label(self) -> str:
+        """The options and rank of the case, for the report."""
+        parts = [f"{name} = {str(value).lower()}" for name, value in self.options.items()]
+        return ", ".join(parts + ([f"rank = {self.rank}"] if self.rank is not None else []))
+
+
+# ---- cases ------------------------------------------------------------------------------------------------------------
+
+
+def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = False) -> Iterator[Case]:
+    """The cases of a claim; those that its `given` lines exclude are left out."""
+    bound, forced = bound_functions(file, claim, library)
+    file = specialise(file, bound)
+    options = dict(bound_options(file, bound))
+    first = context_of(file, Static(options, None, forced), library)
+    free = _open_options(first[0], claim, options, every_option)
+    ranks: tuple[int | None, ...] = RANKS if _reads_rank(file) else (None,)
+    choices = list(product(*(values for _, values in free)))
+    if len(choices) * len(ranks) > MOST_CASES:
+        raise Unreadable(f"{len(choices) * len(ranks)} combinations of options and ranks; fix some by `given`")
+    for chosen in choices:
+        for rank in ranks:
+            picked = options | dict(zip((name for name, _ in free), chosen, strict=True))
+            program, context = context_of(file, Static(picked, rank, forced), library)
+            case = Case(claim, file, program, context, Scope(context.scope, claim=True), library,
+                        {k: v for k, v in picked.items() if k not in bound}, rank)
+            if _open_case(case):
+                yield case
+
+
+def _open_options(
+    program: Program, claim: s.Claim, fixed: dict[str, bool | str], every: bool
+) -> list[tuple[str, tuple[bool | str, ...]]]:
+    return [(o.name, o.values) for o in program.options if o.name not in fixed and not _is_function(o.values)]
+
+
+def _is_function(values: tuple[bool | str, ...]) -> bool:
+    return all(isinstance(v, str) and Library().find(v) is not None for v in values)
+
+
+def _reads_rank(file: s.File) -> bool:
+    for here in file.walk():
+        if isinstance(here, s.Call) and isinstance(here.function, s.Name) and here.function.name == "rank":
+            return True
+        if isinstance(here, s.When) and here.type is not None:
+            return True
+    return False
+
+
+def bound_functions(file: s.File, claim: s.Claim, library: Library) -> tuple[dict[str, str], dict[str, str]]:
+    """`given K == norm1`: functions of the file, and formulas of the library, that a claim replaces."""
+    declared = {d.name for d in file.statements if isinstance(d, s.Declaration) and d.word == "function"}
+    imported = {i.local for u in file.statements if isinstance(u, s.Use) for i in u.names}
+    bound: dict[str, str] = {}
+    forced: dict[str, str] = {}
+    givens = [g for g in (*file.statements, *claim.body) if isinstance(g, s.Given)]
+    for condition in (c for g in givens for c in _conjuncts(g.condition)):
+        match condition:
+            case s.Compare(_, ("==",), (s.Name(_, left), s.Name(_, right))) if left in declared:
+                bound[left] = right
+            case s.Compare(_, ("==",), (s.Name(_, left), s.Name(_, right))) if left in imported and not _quantity(
+                file, claim, left
+            ):
+                forced[left] = right
+    return bound, forced
+
+
+def _quantity(file: s.File, claim: s.Claim, name: str) -> bool:
+    return any(isinstance(d, s.Declaration) and d.name == name for d in file.statements)
+
+
+def _conjuncts(e: s.Expression) -> Iterator[s.Expression]:
+    if isinstance(e, s.Binary) and e.operator == "and":
+        yield from _conjuncts(e.left)
+        yield from _conjuncts(e.right)
+    else:
+        yield e
+
+
+def specialise(file: s.File, bound: dict[str, str]) -> s.File:
+    """The file with pluggable functions bound by the claim; those that it does not bind become arbitrary functions."""
+    statements: list[s.Statement] = []
+    for d in file.statements:
+        if isinstance(d, s.Declaration) and d.word == "function" and (isinstance(d.value, s.Name) or d.name in bound):
+            chosen = bound.get(d.name)
+            d = replace(d, value=s.Name(d.span, chosen) if chosen is not None else None)
+        statements.append(d)
+    return replace(file, statements=tuple(statements))
+
+
+def bound_options(file: s.File, bound: dict[str, str]) -> Iterator[tuple[str, bool | str]]:
+    """The bound functions as options of the lowering."""
+    yield from bound.items()
+
+
+# ---- premises -----------------------------------------------------------------------------------------------------------
+
+
+def _open_case(case: Case) -> bool:
+    """Fills the scope and the premises; False if a `given` line excludes this choice."""
+    body = [c for c in case.claim.body if not _is_ddt(c) and not isinstance(c, s.Derive)]
+    for clause in case.claim.body:
+        if isinstance(clause, s.Derive):
+            for name in clause.names:
+                from dotopt.compiler.lower.scope import Leaf
+                from dotopt.compiler.types import REAL
+
+                case.scope.names[name] = Leaf("free", name, REAL)
+    declare(case.context, case.scope, body)
+    for hyper in case.program.hypers:
+        if not hyper.indices:
+            case.premises += inside(leaf("hyper", hyper.name, hyper.type), hyper.interval)
+    for given in case.program.inputs:
+        if not given.indices:
+            case.premises += inside(leaf("input", given.name, given.type), given.interval)
+    for clause in (*case.file.statements, *case.claim.body):
+        if isinstance(clause, s.ForAll):
+            for q in clause.names:
+                case.premises += quantified(case, q)
+    written: list[Node] = []
+    for clause in (*case.file.statements, *case.claim.body):
+        if isinstance(clause, s.Given):
+            for condition in _conjuncts(clause.condition):
+                if _binds_function(case, condition):
+                    continue
+                here = value(case.context, condition, case.scope)
+                written.extend(_parts(here))
+    if any(w.op == "bool" and not w.attrs[0] for w in written):
+        return False
+    return _absorb(case, [w for w in written if w.op != "bool"])
+
+
+def _is_ddt(clause: s.Statement) -> bool:
+    return isinstance(clause, s.Definition) and any(
+        isinstance(t, s.Call) and isinstance(t.function, s.Name) and t.function.name == "ddt" for t in clause.targets
+    )
+
+
+def _binds_function(case: Case, condition: s.Expression) -> bool:
+    match condition:
+        case s.Compare(_, ("==",), (s.Name(_, left), s.Name())):
+            found = case.scope.find(left)
+            return found is not None and isinstance(found[0], Imported | User)
+    return False
+
+
+def _parts(here: Node) -> Iterator[Node]:
+    if here.op == "and":
+        for part in here.args:
+            yield from _parts(part)
+    else:
+        yield here
+
+
+def inside(here: Node, interval: Interval) -> list[Node]:
+    """The bounds of an interval as premises."""
+    found = []
+    if interval.low is not None:
+        found.append(node("gt" if interval.open_low else "ge", here, interval.low))
+    if interval.high is not None and interval.high.op != "inf":
+        found.append(node("lt" if interval.open_high else "le", here, interval.high))
+    return found
+
+
+def quantified(case: Case, q: s.Quantified) -> list[Node]:
+    """The bounds of a name of `for all`."""
+    if q.indices or not isinstance(q.bounds, s.Bounds):
+        return []
+    here = value(case.context, s.Name(q.span, q.name), case.scope)
+    bounds = q.bounds
+    low = value(case.context, bounds.low, case.scope) if bounds.low is not None else None
+    high = value(case.context, bounds.high, case.scope) if bounds.high is not None else None
+    if here.type.kind == "int" and low is not None and bounds.open_low and low.value is not None:
+        return inside(here, Interval(number(low.value + 1), high, False, bounds.open_high))
+    return inside(here, Interval(low, high, bounds.open_low, bounds.open_high))
+
+
+def _absorb(case: Case, written: list[Node]) -> bool:
+    """Substitutes the equations that fix a name, and keeps the rest as premises."""
+    waiting = sorted(written, key=lambda here: here.op != "eq" or TIME not in here.args)  # t == 1 fixes the states
+    if any(here.op == "eq" and TIME in here.args and number(1) in here.args for here in waiting):
+        case.at_start = True
+        table = {k: v for k, v in start(case.program).items() if k is not TIME}
+        case.substitutions += [{TIME: number(1)}, {k: substitute(v, {TIME: number(1)}) for k, v in table.items()}]
+        case.premises = [case.settle(p) for p in case.premises]
+    kept: list[Node] = []
+    while waiting:
+        here = case.settle(waiting.pop(0))
+        if here.op == "bool":
+            if not here.attrs[0]:
+                return False
+            continue
+        if here.op == "and":
+            waiting = [*_parts(here), *waiting]
+            continue
+        if here.op == "eq" and _fix(case, here):
+            kept = [case.settle(k) for k in kept]
+            case.premises = [case.settle(p) for p in case.premises]
+            continue
+        kept.append(here)
+    case.premises += kept
+    return not any(p.op == "bool" and not p.attrs[0] for p in case.premises)
+
+
+def _fix(case: Case, equation: Node) -> bool:
+    """Whether the equation was absorbed as a substitution."""
+    left, right = equation.args
+    if left.op == right.op == "tuple":
+        return False
+    for name, body in ((left, right), (right, left)):
+        if name.op in ("oracle", "apply") and name.attrs[1] in ("value", "field", 0):
+            return _define_function(case, name, body)
+        if name.op == "base":
+            case.substitutions.append({name: body})
+            return True
+    best: tuple[int, Node, Node] | None = None
+    for name, body in ((left, right), (right, left)):
+        if name.op != "leaf" or name.args or name.role not in ("hyper", "free", "time", "param", "state", "input"):
+            continue
+        if name in set(body.walk()) or body.type.kind in ("tuple", "any") or body.op in ("inf", "eye"):
+            continue
+        if not set(body.type.axes) <= set(name.type.axes):
+            continue
+        if name.role in ("param", "state") and body.value is None and case.program.next:
+            order = 4
+        else:
+            order = {"free": 0, "time": 1, "hyper": 1, "input": 2, "param": 3, "state": 3}[name.role]
+        if best is None or order < best[0]:
+            best = order, name, body
+    if best is None:
+        return False
+    _, name, body = best
+    if name is TIME:
+        case.at_start = body.value == 1
+    case.fixed_states = case.fixed_states or name.role in ("param", "state")
+    case.substitutions.append({name: body})
+    return True
+
+
+def _define_function(case: Case, asked: Node, body: Node) -> bool:
+    """`given f(θ) == e`: f is the function θ -> e; with e free of θ it is only the value at this point."""
+    split = asked.attrs[3]
+    points = asked.args[split[0] : split[0] + split[1]]
+    if len(points) == 1 and points[0].op == "leaf" and points[0] in set(body.walk()):
+        case.functions[asked.attrs[0]] = (points[0], body)
+        return True
+    if points and body.value is not None or not set(points) & set(body.walk()):
+        case.substitutions.append({asked: body})
+        return True
+    return False
+
+
+# ---- small simplifications ----------------------------------------------------------------------------------------------
+
+
+def fold(root: Node) -> Node:
+    """Numbers computed, branches of decided conditions taken, short loops written out."""
+    return rebuild(root, _fold_one)
+
+
+def _fold_one(here: Node) -> Node:
+    args = here.args
+    match here.op:
+        case "lt" | "le" | "gt" | "ge" | "eq" | "ne" if all(a.value is not None for a in args):
+            x, y = args[0].value, args[1].value
+            assert x is not None and y is not None
+            return boolean({"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[here.op])
+        case "select" if args[0].op == "bool":
+            chosen = args[1] if args[0].attrs[0] else args[2]
+            return chosen if chosen.type == here.type or not here.type.axes else here
+        case "not" if args[0].op == "bool":
+            return boolean(not args[0].attrs[0])
+        case "and" | "or" if any(a.op == "bool" for a in args):
+            decisive = here.op == "or"
+            if any(a.op == "bool" and bool(a.attrs[0]) == decisive for a in args):
+                return boolean(decisive)
+            rest = [a for a in args if a.op != "bool"]
+            return rest[0] if rest else boolean(not decisive)
+        case "add" | "sub" | "mul" if all(a.value is not None for a in args):
+            x, y = args[0].value, args[1].value
+            assert x is not None and y is not None
+            return number({"add": x + y, "sub": x - y, "mul": x * y}[here.op])
+        case "mul" if any(a.value == 0 for a in args) and not here.type.axes:
+            return number(0)
+        case "pow" if args[1].value == 1:
+            return args[0]
+        case "fires" if all(a.value is not None for a in args):
+            return here
+        case "loop":
+            return here
+    return here
+
+
+__all__ = ["REST", "Case", "OptError", "Unreadable", "cases", "fold"]
