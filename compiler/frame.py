@@ -141,7 +141,7 @@ class Frame:
                     period, start = (float(self.known(arg, tensor)) for arg in here.args)
                     step = float(self.value(TIME, tensor))
                     return np.asarray(step >= start and (step - start) % period == 0)
-                case "zeros" | "ones" | "eye" | "indicator":
+                case "zeros" | "ones" | "eye" | "indicator" | "arange":
                     return self._filled(here, tensor)
                 case "native":
                     return np.asarray(float(self.world.size(f"native {here.attrs[0]}", tensor)))
@@ -202,6 +202,10 @@ class Frame:
     def _filled(self, here: Node, tensor: int) -> Value:
         if here.op == "eye":
             return np.eye(self.world.size(here.attrs[0], tensor))
+        if here.op == "arange":
+            return here.attrs[1] + np.arange(float(self.world.size(here.attrs[0], tensor)))
+        if here.op == "arange":
+            return np.arange(self.world.size(here.attrs[0], tensor)) + here.attrs[1]
         if here.op == "indicator":
             elements = self.known(here.args[0], tensor)
             made = np.zeros(self.shape(here.attrs[0].axes, tensor))

@@ -265,7 +265,10 @@ def _plain(value: Value) -> Value:
 
 
 def _element(here: Node, values: Sequence[Value]) -> Value:
-    return np.asarray(values[0])[..., int(values[1])]
+    vector = np.asarray(values[0])
+    index = np.asarray(values[1]).astype(int)
+    # the branch that is not taken may point outside: it is clamped, and its value is thrown away
+    return vector[..., np.clip(index, -vector.shape[-1], vector.shape[-1] - 1)]
 
 
 def _host(here: Node, values: Sequence[Value]) -> Value:

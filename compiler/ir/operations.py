@@ -97,6 +97,11 @@ def _item(args: tuple[Node, ...], attrs: tuple[Any, ...]) -> Type:
     return args[0].type.items[attrs[0]] if args[0].type.kind == "tuple" else ANY
 
 
+def _element(args: tuple[Node, ...], attrs: tuple[Any, ...]) -> Type:
+    whole, index = args[0].type, args[1].type
+    return whole.items[0] if whole.kind == "tuple" else Type("real", index.axes)
+
+
 def _tuple(args: tuple[Node, ...], attrs: tuple[Any, ...]) -> Type:
     return Type("tuple", (), tuple(arg.type for arg in args))
 
@@ -192,7 +197,8 @@ OPS: dict[str, Op] = {
     "range": Op(2, (), _constant(Type("set"))),
     "contains": Op(2, (), _constant(BOOL)),  # (set or list, element)
     "item": Op(None, ("position",), _item),  # of a loop or tuple; further arguments are indices of a family
-    "element": Op(2, (), lambda args, attrs: REAL if args[0].type.kind != "tuple" else args[0].type.items[0]),
+    "element": Op(2, (), _element),
+    "arange": Op(0, ("axis", "start"), lambda args, attrs: Type("int", (attrs[0],))),  # start, start + 1, … along an axis
     "loop": Op(None, ("body",), _loop),
     "fold": Op(None, ("body",), _fold),
     "window": Op(2, ("kind",), _same),  # kind of e over the last C steps

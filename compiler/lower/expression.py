@@ -43,9 +43,9 @@ def value(context: Context, expression: s.Expression, scope: Scope, expected: Ty
         case s.Boolean(_, truth):
             return ir.boolean(truth)
         case s.Name(_, name, primed):
-            from dotopt.compiler.lower.names import named
+            from dotopt.compiler.lower.names import whole
 
-            return named(context, name, primed, scope, expression.span)
+            return whole(context, name, primed, scope, expression.span)
         case s.Index():
             from dotopt.compiler.lower.names import indexed
 

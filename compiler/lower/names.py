@@ -45,6 +45,33 @@ def named(context: Context, name: str, primed: bool, scope: Scope, span: Span) -
     return result
 
 
+def whole(context: Context, name: str, primed: bool, scope: Scope, span: Span) -> Node:
+    """The value of a bare name; a family over a range of numbers is then a vector."""
+    body = named(context, name, primed, scope, span)
+    found = scope.find(name, primed)
+    match found:
+        case (Family(s.Definition(family=s.IndexName(_, index, s.Range())), (only,), ()), owner) if only == index:
+            if index in scope.names or context.index(index) not in set(body.walk()):
+                return body
+            domain = context.index_sets[index]
+            axis, start = _axis_of(domain), domain.args[0].value
+            if axis is None or start is None:
+                return body
+            return ir.substitute(body, {context.index(index): node("arange", attrs=(axis, int(start)))})
+    return body
+
+
+def _axis_of(domain: Node) -> str | None:
+    """The axis d that `0..d - 1` or `1..d` runs along."""
+    first, last = domain.args
+    match last:
+        case Node(op="leaf") if last.role == "axis" and first.value == 1:
+            return last.name
+        case Node(op="sub", args=(axis, one)) if axis.role == "axis" and one.value == 1 and first.value == 0:
+            return axis.name
+    return None
+
+
 def entry_value(context: Context, entry: Entry, owner: Scope, name: str, primed: bool, span: Span) -> Node:
     """The value of what a name stands for."""
     match entry:
