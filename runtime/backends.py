@@ -1,7 +1,7 @@
 """Which code runs a step: a table of backends, and the choice for one bucket of tensors.
 
-The module of a backend has `available()`, `accepts(bucket)` and `Kernel(program)`, whose `step(buckets)` moves the
-tensors of all its buckets (see `groups.Bucket`). What no other backend takes is run by the emitted torch code.
+The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: something whose `step(buckets)` moves
+the tensors of all its buckets (see `groups.Bucket`), or None for a program that it cannot run. What no other backend takes is run by the emitted torch code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def module(name: str) -> Any:
         found = import_module(BACKENDS[name])
     except ImportError:
         return None
-    return found if found.available() else None
+    ready = getattr(found, "available", None)
+    return found if ready is not None and ready() else None
 
 
 def check(name: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dotopt.runtime import groups, signature
-from dotopt.runtime.rule import Rule, State
+from dotopt.runtime.rule import Rule, State, Step
 
 if TYPE_CHECKING:
     from dotopt.runtime.optimizer import Optimizer
@@ -106,28 +106,28 @@ def _state(
         if s.place == "group":
             continue
         if s.key not in values:
-            made[s.key] = _missing(rule, s, p, t, filled)
+            made[s.key] = _missing(rule, step, s, p, t, filled)
         elif s.place == "clock":
             made[s.key] = torch.tensor(float(values[s.key]), dtype=torch.float64)
         else:
-            made[s.key] = _fitted(rule, s, p, values[s.key])
+            made[s.key] = _fitted(step, s, p, values[s.key])
     if TRAINING_POINT in values:
         made[TRAINING_POINT] = values[TRAINING_POINT].to(p.device, p.dtype, copy=True)
     return made
 
 
-def _missing(rule: Rule, s: State, p: Tensor, t: float, filled: dict[str, None]) -> Tensor:
+def _missing(rule: Rule, step: Step, s: State, p: Tensor, t: float, filled: dict[str, None]) -> Tensor:
     if s.start is None and t > 0:
         raise ValueError(
             f"the checkpoint lacks the state `{s.key}` of {rule.name}, which is computed in the first step and cannot be "
             f"made up after {t:g} steps; load a checkpoint that has it, or start anew"
         )
     filled[f"`{s.key}`, which starts from {s.start or 0:g}"] = None
-    return torch.tensor(s.start or 0.0, dtype=torch.float64) if s.place == "clock" else groups.allocate(rule, s, p)
+    return torch.tensor(s.start or 0.0, dtype=torch.float64) if s.place == "clock" else groups.allocate(step.pattern, s, p)
 
 
-def _fitted(rule: Rule, s: State, p: Tensor, value: Tensor) -> Tensor:
-    like = groups.allocate(rule, s, p)
+def _fitted(step: Step, s: State, p: Tensor, value: Tensor) -> Tensor:
+    like = groups.allocate(step.pattern, s, p)
     if value.shape != like.shape:
         if value.numel() != like.numel():
             raise ValueError(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime.rule import Rule, State, Step
+from dotopt.runtime.rule import Pattern, Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 
 LOW = (torch.float16, torch.bfloat16)  # computed in float32, with float32 states
@@ -109,7 +109,7 @@ def _bucket(
     own = [state[p] for p in params]
     for p, kept in zip(params, own, strict=True):
         if not kept:
-            kept |= fresh(rule, step, p)
+            kept |= fresh(step, p)
     tensors = [s for s in step.states if s.place in ("like", "axes", "number")]
     bucket = Bucket(rule, step, group, params, {s.name: [kept[s.key] for kept in own] for s in tensors})
     bucket.hypers = numbers_of(rule, group)
@@ -123,14 +123,14 @@ def _bucket(
     return bucket
 
 
-def fresh(rule: Rule, step: Step, p: Tensor) -> dict[str, Any]:
+def fresh(step: Step, p: Tensor) -> dict[str, Any]:
     """The state of a tensor before its first step."""
     made: dict[str, Any] = {"step": torch.tensor(0.0, dtype=clock_type())}
     for s in step.states:
         if s.place == "clock":
             made[s.key] = torch.tensor(_start(s), dtype=torch.float64)
         elif s.place != "group":
-            made[s.key] = allocate(rule, s, p)
+            made[s.key] = allocate(step.pattern, s, p)
     return made
 
 
@@ -138,14 +138,14 @@ def _start(s: State) -> float:
     return float("nan") if s.start is None else s.start
 
 
-def allocate(rule: Rule, s: State, p: Tensor) -> Tensor:
+def allocate(pattern: Pattern, s: State, p: Tensor) -> Tensor:
     """A state tensor filled with its start (0 if step 1 computes it)."""
     dtype = torch.float32 if p.dtype in LOW else p.dtype
     if s.place == "like":
-        layout = torch.contiguous_format if rule.pattern.merged else torch.preserve_format
+        layout = torch.contiguous_format if pattern.merged else torch.preserve_format
         made = torch.zeros_like(p, dtype=dtype, memory_format=layout)
     else:
-        shape = rule.pattern.sizes(s.axes, rule.pattern.view(tuple(p.shape))) if s.place == "axes" else ()
+        shape = pattern.sizes(s.axes, pattern.view(tuple(p.shape))) if s.place == "axes" else ()
         made = torch.zeros(shape, dtype=dtype, device=p.device)
     return made.fill_(s.start) if s.start else made
 
@@ -169,30 +169,31 @@ def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call
     With `traced` every number that changes from step to step is a 0-dimensional tensor, so that `torch.compile` does
     not take it for a constant.
     """
+    pattern = bucket.step.pattern
     copies: list[tuple[Tensor, Tensor]] = []
-    seen = [_seen(p.detach(), p, bucket.rule, copies) for p in bucket.params]
+    seen = [_seen(p.detach(), p, pattern, copies) for p in bucket.params]
     lists = [seen]
     if bucket.step.gradient and gradient:
-        grads = [_seen(g, p, bucket.rule, None) for g, p in zip(bucket.grads, bucket.params, strict=True)]
+        grads = [_seen(g, p, pattern, None) for g, p in zip(bucket.grads, bucket.params, strict=True)]
         lists.append(list(torch._foreach_neg(grads)) if bucket.group["maximize"] else grads)
     places = {s.name: s.place for s in bucket.step.states}
     for name, tensors in bucket.states.items():
         like = places[name] == "like"
         lists.append(
-            [_seen(s, p, bucket.rule, copies) for s, p in zip(tensors, bucket.params, strict=True)] if like else tensors
+            [_seen(s, p, pattern, copies) for s, p in zip(tensors, bucket.params, strict=True)] if like else tensors
         )
     return Call(bucket, lists, numbers(bucket, traced), copies)
 
 
-def _seen(tensor: Tensor, p: Tensor, rule: Rule, copies: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+def _seen(tensor: Tensor, p: Tensor, pattern: Pattern, copies: list[tuple[Tensor, Tensor]] | None) -> Tensor:
     """A view of `tensor` where possible; otherwise a copy, noted to be written back."""
     seen = tensor
     if tensor.dtype in LOW:
         seen = tensor.float()
     if tensor.is_complex():
         seen = torch.view_as_real(tensor)
-    if rule.pattern.viewed and not p.is_complex():
-        seen = seen.reshape(rule.pattern.view(tuple(p.shape)))
+    if pattern.viewed and not p.is_complex():
+        seen = seen.reshape(pattern.view(tuple(p.shape)))
     if copies is not None and seen is not tensor and seen.data_ptr() != tensor.data_ptr():
         copies.append((tensor, seen))
     return seen

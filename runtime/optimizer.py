@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,6 +20,9 @@ from dotopt.runtime.groups import Bucket, Call, Group
 from dotopt.runtime.rule import Rule
 
 Closure = Callable[[], Any]
+
+# unlike `torch.compiler.disable`, this one does not load dynamo before it is needed
+untraced: Callable[[Any], Any] = getattr(torch, "_disable_dynamo", None) or torch.compiler.disable
 
 
 @dataclass(eq=False)
@@ -116,7 +120,7 @@ class Optimizer(torch.optim.Optimizer):
         self._finish(work, results, closure, loss)
         return loss
 
-    @torch.compiler.disable
+    @untraced
     def _check_call(self, closure: Closure | None) -> None:
         if not self.training:
             raise RuntimeError("the parameters are at their evaluation point: call `train()` before `step()`")
@@ -131,7 +135,7 @@ class Optimizer(torch.optim.Optimizer):
                     "Call `step(closure)` with a function that computes the loss, calls `backward()` and returns it"
                 )
 
-    @torch.compiler.disable
+    @untraced
     def _work(self, traced: bool) -> Work:
         """What is to be done in this step; under `torch.compile` all of it is torch code, which can be traced."""
         self._check_step()
@@ -157,7 +161,7 @@ class Optimizer(torch.optim.Optimizer):
         self._buckets[key] = bucket
         return bucket
 
-    @torch.compiler.disable
+    @untraced
     def _finish(self, work: Work, results: Sequence[Any], closure: Closure | None, loss: Any) -> None:
         """Keep the results of the plain calls, and do the rest."""
         for call, result in zip(work.plain, results, strict=True):
@@ -239,8 +243,8 @@ class Optimizer(torch.optim.Optimizer):
         from dotopt.runtime.load import unpickled
 
         if self.origin is None:
-            return object.__reduce_ex__(self, 2)  # type: ignore[return-value]
-        return unpickled, self.origin, self.__getstate__()
+            return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
+        return unpickled, (*self.origin, self.__getstate__())
 
     def __repr__(self) -> str:
         equations = "\n".join(f"    {line}" for line in self.rule.text.splitlines())

@@ -31,11 +31,15 @@ MATRIX_WORDS = frozenset((*MATRICES, "transpose", "eye", "matrix_power", "keep_l
 
 @dataclass(frozen=True)
 class Code:
-    """A Python expression; `owned` if its list may be overwritten; `target` names the list that it was written into."""
+    """A Python expression; `owned` if its list may be overwritten; `target` names the list that it was written into.
+
+    `aliases` are the named values that it may turn out to be, so that they must not be overwritten while it lives.
+    """
 
     text: str
     owned: bool = False
     target: str | None = None
+    aliases: frozenset[Node] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Lists:
         if self.places.scalar(here):
             return self.filled(here, here.type.axes)
         if here in self.names:
-            return Code(self.names[here], here in self.free, self.names[here])
+            return Code(self.names[here], here in self.free, self.names[here], frozenset((here,)))
         scale, base = self.products.split(here)
         if here.op in ("add", "sub") or scale is not ONE:
             return self.sum(here)
@@ -77,7 +81,7 @@ class Lists:
         """The call of a word, in place if the first list may be overwritten."""
         inplace = first.owned and fits
         text = f"{name}{'_' * inplace}({', '.join((first.text, *rest))})"
-        return Code(text, True, first.target if inplace else None)
+        return Code(text, True, *((first.target, first.aliases) if inplace else ()))
 
     def filled(self, here: Node, axes: tuple[str, ...]) -> Code:
         """A number as a list of tensors with these axes."""
@@ -101,7 +105,7 @@ class Lists:
         first = axes.index(have[0])
         missing = [place - len(axes) for place in range(first, len(axes)) if axes[place] not in have]
         places = ", ".join(map(str, sorted(missing)[::-1]))
-        return Code(f"unsqueeze({code.text}, {places})")
+        return Code(f"unsqueeze({code.text}, {places})", aliases=code.aliases)
 
     # ---- sums ----
 
@@ -289,7 +293,7 @@ class Lists:
                 raise fail("E601", here.span, construct=f"a choice between {a.type} and {b.type}")
             text = f"({left.text} if {self.scalars.text(c, OR)} else {right.text})"
             target = left.target if left.target == right.target else None
-            return Code(text, left.owned and right.owned, target)
+            return Code(text, left.owned and right.owned, target, left.aliases | right.aliases)
         axes = here.type.axes
         arguments = (self.argument(c, axes), self.argument(a, axes), self.argument(b, axes))
         return Code(f"choose({', '.join(arguments)}, {self.like})", True)
@@ -313,7 +317,7 @@ class Lists:
             case "transpose", (a,):
                 if len([axis for axis in a.type.axes if axis != REST]) < 2:
                     return self.code(a)  # a vector stays what it is
-                return Code(f"transpose({self.code(a).text})")
+                return Code(f"transpose({self.code(a).text})", aliases=self.code(a).aliases)
             case "unit", (a,):
                 return Code(f"units({self.code(a).text})", True)
             case "eye", ():
@@ -329,7 +333,9 @@ class Lists:
                     raise fail("E601", here.span, construct="a product with one vector for each leading axis")
                 return Code(f"matmul({self.code(a).text}, {self.code(b).text})", True)
             case op, args if op in MATRICES:
-                return Code(f"{op}({', '.join(self.code(arg).text for arg in args)})", op not in VIEWS)
+                codes = [self.code(arg) for arg in args]
+                text = f"{op}({', '.join(code.text for code in codes)})"
+                return Code(text, False, None, codes[0].aliases) if op in VIEWS else Code(text, True)
         raise fail("E601", here.span, construct=f"`{here.op}` in an optimizer")
 
     def _like_axes(self) -> tuple[str, ...]:

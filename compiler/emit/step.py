@@ -19,7 +19,7 @@ from dotopt.compiler.emit.lists import MATRIX_WORDS, Code, Lists
 from dotopt.compiler.emit.plan import Guard, Names, Places, Plan, Planner, Statement, below, guards, requests
 from dotopt.compiler.emit.scalars import AND, Scalars
 from dotopt.compiler.errors import fail
-from dotopt.compiler.ir import TIME, Loop, Node, Program, State, leaf, node, number, rebuild
+from dotopt.compiler.ir import TIME, Loop, Node, Param, Program, State, leaf, node, number, rebuild
 from dotopt.compiler.types import REST
 
 INDENT = "    "
@@ -34,6 +34,7 @@ class StepText:
     lists: tuple[str, ...]  # the positional arguments: parameter, gradient, states
     scalars: tuple[str, ...]  # the keyword arguments
     sources: tuple[str, ...]  # where the runtime finds each: `t`, `shape`, a keyword of the group, a shared state
+    param: Param
     states: tuple[State, ...]
     gradient: bool  # the gradient at the parameter is read
     by_shape: bool  # the tensors of a bucket must have one shape
@@ -125,7 +126,7 @@ class _Writer:
             sources["shape"] = "shape"
         return StepText(
             tuple(body), tuple(evaluation), tuple(self.lists.values()), tuple(sources), tuple(sources.values()),
-            program.states, self.gradient is not None, self.by_shape(), generator, tuple(self.reasons),
+            self.param, program.states, self.gradient is not None, self.by_shape(), generator, tuple(self.reasons),
         )
 
     def _source(self, here: Node) -> str:
@@ -200,6 +201,7 @@ class _Writer:
         """The statements of a plan, each under its comments, and what is left to store."""
         last = self._last_reads(plan, stores)
         self.owned: set[Node] = set()  # lists made here, which may be overwritten once they have been read
+        self.pinned: set[Node] = set()  # lists that may have another name
         written: set[Node] = set()
         lines: list[str] = []
         for place, statement in enumerate(plan.statements):
@@ -264,7 +266,8 @@ class _Writer:
         here, name = statement.node, statement.name
         self.writer.free = frozenset(
             value for value, count in self._reads(statement).items()
-            if count == 1 and last[value] == place and (value in self.kept or value in self.owned)
+            if count == 1 and last[value] == place and value not in self.pinned
+            and (value in self.kept or value in self.owned)
         )
         del self.names[here]
         if requests(here):
@@ -275,6 +278,7 @@ class _Writer:
             code = self.writer.code(here)
         self.names[here] = name
         self.writer.free = frozenset()
+        self.pinned |= code.aliases
         if code.owned and here not in self.kept.values():
             self.owned.add(here)
         storage = next((leaf for leaf in self.kept if self.lists[leaf] == code.target), None)
@@ -316,11 +320,11 @@ class _Writer:
             else:
                 lines.append(f"{name} = {self.writer.code(start).text}")
         lines.append(f"for _ in range(int({self.scalars.text(most)})):")
-        kept, owned = self.kept, self.owned
+        kept, owned, pinned = self.kept, self.owned, self.pinned
         self.kept = {}
         plan.guards = guards(plan, body.nodes, self.places)
         inner = self.block(plan, [])
-        self.kept, self.owned = kept, owned
+        self.kept, self.owned, self.pinned = kept, owned, pinned
         if body.until is not None:
             if not self.places.scalar(body.until):
                 raise fail("E601", here.span, construct="a loop that ends by a condition on each tensor")

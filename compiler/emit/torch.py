@@ -13,10 +13,11 @@ from pathlib import Path
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.lists import ENTRYWISE, MATRICES, REDUCED
+from dotopt.compiler.emit.plan import lines
 from dotopt.compiler.emit.scalars import Scalars, literal
 from dotopt.compiler.emit.step import INDENT, StepText, step_text, supported
 from dotopt.compiler.errors import fail
-from dotopt.compiler.ir import Hyper, Node, Program, State
+from dotopt.compiler.ir import Hyper, Node, Param, Program, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.types import REST
@@ -36,15 +37,25 @@ RESERVED = FOREACH | MATRIX | ORACLES | {"math", "scalars", "range", "int", "abs
 
 def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
     """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
-    open_program = lower(file, Static(), library) if not _needs_rank(file, library) else lower(file, Static({}, 2), library)
-    supported(open_program)
     ranked = _needs_rank(file, library)
+    open_program = lower(file, Static({}, 1) if ranked else Static(), library)
+    supported(open_program)
     found = dict(_specialisations(file, library, open_program, ranked))
     texts = list(dict.fromkeys(found.values()))
     names = {text: f"step{i + 1}" if len(texts) > 1 else "step" for i, text in enumerate(texts)}
     functions = [_function(text, names[text]) for text in texts]
     body = "\n\n\n".join((*functions, _class(file, open_program, found, names, ranked, origin)))
-    return f"{_header(file, open_program)}\n\n{_imports(body)}\n\n\n{body}\n"
+    exported = f"__all__ = [{open_program.name!r}]"
+    return f"{_header(file, open_program)}\n\n{_imports(body)}\n\n{exported}\n\n\n{body}\n"
+
+
+def transform(file: s.File, origin: tuple[str, str, str]) -> str:
+    """The text of the module of a transform: what it is composed with decides the rest."""
+    name = file.head.name
+    return (
+        f"from dotopt.runtime.load import Transform\n\n__all__ = [{name!r}]\n\n"
+        f"{name} = Transform({name!r}, {file.docstring or name!r}, {origin!r})\n"
+    )
 
 
 def _needs_rank(file: s.File, library: Library) -> bool:
@@ -110,12 +121,12 @@ def _fits(program: Program, rank: int) -> bool:
 
 
 def _header(file: s.File, program: Program) -> str:
-    lines = [program.docstring or f"{program.name}."]
+    text = [program.docstring or f"{program.name}."]
     if program.source:
-        lines += ["", f"Source: {program.source}"]
-    lines += ["", f"Compiled from {Path(file.span.source.path).name}: change that file, not this one."]
-    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
-    return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
+        text += ["", f"Source: {program.source}"]
+    text += ["", f"Compiled from {Path(file.span.source.path).name}: change that file, not this one."]
+    joined = "\n".join(text).replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{joined}\n"""'
 
 
 def _imports(body: str) -> str:
@@ -162,9 +173,8 @@ def _class(
     (param,) = program.params
     table = [f"{key!r}: {name.upper()}," for key, name in ((key, names[text]) for key, text in found.items())]
     steps = [f"{name.upper()} = {_step(text, name, program)}" for text, name in names.items()]
-    pattern = f"Pattern({param.name!r}, {param.type.axes!r}{', merged=True' if param.merged else ''})"
-    equations = _equations(file)
-    lines = [
+    equations = _equations(file, program)
+    text = [
         f"class {program.name}(Optimizer):",
         f'    """{(program.docstring or program.name).strip()}"""',
         "",
@@ -180,27 +190,25 @@ def _class(
         "        options=(",
         *(f"            Option({o.name!r}, {o.keyword!r}, {o.values!r}, {o.default!r})," for o in program.options),
         "        ),",
-        f"        pattern={pattern},",
+        f"        pattern={_pattern(param)},",
         "        steps={",
         *(f"            {row}" for row in table),
         "        },",
         f"        ranked={ranked},",
         "    )",
     ]
-    return "\n\n".join(steps) + "\n\n\n" + "\n".join(lines)
+    return "\n\n".join(steps) + "\n\n\n" + "\n".join(text)
 
 
-def _equations(file: s.File) -> list[str]:
-    """The equations of the file as written, for `repr`."""
-    kept: list[str] = []
-    for statement in file.statements:
-        if isinstance(statement, s.Definition | s.Iterate | s.When):
-            kept += [f"{line.split('#')[0].rstrip()}\n" for line in statement.span.text.splitlines() if line.strip()]
-    return kept
+def _equations(file: s.File, program: Program) -> list[str]:
+    """The equations as written, for `repr`; of a composition, those of its parts."""
+    written = [x.span for x in file.statements if isinstance(x, s.Definition | s.Iterate | s.When)]
+    spans = written or [equation.span for equation in program.equations if equation.span is not None]
+    return [f"{line}\n" for span in dict.fromkeys(spans) for line in lines(span)]
 
 
 def _step(text: StepText, name: str, program: Program) -> str:
-    parts = [name]
+    parts = [name, _pattern(text.param)]
     if text.states:
         rows = "".join(f"        {_state(state, program)},\n" for state in text.states)
         parts.append(f"states=(\n{rows}    )")
@@ -217,6 +225,10 @@ def _step(text: StepText, name: str, program: Program) -> str:
     if text.evaluation:
         parts.append(f"evaluate={name}_evaluate")
     return "Step(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+
+
+def _pattern(param: Param) -> str:
+    return f"Pattern({param.name!r}, {param.type.axes!r}{', merged=True' if param.merged else ''})"
 
 
 def _state(state: State, program: Program) -> str:

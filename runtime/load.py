@@ -1,0 +1,257 @@
+"""From `.opt` files to classes: by path, from the standard library, and by composition.
+
+Every class knows its origin, three words from which another process, a copy or another backend finds it again:
+("file", path, name), ("library", file, name) or ("composition", expression, "Name=path; …").
+"""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from dotopt.runtime import cache as disk
+
+if TYPE_CHECKING:
+    from dotopt.compiler import syntax as s
+    from dotopt.compiler.ir import Program
+    from dotopt.compiler.library import Library
+
+Origin = tuple[str, str, str]
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_ROOT = Path(__file__).resolve().parent.parent / "stdlib"
+
+
+# ---- the public functions ----------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> ModuleType:
+    """The module of a `.opt` file: its class, or its transform, is an attribute under its own name.
+
+    Compiled once and kept on disk; runs no code from the file but the arithmetic that it states. Raises `OptError` if
+    the file is broken, cannot be read, or uses what is not compiled yet (E601).
+    """
+    path = Path(path)
+    resolved = str(path.resolve())
+    return _loaded(resolved, disk.digest(_content(path)), "file")
+
+
+def compile(path: str | Path, out: str | Path) -> None:
+    """Write the module of a `.opt` file to `out`: readable Python that needs torch and dotopt.runtime only."""
+    from dotopt.compiler.emit.torch import module
+
+    path = Path(path)
+    file, library = _parsed(path)
+    text = module(file, library)
+    Path(out).write_text(text, encoding="utf-8")
+
+
+def stdlib(name: str) -> Any:
+    """The class or transform of the standard library with this name; raises AttributeError if there is none."""
+    path = _catalogue().get(_WORD.sub("_", name).lower() + ".opt")
+    if path is None:
+        raise AttributeError(f"dotopt.stdlib has no `{name}`; `dotopt list` shows what there is")
+    module = _loaded(str(path), disk.digest(path.read_bytes()), "library")
+    if not hasattr(module, name):
+        raise AttributeError(f"dotopt.stdlib has no `{name}`; {path.name} defines {module.__all__[0]}")
+    return getattr(module, name)
+
+
+def compose(expression: str, places: str) -> Any:
+    """The class of a composition such as `Lookahead(Adan)`; `places` says where names outside the library are."""
+    return _composed(expression, places)
+
+
+def unpickled(kind: str, place: str, name: str, state: dict[str, Any]) -> Any:
+    """An optimizer with this state, of the class that the origin names."""
+    cls = named(kind, place, name)
+    made = cls.__new__(cls)
+    made.__setstate__(state)
+    return made
+
+
+def named(kind: str, place: str, name: str) -> Any:
+    """The class with this origin."""
+    match kind:
+        case "file":
+            return getattr(load(place), name)
+        case "library":
+            return stdlib(name)
+        case _:
+            return compose(place, name)
+
+
+def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -> Program:
+    """The program of a class for one choice of options and rank, for backends that compile it themselves."""
+    from dotopt.compiler.lower import Static, lower
+
+    kind, place, name = origin
+    if kind == "composition":
+        file, library = _composition(place, name)
+    else:
+        file, library = _parsed(Path(place) if kind == "file" else _ROOT / place)
+    declared = lower(file, Static({}, rank), library).options
+    given = {option.name: value for option, value in zip(declared, options, strict=True)}
+    return lower(file, Static(given, rank), library)
+
+
+# ---- transforms --------------------------------------------------------------------------------------------------------
+
+
+class Transform:
+    """A rule around another: called with an optimizer class, it gives the class of the composed rule.
+
+    >>> from dotopt.stdlib import Lion, Lookahead
+    >>> Lookahead(Lion).__name__
+    'LookaheadLion'
+    """
+
+    def __init__(self, name: str, doc: str, origin: Origin) -> None:
+        self.__name__ = name
+        self.__doc__ = doc
+        self.origin = origin
+
+    def __call__(self, base: Any, **defaults: float) -> Any:
+        """The composed class; `defaults` replace those of the transform. Raises TypeError if `base` has no `.opt` file."""
+        origin = getattr(base, "origin", None)
+        if origin is None or not isinstance(base, type):
+            raise TypeError(f"{self.__name__} takes an optimizer class compiled from a `.opt` file, not {base!r}")
+        inner, places = _expression(origin)
+        own, mine = _expression(self.origin)
+        given = "".join(f", {keyword}={value!r}" for keyword, value in defaults.items())
+        return compose(f"{own}({inner}{given})", "; ".join(sorted({*filter(None, (*places, *mine))})))
+
+    def __repr__(self) -> str:
+        return f"<transform {self.__name__}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return named, self.origin
+
+
+def _expression(origin: Origin) -> tuple[str, list[str]]:
+    """How a composition names a class, and where it is if not in the library."""
+    kind, place, name = origin
+    if kind == "composition":
+        return place, name.split("; ")
+    return name, [] if kind == "library" else [f"{name}={place}"]
+
+
+# ---- compiling ---------------------------------------------------------------------------------------------------------
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        from dotopt.compiler.read import read
+
+        read(path)  # raises the diagnostic
+        raise
+
+
+@cache
+def _catalogue() -> dict[str, Path]:
+    return {path.name: path for path in sorted(_ROOT.rglob("*.opt"))}
+
+
+@cache
+def _loaded(path: str, content: str, kind: str) -> ModuleType:
+    """The module of the file at `path`, whose content has this hash."""
+    place = Path(path)
+    name = disk.key(content.encode(), f"{kind} {place.parent if kind == 'file' else ''} {place.name}")
+    entry = disk.fetch(name, lambda: _built(place, kind))
+    return _executed(entry.text, f"dotopt.compiled.{place.stem}_{name[:8]}", "dotopt.stdlib" if kind == "library" else "")
+
+
+def _built(path: Path, kind: str) -> disk.Entry:
+    from dotopt.compiler.emit.torch import module, transform
+
+    file, library = _parsed(path)
+    place = str(path) if kind == "file" else str(path.relative_to(_ROOT))
+    origin = (kind, place, file.head.name)
+    text = transform(file, origin) if file.head.word == "transform" else module(file, library, origin)
+    return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
+
+
+@cache
+def _composed(expression: str, places: str) -> Any:
+    content = f"{expression}\n{places}"
+    outside = [Path(entry.partition("=")[2]) for entry in places.split("; ") if entry]
+    marks = "".join(disk.digest(_content(path)) for path in outside)
+    name = disk.key(content.encode(), marks)
+
+    def build() -> disk.Entry:
+        from dotopt.compiler.emit.torch import module
+
+        file, library = _composition(expression, places)
+        text = module(file, library, ("composition", expression, places))
+        return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
+
+    made = _executed(disk.fetch(name, build).text, f"dotopt.compiled.composition_{name[:8]}", "")
+    return getattr(made, made.__all__[0])
+
+
+def _composition(expression: str, places: str) -> tuple[s.File, _Recorder]:
+    """The tree and the library of `rule X = expression`."""
+    from dotopt.compiler.parse import parse
+    from dotopt.compiler.source import Source
+
+    names = re.findall(r"[^\W\d]\w*(?!\w*=)", re.sub(r",[^()]*", "", expression))
+    text = f"rule {''.join(names)} = {expression}\nuse {', '.join(dict.fromkeys(names))}\n"
+    known = dict(entry.split("=", 1) for entry in places.split("; ") if entry)
+    return parse(Source(f"{''.join(names)}.opt", text)), _recorder(None, {n: Path(p) for n, p in known.items()})
+
+
+def _parsed(path: Path) -> tuple[s.File, _Recorder]:
+    from dotopt.compiler.library import load as parsed
+    from dotopt.compiler.read import read
+
+    if not path.is_file():
+        read(path)  # raises the diagnostic
+    return parsed(path), _recorder(path.parent, {})
+
+
+def _recorder(folder: Path | None, known: dict[str, Path]) -> _Recorder:
+    """A library that notes what was taken from it, and knows some names by their path."""
+    from dotopt.compiler.library import Library
+
+    class Recorder(Library):
+        """Notes the files that a rule is made of."""
+
+        def __init__(self) -> None:
+            super().__init__(folder)
+            self.used: set[Path] = set()
+
+        def find(self, name: str) -> Path | None:
+            path = known.get(name) or super().find(name)
+            if path is not None:
+                self.used.add(path)
+            return path
+
+    return Recorder()
+
+
+if TYPE_CHECKING:
+
+    class _Recorder(Library):
+        used: set[Path]
+
+
+def _executed(text: str, name: str, home: str) -> ModuleType:
+    """The module `name` made of `text`; its classes say that they live in `home`."""
+    module = ModuleType(name)
+    module.__file__ = f"<{name}>"
+    linecache.cache[module.__file__] = (len(text), None, text.splitlines(keepends=True), module.__file__)
+    sys.modules[name] = module
+    exec(builtins.compile(text, module.__file__, "exec"), module.__dict__)
+    for exported in module.__all__:
+        value = getattr(module, exported)
+        if home and isinstance(value, type):
+            value.__module__ = home
+    return module
