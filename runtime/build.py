@@ -21,9 +21,11 @@ from functools import cache
 from pathlib import Path
 
 # Vector code for this very processor, with IEEE arithmetic: no product is fused with a sum and nothing is reordered, so
-# that all compilers give the same bits. Floating-point traps and errno, which the two last flags give up, are not values.
-FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno",
-         "-fno-trapping-math")
+# that all compilers give the same bits. errno and floating-point traps, which two of the flags give up, are not values.
+FLAGS = (
+    "-std=gnu11", "-O3", "-fPIC", "-shared", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno",
+    "-fno-trapping-math",
+)
 
 
 class BuildError(RuntimeError):

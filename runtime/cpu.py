@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +25,7 @@ from torch import Tensor
 from dotopt.compiler.emit.cpu import Module, emit
 from dotopt.compiler.emit.scalars import Scalars
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.places import order
+from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
 from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import build, scalars
@@ -42,12 +43,37 @@ class Bucket(Protocol):
     `cache` belongs to the backend and lives as long as the same tensors are stepped together.
     """
 
-    params: Sequence[Tensor]
-    states: Mapping[str, Sequence[Tensor]]
-    shared: dict[str, float]
-    hypers: Mapping[str, float]
+    params: list[Tensor]
+    states: dict[str, list[Tensor]]
+    shared: dict[str, Any]
+    hypers: dict[str, Any]
+    group: dict[str, Any]
     t: int
     cache: Any
+
+
+def available() -> bool:
+    """Whether there is a C compiler that works; says so once if not."""
+    try:
+        build.load("int dotopt_works(void) { return 1; }")
+    except build.BuildError as error:
+        warnings.warn(f"optimizers run on the torch backend, which is slower: {error}", stacklevel=2)
+        return False
+    return True
+
+
+def accepts(bucket: Bucket) -> bool:
+    """Whether the tensors of the bucket are real, dense and in this machine's memory."""
+    tensors = [*bucket.params, *(tensor for column in bucket.states.values() for tensor in column)]
+    return all(tensor.device.type == "cpu" and tensor.dtype in STORED and tensor.is_contiguous() for tensor in tensors)
+
+
+def kernel(program: Program) -> Kernel | None:
+    """What steps buckets of `program`; None if it has no form in C."""
+    try:
+        return Kernel(program)
+    except Unsupported:
+        return None
 
 
 class Work(ctypes.Structure):
@@ -253,6 +279,8 @@ def _reader(key: tuple[str, object]) -> Callable[[Bucket], float]:
             return lambda bucket: float(bucket.shared[name])
         case "time", _:
             return lambda bucket: float(bucket.t)
+        case "scale", _:
+            return lambda bucket: -1.0 if bucket.group.get("maximize") else 1.0
         case _:  # made during the step
             return lambda bucket: 0.0
 

@@ -125,8 +125,8 @@ def _bracketed(text: Text, level: int) -> str:
 
 PRELUDE = """\
 #define OWN(T, F) \\
-  static inline T min_##T(T a, T b) { return a < b || a != a ? a : b; } \\
-  static inline T max_##T(T a, T b) { return a > b || a != a ? a : b; } \\
+  static inline T min_##T(T a, T b) { T c = a < b ? a : b; return a != a ? a : c; } \\
+  static inline T max_##T(T a, T b) { T c = a > b ? a : b; return a != a ? a : c; } \\
   static inline T sign_##T(T a) { return a > 0 ? (T)1 : a < 0 ? (T)-1 : a; } \\
   static inline T relu_##T(T a) { return a < 0 ? (T)0 : a; } \\
   static inline T sigmoid_##T(T a) { return 1/(1 + exp##F(-a)); } \\
@@ -135,17 +135,23 @@ PRELUDE = """\
 OWN(float, f)
 OWN(double, )
 static inline double exp_double(double a) { return exp(a); }
-/* e^a = 2^n e^r, |r| <= ln(2)/2: within 1 unit in the last place, and free of branches, so that loops vectorise */
+/* e^a = 2^n e^r, |r| <= ln(2)/2, within 2 units in the last place and free of branches, so that loops vectorise.
+   Adding 1.5*2^23 rounds to a whole number and leaves it in the low bits. Below 2.4e-38 the result is 0. */
+#if defined(__FMA__) || defined(__aarch64__)
+#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FMA(a, b, c) ((a)*(b) + (c))
+#endif
 static inline float exp_float(float a) {
-  float x = a > 89.0f ? 89.0f : a < -104.0f ? -104.0f : a;
-  float n = floorf(x*1.44269504f + 0.5f);
-  float r = (x - n*0.693359375f) + n*2.12194440e-4f;
-  float p = ((((1.9875691500e-4f*r + 1.3981999507e-3f)*r + 8.3334519073e-3f)*r + 4.1665795894e-2f)*r
-             + 1.6666665459e-1f)*r + 5.0000001201e-1f;
-  float y = (p*r*r + r) + 1.0f;
-  int half = (int)n >> 1, rest = (int)n - half; /* in two factors: the ends of the range are subnormal or infinite */
-  union { int i; float f; } two = {(half + 127) << 23}, more = {(rest + 127) << 23};
-  float whole = y*two.f*more.f;
-  return a != a ? a : whole;
+  union { float f; uint32_t u; } whole, two;
+  float x = a > 88.8f ? 88.8f : a;
+  whole.f = FMA(x, 1.44269504f, 12582912.0f);
+  float n = whole.f - 12582912.0f;
+  float r = FMA(n, 2.12194440e-4f, FMA(n, -0.693359375f, x));
+  float p = FMA(FMA(FMA(FMA(FMA(1.9875691500e-4f, r, 1.3981999507e-3f), r, 8.3334519073e-3f), r, 4.1665795894e-2f), r,
+                1.6666665459e-1f), r, 5.0000001201e-1f);
+  float y = FMA(p, r*r, r) + 1.0f;
+  two.u = (whole.u << 23) + (126u << 23); /* 2^(n - 1), since 2^128 is no float */
+  return a < -86.6f ? 0.0f : (y + y)*two.f;
 }
 """

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dotopt.compiler.emit import c_expression as c
 from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir import Node, node, number
 from dotopt.compiler.places import Place, Places
 
 KEYWORDS = frozenset(
@@ -23,6 +23,7 @@ KEYWORDS = frozenset(
 
 
 START = {"sum": "0", "amax": "-INFINITY", "amin": "INFINITY"}
+JOIN = {"sum": "{0} + {1}", "amax": "max_double({0}, {1})", "amin": "min_double({0}, {1})"}
 
 
 class Writer(Protocol):
@@ -38,8 +39,14 @@ class Writer(Protocol):
     def identifier(self, here: Node, label: str | None) -> str:
         """The C name that a value would like to have."""
 
+    def divides_often(self, here: Node) -> bool:
+        """Whether it pays to compute one over `here` and multiply by that."""
+
     def reciprocal(self, here: Node) -> Node:
-        """One over `here`, to be computed once, outside of the loop over entries."""
+        """One over `here`."""
+
+    def opposite(self, here: Node) -> Node | None:
+        """For e^-z: e^z, if that is computed too."""
 
 
 @dataclass
@@ -136,8 +143,10 @@ class Scope:
                 args = [self.condition(here.args[0]), branch(here.args[1]), branch(here.args[2])]
             case "and" | "or" | "not":
                 args = [self.condition(arg) for arg in here.args]
-            case "div" if self.place is Place.ELEMENT and self.writer.places(here.args[1]) < self.place:
+            case "div" if self.place is Place.ELEMENT and here.args[0].value != 1 and self.writer.divides_often(here.args[1]):
                 return self._computed(node("mul", here.args[0], self.writer.reciprocal(here.args[1])))
+            case "exp" if self.place is Place.ELEMENT and (opposite := self.writer.opposite(here)) is not None:
+                return self._computed(node("div", number(1), opposite))
             case _:
                 args = [self.number(arg) for arg in here.args]
         return c.operation(here, args, self.real)
@@ -172,7 +181,11 @@ class HostSlots:
 
 @dataclass(frozen=True)
 class Accumulator:
-    """One reduction inside a loop: `value` is what each entry adds. A largest or smallest value passes a NaN on."""
+    """One reduction inside a loop: `value` is what each entry adds; a largest or smallest value passes a NaN on.
+
+    The loop runs in blocks: within a block the sum is in the type of the arithmetic, a lane of vector code adding no more
+    than some dozens of entries, and the blocks are added in double. That is as good as pairwise summation.
+    """
 
     total: Node
     value: str
@@ -186,31 +199,34 @@ class Accumulator:
 
     @property
     def declaration(self) -> str:
-        """Before the loop."""
-        start = self.start
-        kind = "double" if self.total.op == "sum" else self.real
-        return f"{kind} {self.name} = {start};" + ("" if self.total.op == "sum" else f" int {self.name}_nan = 0;")
+        """Before the blocks."""
+        return f"double {self.name} = {self.start};"
+
+    @property
+    def block(self) -> str:
+        """Before one block."""
+        nan = "" if self.total.op == "sum" else f" int {self.name}_nan = 0;"
+        return f"{self.real} {self.name}_block = {self.start};{nan}"
 
     @property
     def clause(self) -> str:
-        """Of the pragma on the loop."""
+        """Of the pragma on the loop over a block."""
         if self.total.op == "sum":
-            return f" reduction(+:{self.name})"
-        return f" reduction({self.total.op[1:]}:{self.name}) reduction(|:{self.name}_nan)"
+            return f" reduction(+:{self.name}_block)"
+        return f" reduction({self.total.op[1:]}:{self.name}_block) reduction(|:{self.name}_nan)"
 
     @property
     def update(self) -> str:
         """Inside the loop."""
-        match self.total.op:
-            case "sum":
-                return f"{self.name} += {self.value};"
-            case "amax":
-                better = f"{self.value} > {self.name}"
-            case _:
-                better = f"{self.value} < {self.name}"
-        return f"{self.name} = {better} ? {self.value} : {self.name}; {self.name}_nan |= {self.value} != {self.value};"
+        block = f"{self.name}_block"
+        if self.total.op == "sum":
+            return f"{block} += {self.value};"
+        sign = ">" if self.total.op == "amax" else "<"
+        return f"{block} = {self.value} {sign} {block} ? {self.value} : {block}; {self.name}_nan |= {self.value} != {self.value};"
 
     @property
-    def result(self) -> str:
-        """After the loop."""
-        return self.name if self.total.op == "sum" else f"({self.name}_nan ? NAN : {self.name})"
+    def end(self) -> str:
+        """After one block."""
+        if self.total.op == "sum":
+            return f"{self.name} += {self.name}_block;"
+        return f"{self.name} = {JOIN[self.total.op].format(self.name, f'{self.name}_nan ? NAN : {self.name}_block')};"

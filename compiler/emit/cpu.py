@@ -23,13 +23,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.emit import c_expression, c_storage
-from dotopt.compiler.emit.c_scope import START, Accumulator, HostSlots, Scope
+from dotopt.compiler.emit.c_scope import JOIN, START, Accumulator, HostSlots, Scope
 from dotopt.compiler.ir import Node, leaf, node, number
 from dotopt.compiler.places import REDUCE, Place, Unsupported, order
-from dotopt.compiler.schedule import Pass, Schedule
+from dotopt.compiler.schedule import Buffer, Pass, Schedule
 from dotopt.grammar import spelling
 
 Key = tuple[str, object]
+
+HEAD = """\
+#include <math.h>
+#include <stdint.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-thread-jumps") /* which would make of a chain of selections what gcc cannot vectorise well */
+#endif
+"""
 
 STRUCT = """\
 struct work {
@@ -49,14 +57,13 @@ struct work {
 };
 """
 
-_JOIN = {"sum": "{0} + {1}", "amax": "max_double({0}, {1})", "amin": "min_double({0}, {1})"}
-
 
 @dataclass(frozen=True)
 class Module:
     """The text of a module and what its arrays mean: `dotopt.runtime.cpu` fills them.
 
-    `given`: ("hyper", name), ("time", "t"), ("shared", state), ("model", index of a sum), ("count", axes).
+    `given`: ("hyper", name), ("time", "t"), ("scale", "grad"), ("shared", state), ("model", index of a sum),
+    ("count", axes). Gradients are multiplied by the scale: -1 to climb, one over the loss scale in mixed precision.
     `made`: ("shared", state), ("model", index of a sum). `shape`: ("size", axes), ("native", axis).
     """
 
@@ -104,7 +111,10 @@ class _Writer:
         self.roots = [root for state in program.states if (root := state.next) is not None] + list(program.next.values())
         self.nodes = list(order(self.roots))
         self.uses: dict[Node, int] = {}
+        self.divides: dict[Node, int] = {}
         for here in self.nodes:
+            if here.op == "div":
+                self.divides[here.args[1]] = self.divides.get(here.args[1], 0) + 1
             for arg in here.args:
                 self.uses[arg] = self.uses.get(arg, 0) + 1
         self.labels, self.texts = self.schedule.labels, self.schedule.texts
@@ -211,7 +221,8 @@ class _Writer:
         defines = {"DIMENSIONS": len(self.shape), "SUMS": len(self.sums), "TOTALS": len(self.totals), "ROWS": len(self.rows)}
         parts = [
             *([f"/* {title} */"] if title else []),
-            "#include <math.h>\n#include <stdint.h>",
+            HEAD,
+            "#define BLOCK 512",
             "\n".join(f"#define {name} {max(value, 1)}" for name, value in defines.items()),
             c_expression.PRELUDE + c_storage.PRELUDE,
             STRUCT,
@@ -233,6 +244,9 @@ class _Writer:
         row = self._scope(Place.ROW, "double", tensor) if self.kept else tensor
         entry = self._scope(Place.ELEMENT, self.real, row)
         pointers, entry.held = self._loads(one, entry)
+        if any(buffer.kind == "gradient" for buffer in one.loads):
+            tensor.lines.append(f"const {self.real} scale = ({self.real}){self.given_slot(('scale', 'grad'))};")
+            entry.taken.add("scale")
         body_stores = []
         for buffer, value in one.stores:
             text = entry.number(value)[0]
@@ -240,12 +254,15 @@ class _Writer:
         totals = [Accumulator(total, entry.number(total.args[0])[0], f"s{k}", self.real) for k, total in enumerate(one.sums)]
         for accumulator in totals:
             entry.taken.add(accumulator.name)
-        loop = [
-            f"#pragma omp simd{''.join(a.clause for a in totals)}",
-            f"for (int64_t i = {'from' if self.kept else 'start'}; i < {'to' if self.kept else 'stop'}; i++) {{",
-            *("  " + line for line in [*entry.lines, *(a.update for a in totals), *body_stores]),
-            "}",
-        ]
+        first, last = ("from", "to") if self.kept else ("start", "stop")
+        body = [*entry.lines, *(a.update for a in totals), *body_stores]
+        loop = [f"#pragma omp simd{''.join(a.clause for a in totals)}", f"for (int64_t i = {first}; i < {last}; i++) {{",
+                *("  " + line for line in body), "}"]
+        if totals:
+            loop[1] = "for (int64_t i = block; i < end; i++) {"
+            loop = [f"for (int64_t block = {first}; block < {last}; block += BLOCK) {{",
+                    f"  const int64_t end = block + BLOCK < {last} ? block + BLOCK : {last};",
+                    *("  " + line for line in [*(a.block for a in totals), *loop, *(a.end for a in totals)]), "}"]
         lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece], stop = w->stop[piece];", *pointers]
         wide = [a for a in totals if a.total in self.sums]
         if self.kept:
@@ -256,14 +273,14 @@ class _Writer:
                       *("  " + line for line in [*row.lines, *(a.declaration for a in totals), *loop])]
             for a in totals:
                 if a.total in self.rows:
-                    lines.append(f"  w->rows[(w->row[tensor] + row)*ROWS + {self.rows[a.total]}] = {a.result};")
+                    lines.append(f"  w->rows[(w->row[tensor] + row)*ROWS + {self.rows[a.total]}] = {a.name};")
                 else:
-                    lines.append(f"  t{a.name} = {_JOIN[a.total.op].format('t' + a.name, a.result)};")
+                    lines.append(f"  t{a.name} = {JOIN[a.total.op].format('t' + a.name, a.name)};")
             lines.append("}")
             lines += [f"w->sums[piece*SUMS + {self.sums[a.total]}] = t{a.name};" for a in wide]
         else:
             lines += [*tensor.lines, *(a.declaration for a in totals), *loop,
-                      *(f"w->sums[piece*SUMS + {self.sums[a.total]}] = {a.result};" for a in totals)]
+                      *(f"w->sums[piece*SUMS + {self.sums[a.total]}] = {a.name};" for a in totals)]
         return _function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
 
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
@@ -273,7 +290,11 @@ class _Writer:
         held = {value: buffer for value, buffer in one.held.items()}
         taken = {buffer.name for buffer in held.values()}
         held |= {buffer.node: buffer for buffer in one.loads if buffer.name not in taken}
-        return pointers, {value: f"load_{self.stored[b.name]}({_at(b.name)}[i])" for value, b in held.items()}
+        return pointers, {value: self._loaded(b) for value, b in held.items()}
+
+    def _loaded(self, buffer: Buffer) -> str:
+        text = f"load_{self.stored[buffer.name]}({_at(buffer.name)}[i])"
+        return f"scale*{text}" if buffer.kind == "gradient" else text
 
     def identifier(self, here: Node, label: str | None) -> str:
         """The C name that a value would like to have."""
@@ -281,11 +302,25 @@ class _Writer:
             return spelling.ascii(here.name) if here.op == "leaf" else "g" if here.op == "oracle" else "k" if self.places(here) is Place.HOST else "u"
         return spelling.ascii(label.rstrip("'")) + ("_next" if label.endswith("'") else "")
 
+    def divides_often(self, here: Node) -> bool:
+        """Whether it pays to compute one over `here` and multiply by that: if it is fixed in the loop, or divides twice."""
+        return self.places(here) < Place.ELEMENT or self.divides.get(here, 0) > 1
+
     def reciprocal(self, here: Node) -> Node:
-        """One over `here`, to be computed once, outside of the loop over entries."""
+        """One over `here`."""
         inverse = node("div", number(1), here)
         self.places.add([inverse])
+        self.uses[inverse] = 2
         return inverse
+
+    def opposite(self, here: Node) -> Node | None:
+        """For e^-z: e^z, if that is computed too."""
+        inside = here.args[0]
+        for other in self.nodes:
+            if other.op == "exp" and inside.op == "neg" and other.args == inside.args:
+                self.uses[other] = 2
+                return other
+        return None
 
     def _finish(self, index: int) -> str:
         """Totals of one tensor after pass `index`: of entries by pieces, of rows by a loop over them."""
@@ -296,7 +331,7 @@ class _Writer:
                 lines += [
                     f"double s{slot} = {START[total.op]};",
                     f"for (int64_t p = w->first[tensor]; p < w->first[tensor + 1]; p++) "
-                    f"s{slot} = {_JOIN[total.op].format(f's{slot}', f'w->sums[p*SUMS + {slot}]')};",
+                    f"s{slot} = {JOIN[total.op].format(f's{slot}', f'w->sums[p*SUMS + {slot}]')};",
                     f"w->totals[tensor*TOTALS + {self.totals[total]}] = s{slot};",
                 ]
         for total, slot in self.totals.items():
@@ -313,7 +348,7 @@ class _Writer:
             f"  double y = {START[total.op]};",
             f"  for (int64_t row = 0; row < {self._row_count()}; row++) {{",
             *("    " + line for line in row.lines),
-            f"    y = {_JOIN[total.op].format('y', value)};", "  }",
+            f"    y = {JOIN[total.op].format('y', value)};", "  }",
             f"  w->totals[tensor*TOTALS + {slot}] = y;", "}",
         ]
 
@@ -333,7 +368,7 @@ class _Writer:
                 "{", f"  double y = {START[total.op]};",
                 "  for (int64_t tensor = 0; tensor < w->tensors; tensor++) {",
                 *("    " + line for line in tensor.lines),
-                f"    y = {_JOIN[total.op].format('y', value)};", "  }",
+                f"    y = {JOIN[total.op].format('y', value)};", "  }",
                 f"  w->made[{self.made[('model', slot)]}] = y;", "}",
             ]
         return _function(f"static void model_{index}(struct work *w)", lines)
