@@ -22,7 +22,7 @@ from dotopt.compiler.prove.facts import Facts, conjuncts
 from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import (
-    ONE, Atom, Polynomial, fraction, number, render, single, single_product,
+    ONE, Atom, Polynomial, fraction, number, render, single, single_product, within,
 )
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.smt import check
@@ -76,13 +76,15 @@ def _one(goal: Node, task: Task) -> Outcome:
     reason = ""
     outcome: Proved | None = None
     try:
-        outcome = _prove(goal, task)
+        with within(task.seconds * 0.5):
+            outcome = _prove(goal, task)
     except Unsupported as error:
         reason = str(error)
     except (ArithmeticError, z3.Z3Exception) as error:
         reason = f"{error}"
     if outcome is not None:
-        return with_domain(outcome, goal, task)
+        with within(task.seconds * 0.5):
+            return with_domain(outcome, goal, task)
     if task.refute:
         found = search.run(task.seconds * 0.6)
         if found:

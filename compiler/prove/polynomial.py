@@ -9,7 +9,9 @@ roots (s² is what stands below the root), absolute values, truth values (i² = 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -19,6 +21,20 @@ MOST_PRODUCTS = 40_000  # pairs of terms in one multiplication; beyond it the ex
 
 class TooLarge(ArithmeticError):
     """Multiplying out would take too long."""
+
+
+_DEADLINE = [float("inf")]
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Products inside the body raise `TooLarge` when this time has passed."""
+    before = _DEADLINE[0]
+    _DEADLINE[0] = min(before, time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _DEADLINE[0] = before
 
 
 Monomial = tuple[tuple["Atom", int], ...]
@@ -90,7 +106,8 @@ class Polynomial:
         if len(right.terms) == 1 and not right.terms[0][0]:
             factor = right.terms[0][1]
             return _frozen(tuple((m, c * factor) for m, c in self.terms))
-        if len(self.terms) * len(right.terms) > MOST_PRODUCTS:
+        pairs = len(self.terms) * len(right.terms)
+        if pairs > MOST_PRODUCTS or pairs > 50 and time.monotonic() > _DEADLINE[0]:
             raise TooLarge("the expression is too large when multiplied out")
         total: dict[Monomial, Fraction] = {}
         late: list[Polynomial] = []

@@ -16,6 +16,7 @@ from dotopt.compiler.ir import Interval, Node, Program, leaf, node, substitute
 from dotopt.compiler.prove import numbers as num
 from dotopt.compiler.prove.facts import Facts, conjuncts
 from dotopt.compiler.prove.normal import Unsupported
+from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.smt import check, rational
 from dotopt.compiler.prove.unroll import state_leaves, trajectory
 from dotopt.compiler.prove.world import Undecidable, World
@@ -192,8 +193,9 @@ class Search:
         if self.functions or time.monotonic() > deadline:
             return None
         try:
-            facts = Facts(premises)
-            assertions, _ = facts.question(goal)
+            with within(max(deadline - time.monotonic(), 0.1) / 2):
+                facts = Facts(premises)
+                assertions, _ = facts.question(goal)
         except (Unsupported, ArithmeticError, z3.Z3Exception):
             return None
         left = max(deadline - time.monotonic(), 0.05)
