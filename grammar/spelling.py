@@ -218,7 +218,7 @@ def _decomposed(name: str) -> str:
 
 def _compatible(character: str) -> str:
     replaced = unicodedata.normalize("NFKC", character)
-    number = unicodedata.category(character) == "No" and character not in "₀₁₂₃₄₅₆₇₈₉"  # ① would make a digit of a letter
+    number = unicodedata.category(character) == "No" and character not in "₀₁₂₃₄₅₆₇₈₉"  # ① stays a sign
     return replaced if f"a{replaced}".isidentifier() and not number else character
 
 
