@@ -370,6 +370,9 @@ class Simulation(World):
         for name, of in itertools.chain.from_iterable(declared):
             if name == index.name and of:
                 return self._set(of)
+        for here in itertools.chain.from_iterable(root.walk() for root in p.roots):
+            if here.op == "fold" and index in here.attrs[0].indices:
+                return tuple(Frame(self).value(here.args[0], self.tensors[0]))
         return super().elements(index)
 
     # ---- sizes ------------------------------------------------------------------------------------------------------

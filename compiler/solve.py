@@ -42,11 +42,13 @@ def solution(frame: Frame, here: Node, tensor: int) -> Value:
 
 
 def _at(frame: Frame, variable: Node, body: Node, tensor: int) -> Function:
-    inside = depending((body,), (variable,))
+    leaves = {here for here in body.walk() if here.op == "leaf" and frame.home(here).outer is not None}
+    outer = {(here, k): frame.value(here, k) for here in leaves for k in frame.world.tensors}  # bound further out
+    inside = depending((body,), (variable, *leaves))
 
     def at(point: Array) -> Array:
-        inner = Frame(frame.world, frame, {(variable, k): point for k in frame.world.tensors}, inside)
-        return np.asarray(inner.value(body, tensor), dtype=np.float64)
+        bound = outer | {(variable, k): point for k in frame.world.tensors}
+        return np.asarray(Frame(frame.world, frame, bound, inside, frame.path).value(body, tensor), dtype=np.float64)
 
     return at
 

@@ -436,3 +436,101 @@ def test_unknown_names_are_refused() -> None:
         Simulation(rule(HEAD + "x' = x - ∇f(x + 1)\n"), np.zeros(1)).step(np.zeros(1))
     with pytest.raises(KeyError, match="no value was given for y"):
         evaluate(leaf("free", "y", Type("real", ("n",))), {})
+
+
+@pytest.mark.parametrize(("normalised", "setting"), [(True, "N-HARPG"), (False, "HARPG")])
+def test_policy_gradient_with_curvature(normalised: bool, setting: str) -> None:
+    data = golden("C-policy-gradient")
+    problem, reward = data["problem"], np.array(data["problem"]["reward"])
+
+    def policy(theta: Array) -> Array:
+        p = np.exp(theta - theta.max(1, keepdims=True))
+        return p / p.sum(1, keepdims=True)
+
+    def slope(theta: Array, weights: list[float], path: list[list[int]]) -> Array:
+        """The gradient of the sum of w log π(a|s)."""
+        made = np.zeros_like(theta)
+        for w, (s, a) in zip(weights, path, strict=True):
+            made[s] -= w * policy(theta)[s]
+            made[s, a] += w
+        return made
+
+    def returns(path: list[list[int]]) -> list[float]:
+        steps = [problem["discount"] ** h * reward[s, a] for h, (s, a) in enumerate(path)]
+        return [sum(steps[t:]) for t in range(len(steps))]
+
+    def product(theta: Array, path: list[list[int]], v: Array) -> Array:
+        made = np.zeros_like(theta)
+        for w, (s, _) in zip(returns(path), path, strict=True):
+            p = policy(theta)[s]
+            made[s] -= w * (p * v[s] - p * (p @ v[s]))
+        return made
+
+    oracles = {  # J is what is minimised, so minus the weighted log-probability
+        "∇J": lambda theta, path: -slope(theta, returns(path), path),
+        "∇²J": lambda theta, path, v: -product(theta, path, v),
+        "∇ℓ": lambda theta, path: slope(theta, [1.0] * len(path), path),
+    }
+    draws = {
+        "τ": lambda step: problem["traj_gradient"][step - 1],
+        "σ": lambda step: problem["traj_hessian"][step - 1],
+        "q": lambda step: problem["q"][step - 1],
+    }
+    hypers = {"lr": data["hyper"]["gamma0"]}
+    run = Simulation(stdlib("NHARPG", normalised=normalised), np.array(data["init"]["theta"]), hypers, draws=draws)
+    for wanted in data["runs"][setting]:
+        run.step(oracles=oracles)
+        close(run.params, wanted["theta"], rtol=1e-10)
+        close(-run.states["d"], wanted["d"], rtol=1e-10)
+
+
+def test_langevin_on_the_sphere() -> None:
+    data = golden("D-langevin-swa")
+    given = data["inputs"]
+    x, target = np.array(given["x"]), np.array(given["theta_star"])
+
+    def hermite(z: Array) -> Array:
+        return (z**3 - 3 * z) / np.sqrt(6)
+
+    def gradient(theta: Array) -> Array:
+        y = hermite(x @ target)
+        return -(y * (3 * (x @ theta) ** 2 - 3) / np.sqrt(6)) @ x / len(x)
+
+    start = np.array(given["theta0_unnormalised"])
+    hypers = {"lr": given["h"], "inverse_temperature": given["eps"]}
+    draws = {"ξ": lambda step: np.array(given["xi"][step - 1])}
+    run = Simulation(stdlib("SphericalLangevin"), start / np.linalg.norm(start), hypers, draws=draws)
+    for wanted in data["expected"]["theta"]:
+        run.step(oracles={"∇f": gradient})
+        close(run.params, wanted, rtol=1e-10)
+    close(run.states["a"], np.array(data["expected"]["mean_theta"]), rtol=1e-10)
+
+
+def test_last_layer_fitted_to_an_equation() -> None:
+    data = golden("D-hard-constraint")
+    given, c = data["inputs"], data["inputs"]["c"]
+    B, f, half = np.array(given["B"]), np.array(given["f"]), given["split"]
+    parts, sides = {1: B[:half], 2: B[half:]}, {1: f[:half], 2: f[half:]}
+    oracles = {
+        "R": lambda e, u: u + c * u**3 - sides[e],
+        "∇R": lambda e, u, weight: weight * (1 + 3 * c * u**2),
+    }
+    run = Simulation(stdlib("HardConstraint"), hypers={"ridge": given["ridge"], "tol": 1e-11}, sets={"experts": 2})
+    found = run.step(inputs={"Φ": parts}, oracles=oracles)["u"]
+    for e in (1, 2):
+        close(found[e,], parts[e] @ np.array(data["expected"]["moe_w"][e - 1]), rtol=1e-7)
+
+
+def test_equilibrium_propagation_is_the_gradient() -> None:
+    W = np.array([[0.2, -0.3, 0.1], [-0.3, 0.1, 0.25], [0.1, 0.25, -0.2]])
+    b, y = np.array([0.3, -0.7, 0.4]), np.array([0.1, 0.2, -0.3])
+    oracles = {
+        "F": lambda W, u, x: W @ u + b,
+        "∇_W F": lambda W, u, x, r: np.outer(r, u),
+        "∇_u ℓ": lambda u, y_: u - y,
+        "∇ℓ": lambda u, y_: u - y,
+    }
+    run = Simulation(stdlib("EqProp"), W, {"lr": 1.0, "β": 0.05, "N": 8, "T": 500, "K": 200}, sizes={"units": 3})
+    run.step(oracles=oracles)
+    u = np.linalg.solve(np.eye(3) - W, b)
+    close(W - run.params, np.outer(np.linalg.solve(np.eye(3) - W.T, u - y), u), rtol=1e-5)

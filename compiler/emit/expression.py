@@ -295,6 +295,7 @@ _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
     "claim": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
     "base": lambda here, args, texts: (f"B({', '.join(text for text, _ in args)})", POSTFIX),
     "base_member": lambda here, args, texts: (f"B.{here.attrs[0]}", POSTFIX),
+    "arange": lambda here, args, texts: (f"({here.attrs[1]}..)", POSTFIX),
     "argmin": _solved,
     "root": _solved,
     "cg": _solved,
