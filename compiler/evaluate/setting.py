@@ -1,11 +1,4 @@
-"""The judge: programs run step by step in NumPy float64, exactly as the language says.
-
-    evaluate(node, {leaf: value})            the value of a graph
-    Simulation(program, params, hypers)      the tensors of one optimizer, in lockstep; `.step(gradients)`
-
-All equations of a step hold at once: every next value is computed from the values before the step, then all are
-replaced. Nothing here is fast.
-"""
+"""What a program reads besides its equations: parameters, states, knobs, inputs, sizes, draws, the user's answers."""
 
 from __future__ import annotations
 
@@ -16,72 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dotopt.compiler.frame import Frame, Value, World, element_key
-from dotopt.compiler.ir import REDUCTIONS, Fold, Hyper, Loop, Node, Program, Random, State, leaf
-from dotopt.compiler.numeric import spelled
+from dotopt.compiler.evaluate.frame import Frame, Value, World
+from dotopt.compiler.evaluate.numeric import spelled
+from dotopt.compiler.ir import REDUCTIONS, Hyper, Loop, Node, Program, Random, State, leaf
 from dotopt.compiler.random import draw, place
 from dotopt.compiler.types import INT, REST, Type
 
 Array = NDArray[Any]
 
 
-def evaluate(root: Node, environment: Mapping[Node, Any]) -> Any:
-    """The value of `root` where `environment` gives the leaves: a float64 array (a tuple for a tuple).
-
-    Sizes of axes are read off the arrays. Raises KeyError for a leaf without a value.
-
-    >>> from dotopt.compiler.ir import node, number
-    >>> x = leaf("free", "x", Type("real", ("n",)))
-    >>> evaluate(node("add", node("pow", x, number(2)), number(1)), {x: np.array([1.0, 2.0])})
-    array([2., 5.])
-    """
-    return Frame(_Given(environment)).value(root)
-
-
-class _Given(World):
-    def __init__(self, environment: Mapping[Node, Any]) -> None:
-        self.values = {
-            here: value if isinstance(value, tuple | list | dict | str) else np.asarray(value)
-            for here, value in environment.items()
-        }
-        self.sizes: dict[str, int] = {}
-        for here, value in self.values.items():
-            if isinstance(value, np.ndarray):
-                self.sizes.update(zip(spelled(here.type, value.ndim) or (), value.shape, strict=False))
-
-    def leaf(self, here: Node, tensor: int, frame: Frame) -> Value:
-        if here in self.values:
-            return self.values[here]
-        if here.role == "axis":
-            return np.asarray(float(self.size(here.name, tensor)))
-        return super().leaf(here, tensor, frame)
-
-    def size(self, axis: str, tensor: int) -> int:
-        return self.sizes[axis] if axis in self.sizes else super().size(axis, tensor)
-
-    def rest(self, tensor: int) -> tuple[int, ...]:
-        return tuple(size for name, size in self.sizes.items() if name.startswith(REST))
-
-
-class Simulation(World):
-    """Some tensors under one rule.
-
-    `program` is a Program, or a function from the number of axes of a tensor to its Program. `params` is an array, a
-    sequence, or a mapping from names to arrays; `hypers` are given by symbol or by Python keyword (`betas=(…)`);
-    `sets` gives the sizes of index sets; `sizes` those of axes that nothing else tells; `draws` replaces draws by
-    data, or by functions of the step (and of the place, in roles and loops); `states` replaces starting values.
-    Points and answers of `oracles` are arrays if `params` is one array, else mappings from names.
-
-    >>> from dotopt.compiler.lower import lower
-    >>> from dotopt.compiler.parse import parse
-    >>> from dotopt.compiler.source import Source
-    >>> text = "rule Descent\\nobjective f\\nparam x : real[...]\\nhyper η as lr = 0.1\\nx' = x - η*∇f(x)\\n"
-    >>> run = Simulation(lower(parse(Source("descent.opt", text))), np.array([1.0, 2.0]), {"lr": 0.5})
-    >>> run.step(np.array([1.0, 1.0]))
-    {}
-    >>> run.params
-    array([0.5, 1.5])
-    """
+class Setting(World):
+    """The tensors of one optimizer, and all that is known when a step is made."""
 
     def __init__(
         self,
@@ -115,84 +53,6 @@ class Simulation(World):
         self._twins: dict[int, list[Node]] = {}
         self._check_hypers()
         self.stored: list[dict[str, Value]] = [{} for _ in self.programs]
-        self._filled = False
-
-    # ---- what a user of the simulation sees -------------------------------------------------------------------------
-
-    @property
-    def params(self) -> Any:
-        """The parameters now, in the form and shapes in which they were given."""
-        return self._given([value.reshape(n.shape) for value, n in zip(self.values, self.native, strict=False)])
-
-    @property
-    def states(self) -> Any:
-        """The states now, by tensor and name; families are mappings from elements."""
-        return self._given(self.stored)
-
-    def step(
-        self,
-        gradients: Any = None,
-        *,
-        oracles: Mapping[str, Callable[..., Any]] | None = None,
-        inputs: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """One step; the outputs by name.
-
-        `gradients` answer ∇f at the parameter (a tensor whose gradient is None stands still). `oracles` are functions
-        `f`, `∇f`, `∇²f`, `∇_x f`, `F`, … of indices, points, samples (and the direction last).
-        """
-        self.gradients, self.oracles = gradients, oracles or {}
-        if inputs is not None:
-            self.inputs = inputs
-        everyone = range(len(self.programs))
-        self.tensors = [k for k in everyone if gradients is None or self._pick(gradients, k) is not None]
-        for k in self.tensors:
-            self.clock[k] += 1
-        frame = Frame(self)
-        self._fill(frame)
-        moved = {
-            k: {p.name: frame.value(self.programs[k].next[p.name], k) for p in self._moving(k)} for k in self.tensors
-        }
-        states = {k: {s.name: self._next(frame, s, k) for s in self.programs[k].states} for k in self.tensors}
-        outputs = {name: self._output(frame, name) for name in self.programs[0].outputs}
-        for k in self.tensors:
-            for root in self.programs[k].roots:
-                for here in root.walk():
-                    if here.op in ("window", "attention") and (here, k) not in frame.memory:
-                        frame.value(here, k)
-        for k in self.tensors:
-            for value in moved[k].values():
-                self.values[k] = np.broadcast_to(value, self.values[k].shape).astype(float)
-            self.stored[k] = states[k]
-            for (here, tensor), recent in self._recent(frame).items():
-                if tensor == k:
-                    self.past.setdefault((here, k), []).append(recent)
-        self.tensors = list(everyone)
-        return outputs
-
-    def evaluation(self) -> Any:
-        """What `eval` shows instead of the parameters."""
-        frame = Frame(self)
-        shown = []
-        for k, program in enumerate(self.programs):
-            (root,) = program.evaluation.values()
-            shown.append(np.broadcast_to(frame.value(root, k), self.values[k].shape).reshape(self.native[k].shape))
-        return self._given(shown)
-
-    def _given(self, parts: Sequence[Any]) -> Any:
-        return (
-            parts[0]
-            if self.single or (len(parts) == 1 and self.names == [""])
-            else dict(zip(self.names, parts, strict=False))
-        )
-
-    def _pick(self, whole: Any, tensor: int) -> Any:
-        return whole if self.single or self.names == [""] else whole[self.names[tensor]]
-
-    # ---- a step -----------------------------------------------------------------------------------------------------
-
-    def _moving(self, tensor: int) -> list[Any]:
-        return [p for p in self.programs[tensor].params if p.name in self.programs[tensor].next]
 
     def _view(self, tensor: int, value: Array) -> Array:
         if not self.programs[tensor].params:
@@ -204,65 +64,19 @@ class Simulation(World):
             return value.reshape(*value.shape[: len(param.type.axes) - 1], -1)
         return value
 
-    def _fill(self, frame: Frame) -> None:
-        """Starts of states, computed when the first step knows the inputs."""
-        for k in self.tensors:
-            if self.stored[k]:
-                continue
-            for state in self.programs[k].states:
-                if state.name in self.given_states:
-                    self.stored[k][state.name] = _given_state(state, self.given_states[state.name])
-                elif state.kind != "first":
-                    self.stored[k][state.name] = self._start(frame, state, k)
+    def _given(self, parts: Sequence[Any]) -> Any:
+        return (
+            parts[0]
+            if self.single or (len(parts) == 1 and self.names == [""])
+            else dict(zip(self.names, parts, strict=False))
+        )
 
-    def _start(self, frame: Frame, state: State, tensor: int) -> Value:
-        def filled(value: Value) -> Value:
-            if not isinstance(value, np.ndarray):
-                return value
-            return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
+    def _pick(self, whole: Any, tensor: int) -> Any:
+        return whole if self.single or self.names == [""] else whole[self.names[tensor]]
 
-        free = self._free(state)
-        if not free:
-            return filled(frame.value(state.start, tensor))
-        return {key: filled(value) for key, value in frame.family(state.start, free, tensor).items()}
-
-    def _next(self, frame: Frame, state: State, tensor: int) -> Value:
-        """The next value; held where nothing moves it, and by parties that take no part."""
-        free = self._free(state)
-        here = leaf("state", state.name, state.type, *free)
-        if not free:
-            value = frame.value(state.next if state.next is not None else here, tensor)
-            return self._shaped(frame, state, value, tensor)
-        party = next((role for role in self.programs[tensor].roles if role.name == state.role), None)
-        made = {}
-        for key, held in frame.family(here, free, tensor).items():
-            roots = (state.next or here, *((party.condition,) if party and party.condition is not None else ()))
-            inner = frame.at(free, key, roots)
-            present = party is None or party.condition is None or bool(inner.value(party.condition, tensor))
-            made[key] = self._shaped(frame, state, inner.value(roots[0], tensor), tensor) if present else held
-        return made
-
-    def _shaped(self, frame: Frame, state: State, value: Value, tensor: int) -> Value:
-        if not isinstance(value, np.ndarray) or (REST in state.type.axes and not self.values):
-            return value
-        return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
-
-    def _output(self, frame: Frame, name: str) -> Any:
-        found = []
-        for k in self.tensors:
-            root = self.programs[k].outputs[name]
-            free = tuple(index for index in unbound(root) if not self._numbers_tensors(index.name, k))
-            found.append(frame.family(root, free, k) if free else frame.value(root, k))
-        return self._given(found)
-
-    def _recent(self, frame: Frame) -> dict[tuple[Node, int], Value]:
-        found = {}
-        for here, k in list(frame.memory):
-            if here.op == "window":
-                found[here, k] = frame.value(here.args[0], k)
-            elif here.op == "attention":
-                found[here, k] = (frame.value(here.args[1], k), frame.value(here.args[2], k))
-        return found
+    def _numbers_tensors(self, index: str, tensor: int) -> bool:
+        """Whether an index of the family of parameters, of which each tensor is one member."""
+        return any(name == index for param in self.programs[tensor].params for name, _ in param.indices)
 
     def _free(self, state: State) -> tuple[Node, ...]:
         """The indices of a state, those of its role included, that do not number the tensors."""
@@ -270,9 +84,10 @@ class Simulation(World):
         names = (name for name, _ in (*state.indices, *role))
         return tuple(leaf("index", name, INT) for name in names if not self._numbers_tensors(name, 0))
 
-    def _numbers_tensors(self, index: str, tensor: int) -> bool:
-        """Whether an index of the family of parameters, of which each tensor is one member."""
-        return any(name == index for param in self.programs[tensor].params for name, _ in param.indices)
+    def _shaped(self, frame: Frame, state: State, value: Value, tensor: int) -> Value:
+        if not isinstance(value, np.ndarray) or (REST in state.type.axes and not self.values):
+            return value
+        return np.broadcast_to(value, frame.shape(state.type.axes, tensor)) + 0.0
 
     # ---- leaves -----------------------------------------------------------------------------------------------------
 
@@ -521,24 +336,6 @@ class Simulation(World):
         return self._twins[id(program)]
 
 
-def unbound(root: Node) -> tuple[Node, ...]:
-    """The indices that are free in `root`: those of a family."""
-    bound = {
-        index
-        for here in root.walk()
-        for attr in here.attrs
-        for index in (attr.indices if isinstance(attr, Fold) else (attr.index,) if isinstance(attr, Loop) else ())
-    }
-    return tuple(dict.fromkeys(here for here in root.walk() if here.role == "index" and here not in bound))
-
-
-def _given_state(state: State, value: Any) -> Value:
-    """A starting value of the user; a mapping from elements is a family."""
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, tuple) else (key,): np.asarray(v, dtype=float) for key, v in value.items()}
-    return value if state.type.kind == "list" else np.asarray(value, dtype=float)
-
-
 def _rest(type: Type, shape: tuple[int, ...]) -> tuple[int, ...]:
     names = spelled(type, len(shape)) or []
     return tuple(size for name, size in zip(names, shape, strict=True) if name.startswith(REST))
@@ -547,6 +344,3 @@ def _rest(type: Type, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _as_view(value: Any, like: Array) -> Array:
     array = np.asarray(value, dtype=float)
     return array.reshape(like.shape) if array.size == like.size else array
-
-
-__all__ = ["Simulation", "element_key", "evaluate"]

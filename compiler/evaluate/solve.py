@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dotopt.compiler.calculus import gradient
-from dotopt.compiler.frame import Frame, Value, depending
+from dotopt.compiler.evaluate.frame import Frame, Value, depending
 from dotopt.compiler.ir import Lambda, Node
 
 Array = NDArray[np.float64]

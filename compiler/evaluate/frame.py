@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from dotopt.compiler.evaluate.numeric import NUMERIC, reduced
 from dotopt.compiler.ir import REDUCTIONS, TIME, Fold, Loop, Node
-from dotopt.compiler.numeric import NUMERIC, reduced
 from dotopt.compiler.types import REST
 
 Value = Any
@@ -146,7 +146,7 @@ class Frame:
                 case "native":
                     return np.asarray(float(self.world.size(f"native {here.attrs[0]}", tensor)))
                 case "argmin" | "root" | "cg":
-                    from dotopt.compiler.solve import solution
+                    from dotopt.compiler.evaluate.solve import solution
 
                     return solution(self, here, tensor)
             if _over_model(here):
