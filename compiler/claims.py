@@ -13,8 +13,12 @@ from dotopt.compiler.expressions import Expressions, bound
 from dotopt.compiler.imports import Lookup, rule_like, tree
 from dotopt.compiler.names import KINDS, Binding, Scope, after_word, name_span
 from dotopt.compiler.order import Reads
+from dotopt.compiler.signatures import wrong_call
+from dotopt.compiler.source import Span
 from dotopt.compiler.suggest import closest
 from dotopt.grammar.spelling import ascii, canonical
+
+SPELLED_OUT = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float64": "fp64"}
 
 
 @dataclass(slots=True)
@@ -89,7 +93,10 @@ class Claims:
                 if name not in FORMATS:
                     listed = ", ".join(f"`{known}`" for known in sorted(FORMATS))
                     place = name_span(after_word(node.span), name)
-                    self.report.add(diagnostic("E411", place, name=name, formats=listed))
+                    meant = SPELLED_OUT.get(name) or closest(name, FORMATS)
+                    help = f"did you mean `{meant}`?" if meant else None
+                    edit = Edit(place, meant) if meant else None
+                    self.report.add(diagnostic("E411", place, name=name, formats=listed, help=help, edit=edit))
             case s.Iterate():
                 self.loop(node, scope, reads)
 
@@ -102,7 +109,10 @@ class Claims:
                 self.report.add(diagnostic("E117", left.span))
             elif found.name == "ddt":
                 if not self.expressions.flow:
-                    self.report.add(diagnostic("E412", left.span))
+                    start = left.span.source.line_starts[left.span.line - 1]
+                    indent = " " * (left.span.start - start)
+                    edit = Edit(Span(left.span.source, start, start), f"{indent}flow\n")
+                    self.report.add(diagnostic("E412", left.span, edit=edit))
                 self.expressions.each(found.parameters, scope, reads)
             else:
                 bind_left(inner, found.parameters, found.indices)
@@ -190,8 +200,9 @@ class Claims:
 
     def _no_such(self, naming: s.Naming, rule: str, files: list[s.File], kinds: list[str]) -> None:
         place = name_span(naming.span, naming.name)
-        offered = [d.name for file in files for d in declarations(file) if d.word in kinds]
-        suggestion = closest(naming.name, offered)
+        known = [node for file in files for node in declarations(file) if node.word in kinds]
+        offered = [node.name for node in known]
+        suggestion = closest(naming.name, [*offered, *map(python_name, known)])
         listed = ", ".join(f"`{name}`" for name in offered) or "none"
         help = f"did you mean `{suggestion}`?" if suggestion else f"its names: {listed}"
         edit = Edit(place, suggestion) if suggestion else None
@@ -276,10 +287,12 @@ def law_of(expressions: Expressions, law: s.Expression, scope: Scope, reads: Rea
         expressions.report.add(diagnostic("E227", called.span, name=name, help=help, edit=edit))
         return
     if isinstance(law, s.Call):
-        expressions.signature(law, called.name, LAWS[called.name])
+        for wrong in wrong_call(law, called.name, LAWS[called.name]):
+            expressions.report.add(wrong)
         expressions.each((*law.arguments, *law.samples, *(k.value for k in law.keywords)), scope, reads)
-    elif LAWS[called.name].least:
-        expressions.signature(s.Call(law.span, called, ()), called.name, LAWS[called.name])
+    else:
+        for wrong in wrong_call(s.Call(law.span, called, ()), called.name, LAWS[called.name]):
+            expressions.report.add(wrong)
 
 
 def bind_left(inner: Scope, parameters: Iterable[s.Name], indices: Iterable[s.Expression]) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.builtins import AXES, BUILTINS, CONSTANTS, FUNCTIONS, LAWS, SLICES, SOLVERS, Signature
-from dotopt.compiler.declare import target
-from dotopt.compiler.errors import MOST_ERRORS, Edit, Label, Report, diagnostic
-from dotopt.compiler.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope, name_span
+from dotopt.compiler.builtins import AXES, BUILTINS, CONSTANTS, FUNCTIONS, LAWS, SLICES, SOLVERS
+from dotopt.compiler.errors import MOST_ERRORS, Diagnostic, Edit, Label, Report, diagnostic
+from dotopt.compiler.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope
 from dotopt.compiler.order import Reads
+from dotopt.compiler.signatures import parameters_of, sample_names, wrong_arguments, wrong_call
 from dotopt.compiler.source import Span
 from dotopt.compiler.suggest import closest, look_alikes
-
-COUNTS = ("no", "one", "two", "three", "four", "five")
 
 
 @dataclass(slots=True)
@@ -74,6 +72,10 @@ class Expressions:
         for node in nodes:
             self.walk(node, scope, reads)
 
+    def _all(self, found: Iterable[Diagnostic]) -> None:
+        for one in found:
+            self.report.add(one)
+
     # ---- names ----
 
     def find(self, name: str, scope: Scope) -> Binding | None:
@@ -105,7 +107,10 @@ class Expressions:
         private = self.file.find_below(name)
         if private is not None and private.scope.role:
             role, first = private.scope.role, Label(private.span, "defined here")
-            self.report.add(diagnostic("E509", node.span, name=name, role=role, labels=(first,)))
+            edit = None
+            if isinstance(private.node, s.Definition) and private.kind == "definition" and not private.node.where:
+                edit = Edit(Span(node.span.source, private.span.start, private.span.start), "send ")
+            self.report.add(diagnostic("E509", node.span, name=name, role=role, labels=(first,), edit=edit))
         elif private is not None:
             first = Label(private.span, "defined inside the loop")
             help = f"let the loop carry it: `iterate …, {name} from …`"
@@ -239,7 +244,7 @@ class Expressions:
                 if binding is None and name in LAWS:
                     self._law(function.span, name)
                 elif binding is None and name in FUNCTIONS:
-                    self.signature(node, name, FUNCTIONS[name])
+                    self._all(wrong_call(node, name, FUNCTIONS[name]))
                 else:
                     self.name(function, scope, reads)
             case s.Index(base=s.Name(name=name)):
@@ -251,7 +256,7 @@ class Expressions:
                 self.walk(function, scope, reads)
         if binding is not None:
             self._callable(node, binding)
-            self._arity(node, binding)
+            self._all(wrong_arguments(node, binding))
         self.each(node.arguments, scope, reads)
         self.each(node.samples, scope, reads)
         for keyword in node.keywords:
@@ -285,48 +290,6 @@ class Expressions:
         edit = Edit(Span(node.span.source, end, end), "*") if simple else None
         help = f"for a product write `{name}*(…)`"
         self.report.add(diagnostic("E225", node.span, name=name, kind=KINDS[binding.kind], help=help, edit=edit))
-
-    def _arity(self, node: s.Call, binding: Binding) -> None:
-        parameters = parameters_of(binding)
-        if parameters is None or any(isinstance(argument, s.Comprehension) for argument in node.arguments):
-            return
-        expected, found = len(parameters), len(node.arguments)
-        if found == expected or (found > expected and found == expected + samples_of(binding) and not node.samples):
-            return
-        label = Label(binding.span, "declared here")
-        self._wrong_count(node, binding.name, expected, found, (label,))
-
-    def _wrong_count(
-        self, node: s.Call, name: str, expected: int | str, found: int, labels: tuple[Label, ...] = ()
-    ) -> None:
-        counted = COUNTS[expected] if isinstance(expected, int) and expected < len(COUNTS) else str(expected)
-        number = COUNTS[found] if found < len(COUNTS) else str(found)
-        plural = "" if expected == 1 else "s"
-        self.report.add(
-            diagnostic("E313", node.span, name=name, expected=counted, plural=plural, found=number, labels=labels)
-        )
-
-    def signature(self, node: s.Call, name: str, signature: Signature) -> None:
-        """Check a call of a built-in against the table."""
-        found = len(node.arguments)
-        if found < signature.least:
-            least = "at least " if signature.most != signature.least else ""
-            self._wrong_count(node, name, f"{least}{COUNTS[signature.least]}" if least else signature.least, found)
-        elif signature.most is not None and found > signature.most:
-            self._wrong_count(node, name, signature.most, found)
-        for keyword in node.keywords:
-            if keyword.name not in signature.keywords:
-                self._no_keyword(keyword, name, sorted(signature.keywords))
-
-    def _no_keyword(self, keyword: s.Keyword, name: str, known: list[str]) -> None:
-        span = name_span(keyword.span, keyword.name)
-        suggestion = closest(keyword.name, known) or {"axis": "over", "dim": "over"}.get(keyword.name)
-        suggestion = suggestion if suggestion in known else None
-        help = f"did you mean `{suggestion}`?" if suggestion else None
-        if help is None and known:
-            help = "it takes " + ", ".join(f"`{word}`" for word in known)
-        edit = Edit(span, suggestion) if suggestion else None
-        self.report.add(diagnostic("E315", span, name=name, keyword=keyword.name, help=help, edit=edit))
 
     def axis(self, value: s.Expression, scope: Scope, reads: Reads) -> None:
         """The value of `over=` or `per=`: the name of an axis, `model`, `tensor`, or a bound name for one."""
@@ -370,7 +333,8 @@ class Expressions:
         if binding is None:
             return
         if binding.kind == "operator":
-            self.report.add(diagnostic("E502", node.span, name=name))
+            without = Edit(Span(node.span.source, node.span.start, node.function.span.start), "")
+            self.report.add(diagnostic("E502", node.span, name=name, edit=without))
         elif binding.kind in NUMBERS or binding.kind in ("input", "state", "param", "draw", "set", "index", "where"):
             self.report.add(diagnostic("E232", node.span, name=name, kind=KINDS[binding.kind]))
         if node.order == 2 and id(whole) not in self.multiplied and not self.theorem and not scope.in_claim():
@@ -391,45 +355,12 @@ class Expressions:
             self.report.add(diagnostic("E501", node.span, name=name, argument=parameters[0], edit=edit))
 
 
-# ---- what is called ----
-
-
 def bound(scope: Scope, names: Iterable[str], span: Span) -> Scope:
     """A scope with bound variables."""
     inner = Scope("bound", scope, scope.role)
     for name in names:
         inner.names[name] = Binding(name, "bound", span, inner)
     return inner
-
-
-def parameters_of(binding: Binding) -> tuple[str, ...] | None:
-    """The names of the arguments, before the semicolon; `None` if they are not declared."""
-    match binding.node:
-        case s.Declaration(word="objective" | "operator" | "function", arguments=arguments):
-            return arguments or None
-        case s.Definition(targets=targets) if binding.kind == "local function":
-            for left in targets:
-                found = target(left)
-                if found is not None and found.name == binding.name and isinstance(left, s.Call):
-                    return tuple(a.name for a in left.arguments if isinstance(a, s.Name))
-    return None
-
-
-def sample_names(binding: Binding) -> tuple[str, ...]:
-    """The names of the samples, after the semicolon."""
-    match binding.node:
-        case s.Declaration(samples=samples):
-            return samples
-        case s.Definition(targets=targets):
-            for left in targets:
-                if isinstance(left, s.Call):
-                    return tuple(a.name for a in left.samples if isinstance(a, s.Name))
-    return ()
-
-
-def samples_of(binding: Binding) -> int:
-    """How many samples it takes."""
-    return len(sample_names(binding))
 
 
 def _without_prime(span: Span) -> Edit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
-from fractions import Fraction
 from typing import Any, TypeVar
 
 from dotopt.compiler import syntax as s
@@ -17,7 +16,7 @@ MOVING = ("param", "state")
 def without_time_indices(file: s.File, report: Report) -> s.File:
     """The same file with primes in place of time indices; complaints go to `report`.
 
-    With left sides `[t + 1]` the file counts its steps from 0, so its `t` becomes `t - 1`. Theorems keep their
+    `t` alone stays the number of the step, 1 at the first, whichever offset the left sides have. Theorems keep their
     indices: there, sequences are defined by recurrences.
     """
     if file.head.word == "theorem" or "[" not in file.span.source.text:
@@ -43,8 +42,6 @@ def without_time_indices(file: s.File, report: Report) -> s.File:
             return file
 
     def rewrite(node: s.Syntax) -> s.Syntax:
-        if isinstance(node, s.Name) and node.name == "t" and not node.primed and now != 0:
-            return s.Binary(node.span, "-", node, s.Number(node.span, Fraction(now)))
         time = offset(node)
         if not isinstance(node, s.Index) or time is None or not isinstance(node.base, s.Name):
             return _rebuilt(node, rewrite)

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 import lark
 
 from dotopt.compiler.errors import Edit, Label, OptError, fail
+from dotopt.compiler.foreign import COMMANDS, MEANT, REPLACED
 from dotopt.compiler.source import Source, Span
 from dotopt.compiler.stop import WORDS, Stop, keywords, listed, stop_at
 from dotopt.grammar.spelling import unicode
@@ -25,27 +26,8 @@ DECLARE = [
     "param", "objective", "operator", "function", "input", "output", "hyper", "option", "const", "state", "base",
     "eval", "use", "source", "send", "broadcast", "claim", "when", "iterate", "role", "given", "where", "otherwise",
 ]  # fmt: skip
-MEANT = {  # what other languages and papers call it
-    "parameter": "param", "parameters": "param", "params": "param", "weight": "param", "loss": "objective",
-    "func": "function", "fn": "function", "hyperparameter": "hyper", "hparam": "hyper", "constant": "const",
-    "variable": "state", "var": "state", "buffer": "state", "import": "use", "include": "use", "assume": "given",
-    "require": "given", "prove": "show", "assert": "show", "lemma": "claim", "theorem": "claim", "loop": "iterate",
-    "while": "iterate", "for": "iterate", "if": "when", "else": "otherwise", "switch": "option", "flag": "option",
-    "optimizer": "rule", "optimiser": "rule", "algorithm": "rule", "def": "formula", "class": "rule",
-}  # fmt: skip
 CLAIM_WORDS = {"show", "refute", "derive", "flow", "by"}
 NEEDLESS = {"let", "set", "def", "define", "return", "auto", "val"}
-REPLACED = {
-    "“": '"', "”": '"', "„": '"', "’": "'", "‘": "'", "`": "'", "×": "*", "∗": "*", "•": "*", "÷": "/",
-    "–": "-", "—": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "∂": "∇",
-    "&": "and", "!": "not", "∧": "and", "∨": "or", "¬": "not", "⋅": "*", "∘": "*", "⩽": "<=", "⩾": ">=", "≔": "=",
-    "％": "%", "，": ",", "（": "(", "）": ")", "：": ":",
-    "∥": "‖", "⊺": "ᵀ", "⊤": "ᵀ", "⨂": "outer", "∑": "sum", "…": "...",
-}  # fmt: skip
-COMMANDS = {
-    "cdot": "*", "times": "*", "sqrt": "sqrt", "nabla": "∇", "leq": "<=", "geq": ">=", "neq": "!=", "infty": "∞",
-    "lVert": "‖", "rVert": "‖", "in": "in", "top": "ᵀ",
-}  # fmt: skip
 
 
 def explain(source: Source, error: lark.UnexpectedInput | lark.indenter.DedentError) -> OptError:

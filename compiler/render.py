@@ -54,8 +54,7 @@ def render(found: Diagnostic, color: bool = False) -> str:
                     row, used = "", 0
                 style = found.severity if sign == "^" else "place"
                 row += " " * (before - used) + paint(f"{sign * length} {remark}".rstrip(), style)
-                used = before + length + 1 if not remark else 10**9
-                row += "" if remark else " "
+                used = 10**9 if remark else before + length
             lines.append(f"{edge} {row}".rstrip())
     else:
         lines[0] = lines[0].rstrip()
