@@ -37,7 +37,7 @@ class Task:
     premises: tuple[Node, ...]
     program: Program | None = None
     of_rule: frozenset[Node] = frozenset()  # nodes of the rule: its own quotients are taken as defined
-    functions: bool = False  # user functions with properties occur
+    classes: dict[str, Any] = field(default_factory=dict)  # the user's functions with properties, for counterexamples
     free_states: bool = False
     seconds: float = BUDGET
     refute: bool = True  # whether to look for counterexamples
@@ -68,7 +68,7 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
 
 
 def _one(goal: Node, task: Task) -> Outcome:
-    search = Search(task.premises, goal, task.program, task.functions, free_states=task.free_states)
+    search = Search(task.premises, goal, task.program, task.classes, free_states=task.free_states)
     if task.refute:
         found = search.quick()
         if found:

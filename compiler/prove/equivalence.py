@@ -19,6 +19,7 @@ from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.decide import Task, decide
 from dotopt.compiler.prove.goals import signs_kept
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import Case, Unreadable, _absorb, _parts, fold, specialise
 from dotopt.compiler.prove.unroll import start, trajectory
@@ -310,7 +311,7 @@ def _first_difference(case: Case, other: Program, seconds: float) -> dict[str, o
             premises = tuple(case.settle(substitute(p, mine[t - 1])) for p in case.premises)
         except Mismatch:
             return None
-        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program)
+        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))
         search.reads_states = False
         found = search.run(seconds / 4)
         if found:

@@ -9,8 +9,11 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Node, leaf, node, number, substitute
 from dotopt.compiler.lower.scope import Lazy
-from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide
+from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide, with_domain
+from dotopt.compiler.prove.multipliers import certificate, combination
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.polynomial import within
+from dotopt.compiler.prove.properties import classes, inequalities
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import Case, Unreadable
 from dotopt.compiler.prove.unroll import start, trajectory
@@ -59,13 +62,12 @@ def _wanted_counterexample(outcome: Outcome) -> Outcome:
 def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool = True) -> Task:
     """What `decide` needs to know of a case."""
     own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
-    properties = any(c.properties for c in case.program.callables)
-    return Task((*case.premises, *extra), case.program, own, properties, case.fixed_states, seconds, refute)
+    return Task((*case.premises, *extra), case.program, own, classes(case), case.fixed_states, seconds, refute)
 
 
 def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     """Decides a goal; if it fails for want of it, with the signs that the rule keeps by itself."""
-    abstracted = general(case, goal, seconds)
+    abstracted = general(case, goal, seconds) or by_properties(case, goal, seconds)
     if abstracted is not None:
         return abstracted
     outcome = decide(goal, task(case, seconds))
@@ -92,10 +94,35 @@ def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
     table = {d: leaf("free", n, d.type) for d, n in inner.items()}
     premises = tuple(outermost(p, table) for p in case.premises)
     own = frozenset(here for root in case.program.roots for here in outermost(case.settle(root), table).walk())
-    held = Task(premises, case.program, own, False, True, seconds / 3, refute=False)
+    held = Task(premises, case.program, own, {}, True, seconds / 3, refute=False)
     if held.facts.contradictory():
         return None
     outcome = all_of(decide(part, held) for part in conjuncts_of(outermost(goal, table)))
+    return outcome if isinstance(outcome, Proved) else None
+
+
+def by_properties(case: Case, goal: Node, seconds: float) -> Outcome | None:
+    """A proof from the declared properties of functions: as a combination of their inequalities, else by z3 on these."""
+    known = inequalities(case, [goal, *case.premises])
+    if not known:
+        return None
+    held = task(case, seconds / 3, refute=False)
+    if held.facts.contradictory():
+        return None
+    parts: list[Outcome] = []
+    for part in conjuncts_of(goal):
+        outcome: Outcome = Open("")
+        if part.op in ("le", "ge"):
+            low, high = part.args if part.op == "le" else part.args[::-1]
+            with within(seconds):
+                found = combination(node("sub", high, low), known, held)
+            if found is not None:
+                outcome = with_domain(Proved("multipliers", certificate(found)), part, held)
+        if not isinstance(outcome, Proved):
+            facts = tuple(node("ge", k.node, number(0)) for k in known)
+            outcome = decide(part, task(case, seconds / 2, facts, refute=False))
+        parts.append(outcome)
+    outcome = all_of(parts)
     return outcome if isinstance(outcome, Proved) else None
 
 
@@ -159,7 +186,7 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     table = start(program)
     initial = case.settle(substitute(goal, table))
     first = tuple(case.settle(substitute(p, table)) for p in case.premises)
-    held = Task(tuple(p for p in first if p.op != "bool"), program, seconds=seconds / 2)
+    held = Task(tuple(p for p in first if p.op != "bool"), program, classes=classes(case), seconds=seconds / 2)
     base = decide(initial, held) if initial.op != "bool" else (
         Proved("algebra", {"kind": "truth", "value": True}) if initial.attrs[0] else Refuted("initial values", {"fails": repr(goal)}))
     if isinstance(base, Refuted):
@@ -175,7 +202,8 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
         return base
     for reached in list(trajectory(program, 4))[1:]:
         premises = tuple(case.settle(substitute(p, reached)) for p in case.premises)
-        search = Search(tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program)
+        search = Search(tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program,
+                        classes(case))
         search.reads_states = False
         found = search.run(seconds / 6)
         if found:

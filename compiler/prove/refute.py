@@ -31,7 +31,7 @@ class Search:
     premises: tuple[Node, ...]
     goal: Node
     program: Program | None = None
-    functions: bool = False  # whether user functions with properties occur: then only quadratic ones are used
+    classes: dict[str, Any] = field(default_factory=dict)  # of the functions with properties
     free_states: bool = False  # whether a counterexample may choose the states
     points: int = 0
     intervals: dict[Node, Interval] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Search:
         for seed in range(most):
             if time.monotonic() > deadline:
                 return None
-            world = World(seed * 7919 + 1, draw=self.draw, model="quadratic" if self.functions else "table")
+            world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes)
             try:
                 failed = self._fails(world, premises, goal)
             except (Undecidable, OverflowError, ValueError, TypeError, IndexError, KeyError):
@@ -157,7 +157,7 @@ class Search:
                 if (array == given[here]).all():
                     break
                 candidate[here] = array
-                trial = World(world.seed, dict(world.sizes), candidate, self.draw, world.model)
+                trial = World(world.seed, dict(world.sizes), candidate, self.draw, self.classes)
                 trial.table = dict(world.table)
                 try:
                     if self._fails(trial, premises, goal):
@@ -190,7 +190,7 @@ class Search:
     # ---- models of z3 -----------------------------------------------------------------------------------------------
 
     def _by_model(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
-        if self.functions or time.monotonic() > deadline:
+        if self.classes or time.monotonic() > deadline:
             return None
         try:
             with within(max(deadline - time.monotonic(), 0.1) / 2):
@@ -219,7 +219,7 @@ class Search:
 
         for places in (None, 3, 2):
             rounded = {k: _round(v, places) for k, v in given.items()}
-            world = World(0, _Ones(), rounded, self.draw, "table", answer if places is None else _nothing)
+            world = World(0, _Ones(), rounded, self.draw, {}, answer if places is None else _nothing)
             try:
                 if self._fails(world, premises, goal):
                     return self._report(self._shrink(world, premises, goal), premises, goal)

@@ -46,6 +46,7 @@ class Case:
     substitutions: list[dict[Node, Node]] = field(default_factory=list)
     functions: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # f -> (variable, body)
     at_start: bool = False  # `given t == 1`
+    asked: list[Node] = field(default_factory=list)  # oracles whose answer a premise fixes
     fixed_states: bool = False  # whether a premise says what a state or the parameter is
 
     def value(self, expression: s.Expression) -> Node:
@@ -294,6 +295,11 @@ def _fix(case: Case, equation: Node) -> bool:
     for name, body in ((left, right), (right, left)):
         if name.op in ("oracle", "apply") and name.attrs[1] in ("value", "field", 0):
             return _define_function(case, name, body)
+        if name.op in ("oracle", "apply") and body.value is not None:  # `given ∇f(s) == 0`
+            zero = node("zeros", attrs=(name.type,)) if body.value == 0 and name.type.axes else body
+            case.substitutions.append({name: zero})
+            case.asked.append(name)
+            return True
         if name.op == "base":
             case.substitutions.append({name: body})
             return True
@@ -330,6 +336,7 @@ def _define_function(case: Case, asked: Node, body: Node) -> bool:
         return True
     if points and body.value is not None or not set(points) & set(body.walk()):
         case.substitutions.append({asked: body})
+        case.asked.append(asked)
         return True
     return False
 

@@ -19,6 +19,7 @@ from dotopt.compiler.lower import Scope
 from dotopt.compiler.lower.calls import function_of
 from dotopt.compiler.prove.decide import Task, decide
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import Case, Unreadable
 from dotopt.compiler.prove.unroll import start, state_leaves, trajectory
@@ -299,7 +300,7 @@ def _power(before: list[object], after: list[object], c: Fraction) -> Fraction |
 def _proved(case: Case, maps: Maps, motion: Move, old: Node, new: Node, seconds: float) -> Outcome:
     own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
     moved_own = frozenset(h for root in case.program.roots for h in maps.apply(case.settle(root), motion).walk())
-    held = Task(tuple(case.premises), case.program, own | moved_own, False, seconds=seconds / 2, refute=False)
+    held = Task(tuple(case.premises), case.program, own | moved_own, seconds=seconds / 2, refute=False)
     goals = [node("eq", maps.apply(old, motion), new)]
     table = start(case.program) if not case.at_start else {}
     for state in case.program.states:
@@ -334,7 +335,7 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
             goal = node("eq", maps.apply(run_old, {}), run_new)
         except Mismatch:
             return None
-        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program)
+        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))
         search.reads_states = False
         found = search.run(seconds / 3)
         if found:

@@ -37,7 +37,7 @@ class World:
     sizes: dict[str, int] = field(default_factory=dict)
     given: dict[Node, Any] = field(default_factory=dict)
     draw: Callable[[Node, random.Random], Fraction | None] = lambda node, rng: None
-    model: str = "table"  # or "quadratic": f = ½ Σ a x² + b x
+    classes: dict[str, Any] = field(default_factory=dict)  # functions with properties: f = ½ Σ a x² + b x, low <= a <= high
     answer: Callable[[Node], Fraction | None] = lambda node: None  # a wanted answer of an oracle
     parent: World | None = None
     small: tuple[Fraction, ...] = SMALL
@@ -101,7 +101,7 @@ class World:
 
     def inner(self, values: dict[Node, Value]) -> World:
         """A world in which the variables of a loop or fold have values."""
-        child = World(self.seed, self.sizes, self.given, self.draw, self.model, self.answer, self, self.small)
+        child = World(self.seed, self.sizes, self.given, self.draw, self.classes, self.answer, self, self.small)
         child.rng = self.rng
         child.bound = frozenset(values)
         child.memo = dict(values)
@@ -328,9 +328,13 @@ class World:
         if any(x is None for p in place for x in p):
             return here.type.axes, self._full(here.type.axes, None)
         key = (name, what, here.attrs[2], tuple(tuple(map(_rounded, p)) for p in place))
+        if what in ("hessian", "third"):
+            raise Undecidable(f"the {what} of `{name}`")
+        if what == "hessian_vector" and name in self.classes:
+            raise Undecidable(f"the Hessian of `{name}`")
         if what == "hessian_vector":
             return self._hessian_vector(here, key, a[-1])
-        if self.model == "quadratic" and what in ("value", "gradient"):
+        if name in self.classes and what in ("value", "gradient", "field"):
             return self._quadratic(here, name, a[here.attrs[3][0]])
         wanted = self.answer(here)
         if wanted is not None:
@@ -347,17 +351,27 @@ class World:
 
     def _quadratic(self, here: Node, name: str, x: Value) -> Value:
         axes, array = x
-        for word in ("curvature", "slope"):
-            key = (name, word)
-            if key not in self.table:
-                self.table[key] = _array([self.rng.choice(self.small) for _ in range(array.size)]).reshape(array.shape)
-                if word == "curvature":
-                    self.table[key] = _each(num.absolute, self.table[key])
+        if (name, "slope") not in self.table:
+            self.table[(name, "slope")] = _array([self.rng.choice(self.small) for _ in range(array.size)]).reshape(array.shape)
+            self.table[(name, "curvature")] = _array([self._curvature(name) for _ in range(array.size)]).reshape(array.shape)
         a, b = self.table[(name, "curvature")], self.table[(name, "slope")]
-        if here.attrs[1] == "gradient":
+        if here.attrs[1] in ("gradient", "field"):
             return axes, _each(lambda p, q, v: num.add(num.mul(p, v), q), a, b, array)
         terms = _each(lambda p, q, v: num.add(num.mul(num.mul(p, v), num.mul(v, Fraction(1, 2))), num.mul(q, v)), a, b, array)
         return (), _scalar(reduce(num.add, terms.ravel()))
+
+    def _curvature(self, name: str) -> Any:
+        """A curvature that the class of the function allows."""
+        allowed = self.classes[name]
+        if allowed.unknown:
+            raise Undecidable(f"no model of the properties of `{name}`")
+        high = self.value(allowed.high)[1].item() if allowed.high is not None else None
+        low = self.value(allowed.low)[1].item() if allowed.low is not None else None
+        if high is None:
+            return num.add(low if low is not None else Fraction(0), abs(self.rng.choice(self.small)))
+        bottom = num.sub(Fraction(0), high) if low is None else low
+        part = self.rng.choice((Fraction(0), Fraction(1), Fraction(1), Fraction(1, 2), Fraction(9, 10)))
+        return num.add(bottom, num.mul(part, num.sub(high, bottom)))
 
     def _hessian_vector(self, here: Node, key: Any, v: Value) -> Value:
         n = v[1].size
@@ -375,7 +389,11 @@ class World:
         name = here.attrs[0]
         key = (name, "stiffness")
         if key not in self.table:
-            self.table[key] = self.rng.choice([Fraction(1, 2), Fraction(1), Fraction(2), Fraction(5, 2)])
+            plain = name not in self.classes
+            self.table[key] = self.rng.choice([Fraction(1, 2), Fraction(1), Fraction(2), Fraction(5, 2)]) if plain else (
+                self._curvature(name))
+            if not isinstance(self.table[key], Fraction) or self.table[key] <= 0:
+                raise Undecidable("a flat function")
         k = self.table[key] if here.op == "apply" else 1 / self.table[key]
         if len(a) != 1:
             raise Undecidable(f"a function `{name}` of several arguments")

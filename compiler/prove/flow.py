@@ -1,0 +1,117 @@
+"""`flow`: time is continuous. `ddt(x) = …` defines the flow, and `ddt(H)` is the derivative of H along it.
+
+An energy claim `ddt(H) <= e` becomes e - ddt(H) >= 0 and is shown as a combination of the inequalities that the properties of the
+functions give; constants named by `derive` are solved for. H is taken as differentiable along the flow, which the report says.
+"""
+
+from __future__ import annotations
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
+from dotopt.compiler.ir import TIME, Node, leaf, node, number, rebuild, substitute
+from dotopt.compiler.prove.decide import Task, conjuncts_of, decide
+from dotopt.compiler.prove.multipliers import certificate, combination
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, all_of
+from dotopt.compiler.prove.properties import classes, conjugate_gradient, inequalities
+from dotopt.compiler.prove.statement import Case, Unreadable
+from dotopt.compiler.types import REAL
+
+STAR = "^* as a function"
+
+
+def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
+    """Decides a claim about a flow."""
+    if not isinstance(goal, s.Holds):
+        raise Unreadable("this form of claim about a flow")
+    if any(here.op == "claim" and here.attrs[0] in ("after", "O") for here in case.value(goal.condition).walk()):
+        from dotopt.compiler.prove.series import expansion
+
+        return expansion(case, goal, seconds)
+    motion = flow_of(case)
+    condition = along(case.value(goal.condition), motion)
+    unknowns = [leaf("free", name, REAL) for c in case.claim.body if isinstance(c, s.Derive) for name in c.names]
+    return all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
+
+
+def flow_of(case: Case) -> dict[Node, Node]:
+    """The derivative of each variable of the flow; `ddt` of another variable in it is replaced by what it is."""
+    from dotopt.compiler.lower.expression import value
+
+    motion: dict[Node, Node] = {TIME: number(1)}
+    for clause in case.claim.body:
+        if isinstance(clause, s.Definition) and isinstance(clause.targets[0], s.Call):
+            target = clause.targets[0]
+            if isinstance(target.function, s.Name) and target.function.name == "ddt":
+                here = value(case.context, target.arguments[0], case.scope)
+                motion[here] = case.value(clause.value)
+    for _ in motion:
+        motion = {x: along(v, motion) for x, v in motion.items()}
+    return motion
+
+
+def along(root: Node, motion: dict[Node, Node]) -> Node:
+    """`root` with every `ddt(e)` replaced by the derivative of e along the flow."""
+
+    def change(here: Node) -> Node:
+        if here.op == "claim" and here.attrs[0] == "ddt":
+            return derivative(here.args[0], motion)
+        return here
+
+    return rebuild(root, change)
+
+
+def derivative(e: Node, motion: dict[Node, Node]) -> Node:
+    """The total derivative of e; raises `Unreadable` where e has none."""
+    if e in motion:
+        return motion[e]
+    starred = rebuild(e, _star)
+    total: Node | None = None
+    for x, velocity in motion.items():
+        if x not in set(starred.walk()):
+            continue
+        direction = leaf("free", f"velocity of {x.name}", x.type)
+        try:
+            part = jacobian_vector(starred, x, direction)
+        except NotDifferentiable as error:
+            raise Unreadable(f"the derivative along the flow: {error.why}") from None
+        part = substitute(part, {direction: velocity})
+        total = part if total is None else node("add", total, part)
+    return number(0) if total is None else rebuild(total, _unstar)
+
+
+def _star(here: Node) -> Node:
+    if here.op == "conjugate" and here.attrs[1] == 0:
+        return node("apply", *here.args, attrs=(here.attrs[0] + STAR, 0, None, (0, 1), REAL))
+    return here
+
+
+def _unstar(here: Node) -> Node:
+    if here.op == "apply" and here.attrs[0].endswith(STAR):
+        name = here.attrs[0].removesuffix(STAR)
+        if here.attrs[1] == 0:
+            return node("conjugate", *here.args, attrs=(name, 0, REAL))
+        return conjugate_gradient(name, here.args[0])
+    return here
+
+
+def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outcome:
+    held = Task(tuple(case.premises), case.program, free_states=True, seconds=seconds)
+    if held.facts.contradictory():
+        from dotopt.compiler.prove.outcome import Vacuous
+
+        return Vacuous()
+    if goal.op in ("le", "ge", "lt", "gt"):
+        low, high = goal.args if goal.op in ("le", "lt") else goal.args[::-1]
+        gap = node("sub", high, low)
+        known = inequalities(case, [gap, *case.premises]) if goal.op in ("le", "ge") else []
+        found = combination(gap, known, held, unknowns) if known else None
+        if found is not None:
+            smooth = "the energy is differentiable along the flow"
+            return Proved("multipliers", certificate(found), (smooth,))
+    if unknowns:
+        return Open("no constants were found for which it is a combination of the inequalities of its functions")
+    return decide(goal, Task(tuple(case.premises), case.program, classes=classes(case),
+                             free_states=True, seconds=seconds))
+
+
+__all__ = ["along", "derivative", "flow", "flow_of"]
