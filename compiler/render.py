@@ -93,6 +93,7 @@ def to_json(found: Diagnostic) -> dict[str, object]:
 def apply(edits: Iterable[Edit], text: str) -> str:
     """The text with the edits made, last place first.
 
+    >>> from dotopt.compiler.source import Source
     >>> source = Source("a.opt", "m += g")
     >>> apply([Edit(Span(source, 1, 4), "' = m +")], source.text)
     "m' = m + g"

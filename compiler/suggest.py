@@ -35,7 +35,7 @@ ELSEWHERE = {
 def closest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` was probably meant to be, or `None`.
 
-    >>> closest("beta_3", ["β2", "momentum"])
+    >>> closest("beta3", ["β2", "momentum"])
     >>> closest("momentun", ["β2", "momentum"])
     'momentum'
     >>> closest("ν", ["v", "m"]), closest("bta", ["v", "β"])
@@ -51,7 +51,8 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
         return ELSEWHERE[name]
     if len(name) < 3 or len(known) > MOST_NAMES:
         return None
-    spelled = {ascii(candidate): candidate for candidate in reversed(known) if len(ascii(candidate)) > 2}
+    letters = _letters(name)  # `β3` is not a misspelt `β2`
+    spelled = {ascii(other): other for other in reversed(known) if len(ascii(other)) > 2 and _letters(other) != letters}
     found = get_close_matches(ascii(name), list(spelled), 1, 0.7)
     return spelled[found[0]] if found else None
 
@@ -68,6 +69,10 @@ def look_alikes(name: str, other: str) -> str | None:
         if left != right:
             return f"`{left}` is {unicodedata.name(left, '?')}, `{right}` is {unicodedata.name(right, '?')}"
     return None
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in ascii(name) if character.isalpha())
 
 
 def _skeleton(name: str) -> str:
