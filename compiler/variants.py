@@ -22,10 +22,10 @@ def conditions(program: Program) -> tuple[Node, ...]:
     """The conditions of `program` that are worth a program of their own, in the order of the text.
 
     They are those whose usual outcome touches less memory than the undecided program; the usual outcome of `t == 1` is
-    that it is false. `t == 1` is always one of them where a state has a first value.
+    that it is false. `t == 1` is always one of them where the value of a state before step 1 is computed in step 1.
     """
     shared = frozenset(state.name for state in program.states if state.shared)
-    first = any(state.kind == "first" for state in program.states)
+    first = any(map(starts_late, program.states))
     found: dict[Node, None] = {FIRST_STEP: None} if first else {}
     for here in order(program.roots):
         if here.op == "select" and here.args[0] not in found and _uniform(here.args[0], shared):
@@ -37,7 +37,7 @@ def conditions(program: Program) -> tuple[Node, ...]:
 
 def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
     """`program` where the conditions in `truth` have been decided; the branches not taken are gone."""
-    if truth.get(FIRST_STEP) and any(state.kind == "first" for state in program.states):
+    if truth.get(FIRST_STEP) and any(map(starts_late, program.states)):
         program = _at_first_step(program)
 
     def decide(here: Node) -> Node:
@@ -48,8 +48,13 @@ def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
     return _mapped(program, lambda root: rebuild(root, decide))
 
 
+def starts_late(state: State) -> bool:
+    """Whether step 1 computes the value that the state has before it, since it is no plain number."""
+    return state.kind == "first" or (state.start.value is None and state.start.op != "bool")
+
+
 def _at_first_step(program: Program) -> Program:
-    starts = {_leaf_of(state, program): state.start for state in program.states if state.kind == "first"}
+    starts = {_leaf_of(state, program): state.start for state in program.states if starts_late(state)}
 
     def settle(root: Node) -> Node:
         for _ in starts:  # a first value may read another one
@@ -57,11 +62,11 @@ def _at_first_step(program: Program) -> Program:
         return root
 
     firsts = tuple(
-        replace(state, next=state.start) if state.kind == "first" and state.next is None else state
+        replace(state, next=state.start) if starts_late(state) and state.next is None else state
         for state in program.states
     )
     settled = _mapped(replace(program, states=firsts), settle)
-    return replace(settled, states=tuple(replace(state, kind="zero") for state in settled.states))
+    return replace(settled, states=tuple(replace(state, kind="zero", start=number(0)) for state in settled.states))
 
 
 def _leaf_of(state: State, program: Program) -> Node:

@@ -1,11 +1,13 @@
 """Which code runs a step: a table of backends, and the choice for one bucket of tensors.
 
-The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: something whose `step(buckets)` moves
-the tensors of all its buckets (see `groups.Bucket`), or None for a program that it cannot run. What no other backend takes is run by the emitted torch code.
+The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: None for a program that it cannot run,
+or an object with `filled(buckets)`, which checks buckets (see `groups.Bucket`) and readies them, and `run(filled)`, which
+moves what several kernels have readied. What no other backend takes is run by the emitted torch code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -62,3 +64,12 @@ def _compiled(name: str, found: Any, origin: tuple[str, ...], bucket: Bucket) ->
         options = groups.options_of(bucket.rule, bucket.group)
         _kernels[key] = found.kernel(program(origin, options, rank))
     return _kernels[key]
+
+
+def step(kernels: Mapping[Any, Sequence[Bucket]]) -> None:
+    """One step of all buckets; everything is checked before anything moves, and sums over the model see all of it."""
+    filled: dict[Any, list[Any]] = {}
+    for kernel, buckets in kernels.items():
+        filled.setdefault(kernel.run, []).extend(kernel.filled(buckets))
+    for run, some in filled.items():
+        run(some)

@@ -109,6 +109,8 @@ class Kernel:
         self.conditions = conditions(program)
         self.readers = [_condition(condition, program) for condition in self.conditions]
         self.names = frozenset(state.name for state in program.states)
+        self.program_shares = any(state.shared for state in program.states)
+        self._unions: dict[int, tuple[tuple[int, ...], Union]] = {}
         self._compiled: dict[tuple[object, ...], Compiled] = {}
         self.module(dict.fromkeys(self.conditions, False))  # what is unsupported is said now, not at the first step
 
@@ -132,12 +134,32 @@ class Kernel:
         """Which conditions hold in this step."""
         return tuple(bool(read(bucket)) for read in self.readers)
 
-    def step(self, buckets: Sequence[Bucket]) -> None:
-        """One step of every bucket; sums over the model run over all of them."""
-        tables = [self._table(bucket) for bucket in buckets]
+    def filled(self, buckets: Sequence[Bucket]) -> list[Table]:
+        """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs."""
+        tables = [self._table(bucket) for bucket in self._merged(buckets)]
         for table in tables:
             table.fill()
+        return tables
+
+    @staticmethod
+    def run(tables: Sequence[Table]) -> None:
+        """Run the tables of one step, also of several kernels: sums over the model go over all of them."""
         step(tables)
+
+    def _merged(self, buckets: Sequence[Bucket]) -> list[Bucket]:
+        """One bucket for those that differ in shape only: here tensors of all shapes are stepped in one call."""
+        if len(buckets) == 1 or self.program_shares:
+            return list(buckets)
+        alike: dict[tuple[object, ...], list[Bucket]] = {}
+        for bucket in buckets:
+            alike.setdefault((id(bucket.group), bucket.t, bucket.params[0].dtype), []).append(bucket)
+        found = []
+        for some in alike.values():
+            key = tuple(map(id, some))
+            if self._unions.get(key[0], (None, None))[0] != key:
+                self._unions[key[0]] = key, Union(some)
+            found.append(self._unions[key[0]][1])
+        return found
 
     def _table(self, bucket: Bucket) -> Table:
         if bucket.cache is None:
@@ -149,8 +171,22 @@ class Kernel:
         return table
 
 
+class Union:
+    """Several buckets as one; numbers are those of the first."""
+
+    def __init__(self, buckets: Sequence[Bucket]) -> None:
+        self.buckets = buckets
+        self.params = [p for bucket in buckets for p in bucket.params]
+        names = buckets[0].states
+        self.states = {name: [tensor for bucket in buckets for tensor in bucket.states[name]] for name in names}
+        self.cache: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.buckets[0], name)
+
+
 def step(tables: Sequence[Table]) -> None:
-    """Run prepared tables: each at once, or stage by stage where sums run over all of them."""
+    """Run filled tables: each at once, or stage by stage where sums run over all of them."""
     stages = max(table.stages for table in tables)
     if any(table.counts for table in tables):
         total = sum(sum(table.sizes) for table in tables)

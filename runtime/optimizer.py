@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from dotopt.runtime import backends, checkpoint, groups, oracles, signature
+from dotopt.runtime import backends, checkpoint, groups, oracles, replay, signature
 from dotopt.runtime.groups import Bucket, Call, Group
 from dotopt.runtime.rule import Rule
 
@@ -51,6 +51,7 @@ class Optimizer(torch.optim.Optimizer):
         self.training = True
         self._checked: dict[int, tuple[Any, ...]] = {}
         self._buckets: dict[tuple[int, ...], Bucket] = {}
+        self._last: replay.Replay | None = None
         super().__init__(params, values)
 
     def _values(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
@@ -138,8 +139,11 @@ class Optimizer(torch.optim.Optimizer):
     @untraced
     def _work(self, traced: bool) -> Work:
         """What is to be done in this step; under `torch.compile` all of it is torch code, which can be traced."""
-        self._check_step()
         work = Work()
+        if not traced and self._last is not None and self._last.step():
+            return work
+        self._last = None
+        self._check_step()
         stepped = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
         for bucket in groups.collect(stepped, self.state, self.rule_of):
             kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
@@ -166,10 +170,12 @@ class Optimizer(torch.optim.Optimizer):
         """Keep the results of the plain calls, and do the rest."""
         for call, result in zip(work.plain, results, strict=True):
             groups.finish(call, result, self.state)
-        for kernel, buckets in work.kernels.items():
-            kernel.step(buckets)
-            for bucket in buckets:
-                groups.advance(bucket, self.state)
+        if work.kernels:
+            backends.step(work.kernels)
+            for buckets in work.kernels.values():
+                for bucket in buckets:
+                    groups.advance(bucket, self.state)
+            self._last = None if work.plain or work.asking else replay.Replay(self, work.kernels)
         if work.asking:
             every = [p for group in self.param_groups for p in group["params"]]
             sign = -1.0 if self.param_groups[0]["maximize"] else 1.0
@@ -180,17 +186,23 @@ class Optimizer(torch.optim.Optimizer):
                 groups.finish(call, result, self.state)
 
     def _check_step(self) -> None:
-        """Hyperparameters, which a scheduler may have changed, and gradients."""
+        """Hyperparameters and gradients."""
+        self.check_numbers()
+        for group in self.param_groups:
+            rule = self.rule_of(group)
+            for place, p in enumerate(group["params"]):
+                if p.grad is not None and p.grad.layout is not torch.strided:
+                    name = group["param_names"][place] if "param_names" in group else f"parameter {place}"
+                    raise RuntimeError(f"{rule.name} does not take sparse gradients; `{name}` has one")
+
+    def check_numbers(self) -> None:
+        """Raises ValueError for hyperparameters out of range, which a scheduler may have changed."""
         for index, group in enumerate(self.param_groups):
             rule = self.rule_of(group)
             now = tuple(group[keyword] for keyword in signature.defaults(rule))
             if self._checked.get(index) != now:
                 signature.check(rule, group)
                 self._checked[index] = now
-            for place, p in enumerate(group["params"]):
-                if p.grad is not None and p.grad.layout is not torch.strided:
-                    name = group["param_names"][place] if "param_names" in group else f"parameter {place}"
-                    raise RuntimeError(f"{rule.name} does not take sparse gradients; `{name}` has one")
 
     # ---- evaluation ----
 
@@ -236,7 +248,7 @@ class Optimizer(torch.optim.Optimizer):
         return super().__getstate__() | {"backend": self.backend, "training": self.training}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._checked, self._buckets = {}, {}
+        self._checked, self._buckets, self._last = {}, {}, None
         super().__setstate__(state)
 
     def __reduce__(self) -> tuple[Any, ...]:
