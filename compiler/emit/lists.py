@@ -132,6 +132,8 @@ class Lists:
         numbers = [term for term in terms if self.places.scalar(term.base)]
         if len(terms) == 2 and len(lists) == 2 and (mixed := self._lerp(lists, axes)) is not None:
             return mixed
+        if len(terms) == 2 and len(lists) == 2 and (skipped := self._optional(lists, axes)) is not None:
+            return skipped
         first = min(lists, key=lambda term: self._cost(term, axes))
         lists.remove(first)
         wide = self._wide(first, axes)
@@ -143,6 +145,20 @@ class Lists:
             value = term.base if term.scale is ONE else node("mul", term.scale, term.base)
             code = self._number(code, value)
         return code
+
+    def _optional(self, terms: list[Term], axes: tuple[str, ...]) -> Code | None:
+        """`x + λ*y`, where λ is 0 by default: then nothing is computed."""
+        x, y = terms
+        if x.scale is not ONE or not self._wide(x, axes) or not self._off_by_default(y.scale):
+            return None
+        kept = self.code(x.base)
+        code = self._add(kept, y, axes, True)
+        text = f"({code.text} if {self.scalars.text(y.scale)} != 0 else {kept.text})"
+        return Code(text, kept.owned, code.target, kept.aliases)
+
+    def _off_by_default(self, scale: Node) -> bool:
+        hyper = self.scalars.hypers.get(scale.name) if scale.role == "hyper" else None
+        return hyper is not None and hyper.default is not None and hyper.default.value == 0
 
     def _number(self, code: Code, value: Node) -> Code:
         if value.value is not None and value.value < 0:
