@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dotopt.runtime.catalogue import names
     from dotopt.runtime.checking import check
     from dotopt.runtime.load import compile, load
-    from dotopt.runtime.optimizer import route
+    from dotopt.runtime.route import route
 
 _HOME = {
     "OptError": "dotopt.compiler.errors",
@@ -30,7 +30,7 @@ _HOME = {
     "compile": "dotopt.runtime.load",
     "load": "dotopt.runtime.load",
     "names": "dotopt.runtime.catalogue",
-    "route": "dotopt.runtime.optimizer",
+    "route": "dotopt.runtime.route",
 }
 
 __all__ = ["OptError", "__version__", "check", "compile", "load", "names", "route"]
