@@ -16,7 +16,7 @@ import lark
 from dotopt.compiler.errors import Edit, Label, OptError, fail
 from dotopt.compiler.foreign import COMMANDS, MEANT, REPLACED
 from dotopt.compiler.source import Source, Span
-from dotopt.compiler.stop import WORDS, Stop, keywords, listed, stop_at
+from dotopt.compiler.stop import WORDS, Stop, keywords, listed, stop_at, wrong_dedent
 from dotopt.grammar.spelling import unicode
 
 HEADS = {"RULE", "FORMULA", "TRANSFORM", "THEOREM"}
@@ -33,41 +33,13 @@ NEEDLESS = {"let", "set", "def", "define", "return", "auto", "val"}
 def explain(source: Source, error: lark.UnexpectedInput | lark.indenter.DedentError) -> OptError:
     """The diagnostic for what stopped the parser."""
     if not isinstance(error, lark.UnexpectedInput):
-        return fail("E108", _wrong_dedent(source))
+        return fail("E108", wrong_dedent(source))
     stop = stop_at(source, error)
     for explanation in EXPLANATIONS:
         found = explanation(stop)
         if found is not None:
             return found
     return _cannot_stand(stop)
-
-
-def _wrong_dedent(source: Source) -> Span | None:
-    """The first line whose indentation is that of no open block."""
-    levels, depth = [0], 0
-    for number, start in enumerate(source.line_starts, 1):
-        line = source.line(number)
-        text = line.strip()
-        if text and not text.startswith("#") and depth <= 0:
-            column = len(line.expandtabs(8)) - len(line.expandtabs(8).lstrip())
-            while column < levels[-1]:
-                levels.pop()
-            if column > levels[-1]:
-                if number > 1 and len(levels) > 0 and _dedents(source, number, column):
-                    return Span(source, start + len(line) - len(line.lstrip()), start + len(line.rstrip()))
-                levels.append(column)
-        for character in line.split("#")[0]:
-            depth += (character in "([") - (character in ")]")
-    return None
-
-
-def _dedents(source: Source, number: int, column: int) -> bool:
-    """Whether the line is less indented than the last line of text before it."""
-    for before in range(number - 1, 0, -1):
-        line = source.line(before).expandtabs(8)
-        if line.strip() and not line.strip().startswith("#"):
-            return column < len(line) - len(line.lstrip())
-    return False
 
 
 # ---- the table ------------------------------------------------------------------------------------------------
@@ -137,6 +109,10 @@ def _brackets(stop: Stop) -> OptError | None:
     opened, extra = _open_brackets(stop.source.text, stop.start)
     if stop.token in (")", "]", "}") and not opened and extra is None:
         return stop.fails("E118", stop.span, Edit(stop.span, ""))
+    if opened and stop.token in (")", "]", "}") and stop.token != OPENERS[stop.source.text[opened[-1]]]:
+        labels = (Label(Span(stop.source, opened[-1], opened[-1] + 1), "this one is open"),)
+        help = "remove it, or open one of its kind"
+        return stop.fails("E118", stop.span, Edit(stop.span, ""), labels=labels, help=help)
     at_line_start = not stop.line.strip() and "\n" in stop.source.text[opened[-1] : stop.start] if opened else False
     if opened and (at_line_start or stop.kind == "$END"):
         return _never_closed(stop, opened[-1], OPENERS[stop.source.text[opened[-1]]])
@@ -224,10 +200,10 @@ def _operator(stop: Stop) -> OptError | None:
             right = f"grad {found.group(1)}"
             shown = f"{right}(…)` or `∇{found.group(1)}(…)"
             return stop.fails("E105", place, Edit(place, right), right=shown)
-    if stop.token == "*" and stop.before == "*":
+    if stop.token == "*" and stop.line.endswith("*"):
         place = Span(stop.source, stop.start - 1, stop.start + 1)
         return stop.fails("E107", place, Edit(place, "^"))
-    if stop.token == "/" and stop.before == "/":
+    if stop.token == "/" and stop.line.endswith("/"):
         place = Span(stop.source, stop.start - 1, stop.start + 1)
         return stop.fails("E125", place, Edit(place, "#"))
     if stop.before == "lambda":
@@ -378,7 +354,7 @@ def _missing(stop: Stop) -> OptError | None:
 
 def _needless(stop: Stop) -> OptError | None:
     """One sign without which the parser goes on past this line."""
-    if len(stop.token) == 1 and stop.token in ";,:.":
+    if stop.token in (";", ",", ":", ".", stop.before):
         edit = Edit(stop.span, "")
         if stop.repairs(edit):
             return fail("E135", stop.span, sign=stop.token, edit=edit)

@@ -156,3 +156,31 @@ def _words(expected: frozenset[str]) -> Iterator[str]:
             yield f"`{sign}`"
     if "_NL" in expected:
         yield WORDS["_NL"]
+
+
+def wrong_dedent(source: Source) -> Span | None:
+    """The first line whose indentation is that of no open block."""
+    levels, depth = [0], 0
+    for number, start in enumerate(source.line_starts, 1):
+        line = source.line(number)
+        text = line.strip()
+        if text and not text.startswith("#") and depth <= 0:
+            column = len(line.expandtabs(8)) - len(line.expandtabs(8).lstrip())
+            while column < levels[-1]:
+                levels.pop()
+            if column > levels[-1]:
+                if number > 1 and len(levels) > 0 and _dedents(source, number, column):
+                    return Span(source, start + len(line) - len(line.lstrip()), start + len(line.rstrip()))
+                levels.append(column)
+        for character in line.split("#")[0]:
+            depth += (character in "([") - (character in ")]")
+    return None
+
+
+def _dedents(source: Source, number: int, column: int) -> bool:
+    """Whether the line is less indented than the last line of text before it."""
+    for before in range(number - 1, 0, -1):
+        line = source.line(before).expandtabs(8)
+        if line.strip() and not line.strip().startswith("#"):
+            return column < len(line) - len(line.lstrip())
+    return False
