@@ -21,6 +21,7 @@ from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.ranges import number_at
 from dotopt.compiler.read import read
+from dotopt.compiler.resolve import resolve
 from dotopt.compiler.source import Span
 from dotopt.compiler.types import REST
 from dotopt.compiler.units import Units, infer
@@ -141,7 +142,7 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
     >>> facts.signature, facts.bytes
     ('Lion(params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0)', 4)
     """
-    file = parse(read(path))
+    file = resolve(parse(read(path))).file
     library = Library(path.parent)
     first = lower(file, Static(), library)
     chosen = {option.name: option.default for option in first.options} | _by_name(first, options or {})

@@ -211,10 +211,11 @@ def _composition(expression: str, places: str) -> tuple[s.File, _Recorder]:
 def _parsed(path: Path) -> tuple[s.File, _Recorder]:
     from dotopt.compiler.library import load as parsed
     from dotopt.compiler.read import read
+    from dotopt.compiler.resolve import resolve
 
     if not path.is_file():
         read(path)  # raises the diagnostic
-    return parsed(path), _recorder(path.parent, {})
+    return resolve(parsed(path)).file, _recorder(path.parent, {})
 
 
 def _recorder(folder: Path | None, known: dict[str, Path]) -> _Recorder:
