@@ -170,7 +170,7 @@ def expressions(draw: st.DrawFn) -> Node:
     return node("add", total(pool[-1]), total(pool[-2]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(expressions(), st.sampled_from(LEAVES), st.integers(0, 10**6))
 def test_random_expressions(expression: Node, variable: Node, seed: int) -> None:
     given_values = values(seed)
@@ -179,7 +179,7 @@ def test_random_expressions(expression: Node, variable: Node, seed: int) -> None
         check(expression, variable, given_values)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(expressions(), st.integers(0, 10**6))
 def test_directional_derivatives(expression: Node, seed: int) -> None:
     given_values = values(seed)

@@ -4,7 +4,7 @@
     jacobian_vector(e, x, v)  the derivative of e along v: the reverse mode, applied to its own result
 
 The adjoint of a value has the axes of the value: what broadcasting copied is summed. Where a function has no
-derivative the choice is that of torch.autograd: sign(0) = 0 for |x| and norms, at a tie `max(a, b)` gives half to
+derivative the choice is that of torch.autograd: 0 for |x|, norms and std at 0, at a tie `max(a, b)` gives half to
 each, a maximum over entries is shared evenly among those that attain it, and relu' (0) = 0. The adjoint of a branch
 stays inside the branch, so that a value that was not taken cannot reach the result, not even as 0*∞.
 """

@@ -82,7 +82,8 @@ def _deviation(here: Node, bar: Node, position: int) -> Node:
     x, attrs = here.args[0], here.attrs[:2]
     centred = node("sub", x, node("mean", x, attrs=attrs))
     freedom = node("sub", node("size", x, attrs=attrs), number(1))
-    return times(bar, node("div", centred, node("mul", freedom, here)))
+    slope = node("div", centred, node("mul", freedom, here))
+    return times(bar, _unless(node("eq", here, number(0)), slope))
 
 
 def _norm(here: Node, bar: Node, position: int) -> Node:
