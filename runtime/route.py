@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dotopt.runtime import checkpoint
+from dotopt.runtime import checkpoint, signature
 from dotopt.runtime.optimizer import Optimizer
 from dotopt.runtime.rule import Pattern, Rule
 
@@ -176,12 +176,10 @@ class Routed(torch.optim.Optimizer):
         for name, cls in self.rules.items():
             groups = [group for group in self.param_groups if group["rule"] == name]
             if groups:
-                part = self.parts.get(name) or cls.__new__(cls)
-                part.__setstate__(
-                    {"state": self.state, "param_groups": groups, "defaults": {}, "backend": self.backend, "training": True}
-                    if name not in self.parts else {"state": self.state, "param_groups": groups}
-                )
-                self.parts[name] = part
+                part = self.parts.setdefault(name, cls.__new__(cls))
+                values = {**signature.defaults(cls.rule), **signature.COMMON}
+                kept = {"defaults": values, "backend": self.backend, "training": True} | vars(part)
+                part.__setstate__(kept | {"state": self.state, "param_groups": groups})
         if training is not None:
             self.training = training
 
