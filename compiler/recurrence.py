@@ -104,8 +104,8 @@ def classify(program: Program) -> tuple[Solved, ...]:
 def _period(state: State, own: Node) -> Node | None:
     """C of `x' = e every C` that holds its value otherwise, and fires at C, 2C, …"""
     match state.next:
-        case Node(op="select", args=(Node(op="fires", args=(period, start)), _, held)) if held is own and start is period:
-            return period
+        case Node(op="select", args=(Node(op="fires", args=(period, start)), _, held)):
+            return period if held is own and start is period else None
     return None
 
 
@@ -135,7 +135,8 @@ def _solve(state: State, leaves: dict[str, Node], known: set[str], sequences: di
         return Solved(state, "sequential", None, "entrywise decay together with a term of low rank")
     if form.rest is not None:
         return Solved(state, "sequential", None, "a full-rank term is added at every token")
-    return Solved(state, "low rank", form, f"a multiple of the identity plus rank {len(form.pairs)}, applied to `{own.name}`")
+    why = f"a multiple of the identity plus rank {len(form.pairs)}, applied to `{own.name}`"
+    return Solved(state, "low rank", form, why)
 
 
 # ---- affine functions of a state -------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def _merged(form: Affine) -> Affine:
         old = by_y.get(pair.y)
         by_y[pair.y] = pair if old is None else replace(old, p=_plus(old.p, pair.p), u=_plus(old.u, pair.u))
     pairs = tuple(Pair(_tidy(p.p), _tidy(p.u), p.y) for p in by_y.values())
-    return Affine(_tidy(form.scale), pairs, _tidy(form.rest))
+    return Affine(_tidy(form.scale), pairs, form.rest)  # the rest keeps the names that its parts have
 
 
 def _tidy(value: Node | None) -> Node | None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import product
-from pathlib import Path
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.lists import ENTRYWISE, MATRICES, REDUCED
-from dotopt.compiler.emit.plan import lines
-from dotopt.compiler.emit.scalars import Scalars, literal
+from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
+from dotopt.compiler.emit.scalars import literal
 from dotopt.compiler.emit.step import INDENT, StepText, step_text, supported
 from dotopt.compiler.errors import fail
-from dotopt.compiler.ir import Hyper, Node, Param, Program, State
+from dotopt.compiler.ir import Param, Program, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.types import REST
@@ -39,6 +38,10 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
     ranked = _needs_rank(file, library)
     open_program = lower(file, Static({}, 1) if ranked else Static(), library)
+    if open_program.kind == "module":
+        from dotopt.compiler.emit.module import module as sequence_module
+
+        return sequence_module(file, library, origin)
     supported(open_program)
     found = dict(_specialisations(file, library, open_program, ranked))
     texts = list(dict.fromkeys(found.values()))
@@ -46,7 +49,7 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     functions = [_function(text, names[text]) for text in texts]
     body = "\n\n\n".join((*functions, _class(file, open_program, found, names, ranked, origin)))
     exported = f"__all__ = [{open_program.name!r}]"
-    return f"{_header(file, open_program)}\n\n{_imports(body)}\n\n{exported}\n\n\n{body}\n"
+    return f"{header(file, open_program)}\n\n{_imports(body)}\n\n{exported}\n\n\n{body}\n"
 
 
 def transform(file: s.File, origin: tuple[str, str, str]) -> str:
@@ -120,15 +123,6 @@ def _fits(program: Program, rank: int) -> bool:
 # ---- the parts of the text ----------------------------------------------------------------------------------------------
 
 
-def _header(file: s.File, program: Program) -> str:
-    text = [program.docstring or f"{program.name}."]
-    if program.source:
-        text += ["", f"Source: {program.source}"]
-    text += ["", f"Compiled from {Path(file.span.source.path).name}: change that file, not this one."]
-    joined = "\n".join(text).replace("\\", "\\\\").replace('"""', "'''")
-    return f'"""{joined}\n"""'
-
-
 def _imports(body: str) -> str:
     words = set(re.findall(r"\b[A-Za-z]\w*(?=\()", body))
     lines = ["import math", ""] if "math." in body else []
@@ -149,7 +143,7 @@ def _import(home: str, names: list[str]) -> str:
     line = f"from {home} import {', '.join(names)}"
     if len(line) <= 120:
         return line
-    return f"from {home} import (\n{INDENT}{f', '.join(names)},\n)" if len(", ".join(names)) < 110 else (
+    return f"from {home} import (\n{INDENT}{', '.join(names)},\n)" if len(", ".join(names)) < 110 else (
         f"from {home} import (\n" + "".join(f"{INDENT}{name},\n" for name in names) + ")"
     )
 
@@ -173,7 +167,7 @@ def _class(
     (param,) = program.params
     table = [f"{key!r}: {name.upper()}," for key, name in ((key, names[text]) for key, text in found.items())]
     steps = [f"{name.upper()} = {_step(text, name, program)}" for text, name in names.items()]
-    equations = _equations(file, program)
+    equations = equation_lines(file, program)
     text = [
         f"class {program.name}(Optimizer):",
         f'    """{(program.docstring or program.name).strip()}"""',
@@ -185,7 +179,7 @@ def _class(
         f"        source={(program.source or '')!r},",
         "        text=" + ("(\n" + "".join(f"            {line!r}\n" for line in equations) + "        )," if equations else "'',"),
         "        hypers=(",
-        *(f"            {_hyper(hyper, program)}," for hyper in program.hypers),
+        *(f"            {hyper_text(hyper, program)}," for hyper in program.hypers),
         "        ),",
         "        options=(",
         *(f"            Option({o.name!r}, {o.keyword!r}, {o.values!r}, {o.default!r})," for o in program.options),
@@ -198,13 +192,6 @@ def _class(
         "    )",
     ]
     return "\n\n".join(steps) + "\n\n\n" + "\n".join(text)
-
-
-def _equations(file: s.File, program: Program) -> list[str]:
-    """The equations as written, for `repr`; of a composition, those of its parts."""
-    written = [x.span for x in file.statements if isinstance(x, s.Definition | s.Iterate | s.When)]
-    spans = written or [equation.span for equation in program.equations if equation.span is not None]
-    return [f"{line}\n" for span in dict.fromkeys(spans) for line in lines(span)]
 
 
 def _step(text: StepText, name: str, program: Program) -> str:
@@ -264,34 +251,3 @@ def _over_model(name: str, program: Program) -> bool:
                 if node.role == "state":
                     waiting.append(node.name)
     return False
-
-
-def _hyper(hyper: Hyper, program: Program) -> str:
-    parts = [repr(hyper.name), repr(hyper.keyword)]
-    if hyper.position is not None:
-        parts.append(f"position={hyper.position}")
-    if hyper.default is not None:
-        parts.append(f"default={_end(hyper.default, program)}")
-    interval = hyper.interval
-    if interval.low is not None:
-        parts.append(f"low={_end(interval.low, program)}")
-    if interval.high is not None:
-        parts.append(f"high={_end(interval.high, program)}")
-    parts += ["open_low=True"] * interval.open_low + ["open_high=True"] * interval.open_high
-    parts += ["integer=True"] * (hyper.type.kind == "int")
-    if interval.text:
-        parts.append(f"range={interval.text!r}")
-    return f"Hyper({', '.join(parts)})"
-
-
-def _end(node: Node, program: Program) -> str:
-    """A number, or a function of the other hyperparameters."""
-    if node.value is not None:
-        return literal(node.value)
-    if node.op == "inf":
-        return "math.inf"
-    leaves = {leaf: f"given[{leaf.name!r}]" for leaf in node.walk() if leaf.role == "hyper"}
-    writer = Scalars(leaves, {hyper.name: hyper for hyper in program.hypers}, lambda here: None)
-    return ("lambda given: " if leaves else "") + writer.text(node)
-
-

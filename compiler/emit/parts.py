@@ -1,0 +1,55 @@
+"""Parts that every generated module has: the header, the equations as text, the rows of hyperparameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.emit.plan import lines
+from dotopt.compiler.emit.scalars import Scalars, literal
+from dotopt.compiler.ir import Hyper, Node, Program
+
+
+def header(file: s.File, program: Program) -> str:
+    text = [program.docstring or f"{program.name}."]
+    if program.source:
+        text += ["", f"Source: {program.source}"]
+    text += ["", f"Compiled from {Path(file.span.source.path).name}: change that file, not this one."]
+    joined = "\n".join(text).replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{joined}\n"""'
+
+
+def equation_lines(file: s.File, program: Program) -> list[str]:
+    """The equations as written, for `repr`; of a composition, those of its parts."""
+    written = [x.span for x in file.statements if isinstance(x, s.Definition | s.Iterate | s.When)]
+    spans = written or [equation.span for equation in program.equations if equation.span is not None]
+    return [f"{line}\n" for span in dict.fromkeys(spans) for line in lines(span)]
+
+
+def hyper_text(hyper: Hyper, program: Program) -> str:
+    parts = [repr(hyper.name), repr(hyper.keyword)]
+    if hyper.position is not None:
+        parts.append(f"position={hyper.position}")
+    if hyper.default is not None:
+        parts.append(f"default={_end(hyper.default, program)}")
+    interval = hyper.interval
+    if interval.low is not None:
+        parts.append(f"low={_end(interval.low, program)}")
+    if interval.high is not None:
+        parts.append(f"high={_end(interval.high, program)}")
+    parts += ["open_low=True"] * interval.open_low + ["open_high=True"] * interval.open_high
+    parts += ["integer=True"] * (hyper.type.kind == "int")
+    if interval.text:
+        parts.append(f"range={interval.text!r}")
+    return f"Hyper({', '.join(parts)})"
+
+
+def _end(node: Node, program: Program) -> str:
+    """A number, or a function of the other hyperparameters."""
+    if node.value is not None:
+        return literal(node.value)
+    if node.op == "inf":
+        return "math.inf"
+    leaves = {leaf: f"given[{leaf.name!r}]" for leaf in node.walk() if leaf.role == "hyper"}
+    writer = Scalars(leaves, {hyper.name: hyper for hyper in program.hypers}, lambda here: None)
+    return ("lambda given: " if leaves else "") + writer.text(node)
