@@ -85,6 +85,9 @@ def _group(optimizer: Optimizer, ours: Mapping[str, Any], theirs: Mapping[str, A
         raise ValueError(f"the checkpoint has decoupled_weight_decay={flag}, which {rule.name} does not do")
     known = signature.defaults(rule)
     kept = {k: v for k, v in theirs.items() if k != "params" and (k in known or k not in FOREIGN)}
+    for keyword, value in kept.items():
+        if isinstance(value, tuple | list) and None in value:  # torch's Adafactor: "choose for me"
+            kept[keyword] = tuple(b if a is None else a for a, b in zip(value, ours[keyword], strict=True))
     merged = {**ours, **deepcopy(kept), "params": ours["params"]}
     signature.complete(rule, merged)
     signature.check(rule, merged)

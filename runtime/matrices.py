@@ -48,6 +48,7 @@ def matrix_power(x: Tensors, exponent: float) -> list[Tensor]:
 
 def _power(a: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(a)
+    values = values.abs()  # rounding may leave a small eigenvalue below zero
     return (vectors * values.pow(exponent).unsqueeze(-2)) @ vectors.mT
 
 
