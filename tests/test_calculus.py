@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dotopt.compiler.calculus import NotDifferentiable, gradient, jacobian_vector
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Fold, Loop, Node, boolean, leaf, node, number
-from dotopt.compiler.types import INT, REAL, Mismatch, Type
+from dotopt.compiler.types import BOOL, INT, REAL, Mismatch, Type
 
 N, M = 3, 4
 SIZES = {"n": N, "m": M, "d": N}
@@ -275,6 +275,9 @@ def test_inner_objectives_print_as_published() -> None:
     assert repr(gradient(node("mul", half, node("pow", norm(error), number(2))), S)) == "outer(S @ k - v, k)"
     inner = total(node("mul", node("matmul", S, k), v))
     assert repr(gradient(node("neg", inner), S)) == "-outer(v, k)"
+    option = leaf("option", "dot", BOOL)
+    chosen = node("select", option, inner, node("mul", half, node("pow", norm(error), number(2))))
+    assert repr(gradient(chosen, S)) == "outer(v, k) if dot else outer(S @ k - v, k)"
 
 
 def test_loops_are_written_out() -> None:

@@ -135,6 +135,22 @@ def without_ones(here: Node, found: Binding) -> Node | None:
     return x if ones.op == "ones" and x.type.axes == here.type.axes else None
 
 
+def without_ones_inside(here: Node, found: Binding) -> Node | None:
+    """A number spread by ones, where the other side has all the axes: the number alone."""
+    for spread, x in (here.args, here.args[::-1]):
+        if spread.op == "mul" and x.type.axes == here.type.axes != ():
+            for ones, factor in (spread.args, spread.args[::-1]):
+                if ones.op == "ones" and ones.type.axes == spread.type.axes:
+                    return node(here.op, factor, x) if spread is here.args[0] else node(here.op, x, factor)
+    return None
+
+
+def without_inner_ones(here: Node, found: Binding) -> Node | None:
+    """(1*x)*y = x*y for a tensor of ones, where y has its axes already."""
+    x, y = found["x"], found["y"]
+    return node("mul", x, y) if found["a"].op == "ones" and y.type.axes == here.type.axes else None
+
+
 def square_of_norm(here: Node, found: Binding) -> Node | None:
     norm = here.args[0]
     if norm.op != "norm" or norm.attrs[2] != 2 or here.args[1].value != 2:
