@@ -28,7 +28,8 @@ def gradient(expression: Node, variable: Node, arguments: Mapping[str, tuple[str
     """
     if expression.op == "select" and expression.args[0].type.scalar:  # a choice of formulas: each by itself
         condition, *branches = expression.args
-        return node("select", condition, *(gradient(branch, variable, arguments) for branch in branches))
+        chosen = node("select", condition, *(gradient(branch, variable, arguments) for branch in branches))
+        return rewrite.simplify(chosen, rewrite.EXACT)
     seed = number(1) if expression.type.scalar or expression.type.any else ones(expression)
     return rewrite.simplify(pullback(expression, variable, seed, arguments))
 
