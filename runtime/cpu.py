@@ -29,7 +29,7 @@ from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
 from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import build, scalars
-from dotopt.runtime.layout import PIECE, axis_sizes, cut, extent
+from dotopt.runtime.layout import PIECE, Changed, axis_sizes, cut, extent
 
 STORED = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -275,20 +275,24 @@ class Table:
 
     def stale(self) -> bool:
         """Whether a parameter has been given other memory since the table was made."""
-        return self.parameters != [tensor.data_ptr() for tensor in self.bucket.params]
+        return self.parameters != list(map(Tensor.data_ptr, self.bucket.params))
 
     def fill(self) -> None:
         """Take in the gradients and the numbers of this step; raises before anything is touched if they do not fit."""
         params = self.bucket.params
-        gradients = [tensor.grad for tensor in params]
-        if not all(map(Tensor.is_contiguous, gradients)):
+        gradients: list[Any] = [tensor.grad for tensor in params]
+        try:
+            dense = all(map(Tensor.is_contiguous, gradients))
+        except TypeError:
+            raise Changed from None
+        if not dense:
             gradients = [gradient.contiguous() for gradient in gradients]
         addresses = list(map(Tensor.data_ptr, gradients))
         if addresses != self.gradients:
             dtype = params[0].dtype
-            for gradient in gradients:
-                if gradient.dtype is not dtype:
-                    raise TypeError(f"a gradient is {gradient.dtype}, its parameter {dtype}")
+            if {gradient.dtype for gradient in gradients} != {dtype}:
+                found = next(gradient.dtype for gradient in gradients if gradient.dtype != dtype)
+                raise TypeError(f"a gradient is {found}, its parameter {dtype}: convert it before the step")
             self.gradients = addresses
             self.data[self.gradient] = addresses
         self.kept = gradients

@@ -17,6 +17,10 @@ Integers = npt.NDArray[np.int64]
 PIECE = 32768  # entries: many enough to amortise a call, few enough that all arrays of a piece fit the cache
 
 
+class Changed(Exception):
+    """The tensors of a step that was kept cannot be stepped together any more: one has no gradient."""
+
+
 @dataclass(frozen=True)
 class Pieces:
     """Piece p is the entries `start[p]` to `stop[p]` of tensor `tensor[p]`.

@@ -19,6 +19,7 @@ import torch
 
 from dotopt.runtime import build, groups
 from dotopt.runtime.groups import Bucket
+from dotopt.runtime.layout import Changed
 
 if TYPE_CHECKING:
     from dotopt.runtime.optimizer import Optimizer
@@ -61,14 +62,12 @@ class Replay:
         try:
             for kernel, some in self.kernels:
                 tables += kernel.filled(some)
-        except AttributeError:  # a gradient is None
-            tables = []
-        finally:
-            if not tables:
-                for bucket in self.buckets:
-                    bucket.t -= 1
-        if not tables:
-            return False
+        except BaseException as error:
+            for bucket in self.buckets:
+                bucket.t -= 1
+            if isinstance(error, Changed):
+                return False
+            raise
         self.kernels[0][0].run(tables)
         for clocks in self.clocks:
             clocks.advance()

@@ -10,8 +10,8 @@ from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.library import catalogue
 from dotopt.runtime.load import program
 
-# odd sizes, one entry, more than one piece, a convolution filter, nothing at all
-SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (70, 1003))
+# odd sizes, one entry, a convolution filter, nothing at all, and one that is several pieces in the tests
+SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (40, 23))
 
 # what differs from the defaults: ("rule", options); every number is moved off its default besides
 OPTIONS = [
@@ -52,8 +52,11 @@ def ranks(name):
     return [shape for shape in SHAPES if pattern.misfit(len(shape)) is None and (0 not in shape or not pattern.merged)]
 
 
-def compared(name, options, dtype, backend, steps=7, shapes=None, seed=0):
-    """The parameters after some steps on `backend` and in the judge, with the optimizer for further questions."""
+def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=None):
+    """The parameters after some steps on `backend` and in the judge, with the optimizer for further questions.
+
+    `spoil` may change the gradients in place.
+    """
     cls = getattr(stdlib, name)
     generator = np.random.default_rng(seed)
     shapes = shapes or ranks(name)
@@ -69,6 +72,8 @@ def compared(name, options, dtype, backend, steps=7, shapes=None, seed=0):
     )
     for _ in range(steps):
         gradients = [torch.tensor(generator.normal(size=shape) * 0.3).to(dtype) for shape in shapes]
+        if spoil is not None:
+            spoil(gradients)
         for p, gradient in zip(params, gradients, strict=True):
             p.grad = gradient
         optimizer.step()
