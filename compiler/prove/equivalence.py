@@ -21,7 +21,9 @@ from dotopt.compiler.prove.goals import signs_kept
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
-from dotopt.compiler.prove.statement import Case, Unreadable, _absorb, _parts, fold, specialise
+from dotopt.compiler.prove.statement import (
+    Case, Unreadable, _absorb, _binds_function, _conjuncts, _parts, fold, specialise,
+)
 from dotopt.compiler.prove.unroll import start, trajectory
 from dotopt.compiler.types import REST, Mismatch
 
@@ -29,8 +31,8 @@ from dotopt.compiler.types import REST, Mismatch
 def equivalent(case: Case, goal: s.Equivalent, seconds: float) -> Outcome:
     """Decides the equivalence in one case; a `when` that this case excludes makes it hold."""
     if goal.condition is not None:
-        here = value(case.context, goal.condition, case.scope)
-        parts = list(_parts(case.settle(here)))
+        written = [value(case.context, c, case.scope) for c in _conjuncts(goal.condition) if not _binds_function(case, c)]
+        parts = [p for w in written for p in _parts(case.settle(w))]
         if any(p.op == "bool" and not p.attrs[0] for p in parts) or not _absorb(case, [p for p in parts if p.op != "bool"]):
             return Proved("cases", {"kind": "truth", "value": True})
     other = _other(case, goal)
@@ -126,9 +128,7 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
                 return leaf("axis", axes.get(here.name, here.name), here.type)
             return node(here.op, *here.args, attrs=attrs)
         if axes and here.op in ("sum", "mean", "amax", "amin", "norm", "std", "size"):
-            reduced = tuple(axes.get(a, a) for a in here.attrs[0])
-            if reduced == (REST,) and here.args[0].type.axes and REST not in here.args[0].type.axes:
-                reduced = here.args[0].type.axes
+            reduced = _moved_axes(tuple(here.attrs[0]), axes)
             return node(here.op, *here.args, attrs=(reduced, *here.attrs[1:]))
         return here
 
@@ -147,8 +147,10 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
 
 
 def _axis_map(theirs: tuple[str, ...], mine: tuple[str, ...]) -> dict[str, str]:
-    if theirs == mine or theirs == (REST,):
+    if theirs == mine:
         return {}
+    if theirs == (REST,):
+        return {REST: " ".join(mine)}
     if len(theirs) != len(mine):
         raise Unreadable(f"parameters of shapes ({', '.join(theirs)}) and ({', '.join(mine)})")
     return {a: b for a, b in zip(theirs, mine, strict=True) if a != b}
@@ -159,7 +161,11 @@ def _retyped(type: object, axes: dict[str, str]) -> object:
 
     if not axes or not hasattr(type, "axes"):
         return type
-    return replace(type, axes=tuple(axes.get(a, a) for a in type.axes))  # type: ignore[type-var]
+    return replace(type, axes=_moved_axes(type.axes, axes))  # type: ignore[type-var]
+
+
+def _moved_axes(own: tuple[str, ...], axes: dict[str, str]) -> tuple[str, ...]:
+    return tuple(x for a in own for x in axes.get(a, a).split(" "))
 
 
 # ---- matching of states -------------------------------------------------------------------------------------------------

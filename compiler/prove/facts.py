@@ -96,7 +96,7 @@ class Facts:
         if a in self._quick:
             return self._quick[a]
         match a.kind, a.key:
-            case "size", _:
+            case ("size" | "pi"), _:
                 return 2
             case "leaf", (("time" | "rank" | "axis"), *_):
                 return 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import Node, leaf, node, number, substitute
+from dotopt.compiler.ir import Lambda, Node, leaf, node, number, substitute
 from dotopt.compiler.lower.scope import Lazy
 from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.multipliers import certificate, combination
@@ -16,7 +16,7 @@ from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.properties import classes, inequalities
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import Case, Unreadable
-from dotopt.compiler.prove.unroll import start, trajectory
+from dotopt.compiler.prove.unroll import runs, start, trajectory
 from dotopt.compiler.types import Mismatch
 
 
@@ -152,8 +152,9 @@ def outermost(root: Node, table: dict[Node, Node]) -> Node:
     def change(here: Node) -> Node:
         if here not in done:
             args = tuple(change(a) for a in here.args)
-            same = all(a is b for a, b in zip(args, here.args, strict=True))
-            done[here] = here if same else node(here.op, *args, attrs=here.attrs, span=here.span)
+            attrs = tuple(Lambda(a.variables, change(a.body)) if isinstance(a, Lambda) else a for a in here.attrs)
+            same = all(a is b for a, b in zip(args, here.args, strict=True)) and attrs == here.attrs
+            done[here] = here if same else node(here.op, *args, attrs=attrs, span=here.span)
         return done[here]
 
     return change(root)
@@ -183,6 +184,10 @@ def signs_kept(case: Case) -> Iterator[Node]:
 def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     """Induction: true before and after the first step, and kept by every step."""
     program = case.program
+    if not runs(program):
+        raise Unreadable("an induction over families of states")
+    if case.fixed_states:
+        raise Unreadable("an induction with `given` lines about states")
     table = start(program)
     initial = case.settle(substitute(goal, table))
     first = tuple(case.settle(substitute(p, table)) for p in case.premises)

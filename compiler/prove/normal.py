@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isqrt
 
+from dotopt.compiler.calculus import gradient
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.polynomial import (
     ONE, ZERO, Atom, Monomial, Polynomial, atom, fraction, inverse, number, single, single_product, split_content,
@@ -47,16 +48,26 @@ class Normaliser:
             if here in self.done:
                 stack.pop()
                 continue
-            waiting = [a for a in here.args if a not in self.done]
+            waiting = [a for a in self._asked(here) if a not in self.done]
             if waiting:
                 stack.extend(waiting)
                 continue
             stack.pop()
-            value = self._one(here, [self.done[a] for a in here.args])
+            if here.op == "select" and self.done[here.args[0]].constant is not None:
+                value = self.done[here.args[1 if self.done[here.args[0]].constant else 2]]
+            else:
+                value = self._one(here, [self.done[a] for a in here.args])
             if len(value.terms) > BIGGEST:
                 raise Unsupported("the expression is too large when multiplied out")
             self.done[here] = value
         return self.done[root]
+
+    def _asked(self, here: Node) -> tuple[Node, ...]:
+        """The arguments that matter: of a branch whose condition is decided, only the one that is taken."""
+        if here.op != "select" or here.args[0] not in self.done:
+            return here.args if here.op != "select" else here.args[:1]
+        decided = self.done[here.args[0]].constant
+        return here.args if decided is None else (here.args[1 if decided else 2],)
 
     # ---- one node ---------------------------------------------------------------------------------------------------
 
@@ -121,12 +132,18 @@ class Normaliser:
                 return self._function(here.op, a[0])
             case "stop" | "cast":
                 return a[0]
-            case "sum" | "mean" | "norm" | "size" | "amax" | "amin" | "std":
-                return self._reduction(here, a[0])
+            case "size" if here.args[0].type.kind in ("set", "list"):
+                return single(atom("size", "#" + repr(here.args[0])))
+            case "pi":
+                return single(atom("pi"))
+            case "argmin":
+                return self._argmin(here)
             case "zeros":
                 return ZERO
             case "ones":
                 return ONE
+            case "sum" | "mean" | "norm" | "size" | "amax" | "amin" | "std":
+                return self._reduction(here, a[0])
             case "matmul" | "outer" | "transpose" | "trace" | "eye":
                 return self._matrix(here, a)
             case "polar" | "unit":
@@ -161,6 +178,27 @@ class Normaliser:
             value = single(atom(here.op, here.attrs, (*points, inside), axes=frozenset(axes | {MODEL})))
             result = result + single_product(outside) * coefficient * value
         return result
+
+    def _argmin(self, here: Node) -> Polynomial:
+        """The minimum of a quadratic with a positive scalar curvature, from its gradient A*v + B."""
+        body = here.attrs[0]
+        if len(body.variables) != 1 or here.args:
+            return self._opaque(here, [])
+        (variable,) = body.variables
+        slope = self(gradient(body.body, variable))
+        (v,) = self(variable).atoms()
+        top, bottom = fraction(slope)
+        curvature, rest = ZERO, ZERO
+        for monomial, c in top.terms:
+            power = dict(monomial).get(v, 0)
+            others = tuple(f for f in monomial if f[0] is not v)
+            if power not in (0, 1) or any(v in atoms_below(single(f[0])) for f in others):
+                return self._opaque(here, [])
+            term = single_product(others) * c
+            curvature, rest = (curvature + term, rest) if power else (curvature, rest + term)
+        if not self.positive(curvature * inverse(bottom)) and not self.positive(curvature * bottom):
+            return self._opaque(here, [])
+        return -rest * inverse(curvature)
 
     # ---- scalars ----------------------------------------------------------------------------------------------------
 

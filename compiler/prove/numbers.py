@@ -45,8 +45,17 @@ def _binary(exact: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 add = _binary(operator.add)
 sub = _binary(operator.sub)
-mul = _binary(operator.mul)
-div = _binary(lambda x, y: None if y == 0 or abs(y) < CLOSE and not isinstance(y, Fraction) else x / y)
+_product = _binary(operator.mul)
+
+
+def mul(x: Any, y: Any) -> Any:
+    """x * y; an exact zero stays exact."""
+    if x is None or y is None:
+        return None
+    return Fraction(0) if x == 0 or y == 0 else _product(x, y)
+
+
+div = _binary(lambda x, y: None if y == 0 or not isinstance(y, Fraction) and abs(y) < CLOSE else x / y)
 
 
 def power(x: Any, y: Any) -> Any:

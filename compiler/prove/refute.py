@@ -128,7 +128,7 @@ class Search:
             world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes)
             try:
                 failed = self._fails(world, premises, goal)
-            except (Undecidable, OverflowError, ValueError, TypeError, IndexError, KeyError):
+            except (Undecidable, OverflowError):
                 if seed > 3 and self.points == 0:
                     return None
                 continue
@@ -163,7 +163,7 @@ class Search:
                     if self._fails(trial, premises, goal):
                         given, world = candidate, trial
                         break
-                except (Undecidable, OverflowError, ValueError, TypeError):
+                except (Undecidable, OverflowError):
                     continue
         return world
 
@@ -223,7 +223,7 @@ class Search:
             try:
                 if self._fails(world, premises, goal):
                     return self._report(self._shrink(world, premises, goal), premises, goal)
-            except (Undecidable, OverflowError, ValueError, TypeError, IndexError, KeyError):
+            except (Undecidable, OverflowError):
                 continue
         return None
 

@@ -103,6 +103,8 @@ class Smt:
                 yield z3.And(v < 1, v > 0)
             case "size", _:
                 yield v >= 1
+            case "pi", _:
+                yield z3.And(v > z3.RealVal("3.1415926"), v < z3.RealVal("3.1415927"))
             case "leaf", ("time", *_):
                 yield v >= 1
             case ("leaf", ("rank" | "axis", *_)):

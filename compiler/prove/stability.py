@@ -241,7 +241,7 @@ def _unlike(step: Linear, condition: Node, world: World, case: Case, exactly: bo
         if not all(world.truth(p) is True for p in case.premises):
             return None
         wanted = world.truth(condition)
-    except (Undecidable, TypeError, ValueError):
+    except Undecidable:
         return None
     values: dict[Atom, float] = {}
     for here in _hypers(case) | {h for p in (*case.premises, condition) for h in p.walk() if h.role == "free"}:

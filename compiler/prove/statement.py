@@ -19,7 +19,7 @@ from dotopt.compiler.lower import Context, Scope, Static, value
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, User
-from dotopt.compiler.prove.unroll import start
+from dotopt.compiler.prove.unroll import like, start
 from dotopt.compiler.types import REST
 
 RANKS = (1, 2, 3)
@@ -139,7 +139,9 @@ def bound_functions(file: s.File, claim: s.Claim, library: Library) -> tuple[dic
     bound: dict[str, str] = {}
     forced: dict[str, str] = {}
     givens = [g for g in (*file.statements, *claim.body) if isinstance(g, s.Given)]
-    for condition in (c for g in givens for c in _conjuncts(g.condition)):
+    whens = [x.goal.condition for x in claim.body if isinstance(x, s.Show) and isinstance(x.goal, s.Equivalent)]
+    written = [*(g.condition for g in givens), *(w for w in whens if w is not None)]
+    for condition in (c for w in written for c in _conjuncts(w)):
         match condition:
             case s.Compare(_, ("==",), (s.Name(_, left), s.Name(_, right))) if left in declared:
                 bound[left] = right
@@ -323,7 +325,7 @@ def _fix(case: Case, equation: Node) -> bool:
     if name is TIME:
         case.at_start = body.value == 1
     case.fixed_states = case.fixed_states or name.role in ("param", "state")
-    case.substitutions.append({name: body})
+    case.substitutions.append({name: like(body, name.type)})
     return True
 
 

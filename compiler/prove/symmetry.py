@@ -72,12 +72,13 @@ def _with_samples(body: Node, asked: Node, variable: Node) -> Node:
     extra = asked.args[indices + points :]
     if asked.attrs[1] == "hessian_vector":
         extra = extra[:-1]
-    if not extra and not indices:
+    if not extra and not indices and asked.attrs[2] is None:
         return body
 
     def one(here: Node) -> Node:
         if here.op == "oracle" and here.attrs[0] == asked.attrs[0] and here.attrs[3][1] == 1 and len(here.args) == 1:
-            attrs = (*here.attrs[:3], asked.attrs[3], *here.attrs[4:])
+            type = asked.type if here.attrs[1] == asked.attrs[1] else here.type
+            attrs = (*here.attrs[:2], asked.attrs[2], asked.attrs[3], type)
             return node("oracle", *asked.args[:indices], here.args[0], *extra, attrs=attrs)
         return here
 
@@ -276,7 +277,7 @@ def _weights(case: Case, maps: Maps, leaves: list[Node]) -> list[Fraction | int 
                     weight = _power(before, after, c)
                     if weight is not None:
                         found[x] = weight
-        except (Undecidable, OptError, Mismatch, TypeError, ValueError, OverflowError):
+        except (Undecidable, OptError, Mismatch, OverflowError):
             continue
         if len(found) == len(leaves):
             break

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 
-from dotopt.compiler import ir
-from dotopt.compiler.ir import TIME, Node, Program, leaf, number, substitute
+from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
+from dotopt.compiler.types import Type
 
 FRESH = ("input", "draw")  # leaves that get a new value in every step
 
@@ -17,15 +17,31 @@ def start(program: Program) -> dict[Node, Node]:
     for state in program.states:
         if state.indices:
             continue
-        begin = state.start
+        begin = like(state.start, state.type)
         table[leaf("state", state.name, state.type)] = begin
     for _ in program.states:  # a `first` value may use other states at the start
         table = {key: substitute(value, table) if key is not TIME else value for key, value in table.items()}
     return table
 
 
+def like(value: Node, type: Type) -> Node:
+    """A scalar as a tensor of this type, so that products of matrices can read it."""
+    if value.type.axes or not type.axes:
+        return value
+    if value.value == 0:
+        return node("zeros", attrs=(type,))
+    return node("mul", value, node("ones", attrs=(type,)))
+
+
+def runs(program: Program) -> bool:
+    """Whether the first steps can be written out: no families of states or parameters, no roles."""
+    return not (any(x.indices for x in (*program.states, *program.params)) or program.roles)
+
+
 def trajectory(program: Program, steps: int) -> Iterator[dict[Node, Node]]:
     """For t = 1, 2, …: what the leaves of parameters, states, inputs and t stand for in that step."""
+    if not runs(program):
+        return
     table = start(program)
     for t in range(1, steps + 1):
         table[TIME] = number(Fraction(t))
@@ -40,8 +56,8 @@ def trajectory(program: Program, steps: int) -> Iterator[dict[Node, Node]]:
             here = leaf("state", state.name, state.type)
             moved[here] = substitute(state.next, table) if state.next is not None else table.get(here, here)
         moved[TIME] = number(t + 1)
-        for node in _fresh(program):
-            moved[node] = leaf(node.role, f"{node.name}#{t + 1}", node.type)
+        for here in _fresh(program):
+            moved[here] = leaf(here.role, f"{here.name}#{t + 1}", here.type)
         table = moved
 
 
@@ -52,7 +68,7 @@ def _fresh(program: Program) -> list[Node]:
 
 def state_leaves(nodes: list[Node]) -> set[Node]:
     """The states that these nodes read."""
-    return {here for node in nodes for here in node.walk() if here.op == "leaf" and here.role == "state"}
+    return {here for root in nodes for here in root.walk() if here.op == "leaf" and here.role == "state"}
 
 
-__all__ = ["Callable", "ir", "start", "state_leaves", "trajectory"]
+__all__ = ["like", "runs", "start", "state_leaves", "trajectory"]

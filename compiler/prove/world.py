@@ -218,14 +218,17 @@ class World:
     def _reduction(self, here: Node, x: Value) -> Value:
         reduced = tuple(here.attrs[0])
         axes, array = x
+        if here.op == "size" and isinstance(array, list):
+            return (), _scalar(Fraction(len(array)))
+        if here.op == "size":
+            sizes = [self.size(axis) for axis in reduced]
+            return (), _scalar(reduce(num.mul, map(Fraction, sizes), Fraction(1)))
         positions = tuple(i for i, axis in enumerate(axes) if axis in reduced)
         missing = [axis for axis in reduced if axis not in axes]
         kept = tuple(axis for axis in axes if axis not in reduced)
         count = Fraction(1)
         for axis in set(reduced):
             count *= self.size(axis) ** max(here.args[0].type.axes.count(axis), 1)
-        if here.op == "size":
-            return (), _scalar(count)
         copies = Fraction(1)
         for axis in missing:
             copies *= self.size(axis)
@@ -334,6 +337,8 @@ class World:
             raise Undecidable(f"the Hessian of `{name}`")
         if what == "hessian_vector":
             return self._hessian_vector(here, key, a[-1])
+        if what == "value" and here.attrs[2]:
+            return self._one_by_one(here, a, str(here.attrs[2]).removeprefix("per "))
         if name in self.classes and what in ("value", "gradient", "field"):
             return self._quadratic(here, name, a[here.attrs[3][0]])
         wanted = self.answer(here)
@@ -348,6 +353,24 @@ class World:
                 array[index] = self.rng.choice(self.small)
             self.table[key] = array
         return here.type.axes, self.table[key]
+
+    def _one_by_one(self, here: Node, a: list[Value], axis: str) -> Value:
+        """`f(V, per=N)`: the value at each of N points."""
+        axes, array = a[here.attrs[3][0]]
+        if axis not in axes or len(a) != 1 or here.attrs[0] in self.classes:
+            raise Undecidable("values one by one")
+        rows = np.moveaxis(array, axes.index(axis), 0)
+        values = []
+        for row in rows:
+            flat = tuple(np.ravel(row).tolist())
+            if any(x is None for x in flat):
+                values.append(None)
+                continue
+            key = (here.attrs[0], "value", None, (tuple(map(_rounded, flat)),))
+            if key not in self.table:
+                self.table[key] = _scalar(self.rng.choice(self.small))
+            values.append(self.table[key].item())
+        return (axis,), _array(values)
 
     def _quadratic(self, here: Node, name: str, x: Value) -> Value:
         axes, array = x
@@ -387,11 +410,13 @@ class World:
     def _function(self, here: Node, a: list[Value]) -> Value:
         """A convex function of the user is k/2 ‖u‖² here, whose conjugate is ‖y‖²/(2k)."""
         name = here.attrs[0]
+        if name not in self.classes:
+            if here.op == "conjugate" or here.attrs[1] not in (0, 1):
+                raise Undecidable(f"the conjugate of `{name}`")
+            return self._free_function(here, a)
         key = (name, "stiffness")
         if key not in self.table:
-            plain = name not in self.classes
-            self.table[key] = self.rng.choice([Fraction(1, 2), Fraction(1), Fraction(2), Fraction(5, 2)]) if plain else (
-                self._curvature(name))
+            self.table[key] = self._curvature(name)
             if not isinstance(self.table[key], Fraction) or self.table[key] <= 0:
                 raise Undecidable("a flat function")
         k = self.table[key] if here.op == "apply" else 1 / self.table[key]
@@ -402,6 +427,21 @@ class World:
             return axes, _each(lambda v: num.mul(k, v), array)
         squares = [num.mul(v, v) for v in array.ravel()]
         return (), _scalar(num.mul(k / 2, reduce(num.add, squares)))
+
+    def _free_function(self, here: Node, a: list[Value]) -> Value:
+        """A function of the user without properties: a table, as for the objective."""
+        place = tuple(tuple(map(_rounded, np.ravel(v[1]).tolist())) for v in a if isinstance(v[1], np.ndarray))
+        if any(x is None for p in place for x in p):
+            return here.type.axes, self._full(here.type.axes, None)
+        key = (here.attrs[0], here.attrs[1], here.attrs[2], place)
+        if here.type.any:
+            raise Undecidable(f"a function `{here.attrs[0]}` without a type")
+        if key not in self.table:
+            array = self._full(here.type.axes, None)
+            for index in np.ndindex(array.shape):
+                array[index] = self.rng.choice(self.small)
+            self.table[key] = array
+        return here.type.axes, self.table[key]
 
     # ---- loops ------------------------------------------------------------------------------------------------------
 
@@ -559,4 +599,4 @@ def _solve(matrix: Any, right: Any) -> Any:
 
 
 def _rounded(x: Any) -> Any:
-    return x if isinstance(x, Fraction | bool) else mpmath.nstr(x, 20) if isinstance(x, mpmath.mpf) else x
+    return mpmath.nstr(num.real(x), 20) if isinstance(x, Fraction | bool | mpmath.mpf) else x
