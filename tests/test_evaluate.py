@@ -192,6 +192,18 @@ def test_draws_are_a_function_of_the_place() -> None:
     close(without.params["a"], np.full(3, a[0]))  # one scalar for everybody
 
 
+def test_states_drawn_at_the_start() -> None:
+    def value(v: Array) -> float:
+        return float(v @ v)
+
+    runs = [Simulation(stdlib("CBO"), np.full(2, 50.0), {"particles": 400}, seed=seed) for seed in (5, 5, 6)]
+    for run in runs:
+        run.step(oracles={"f": value})
+    np.testing.assert_array_equal(runs[0].states["V"], runs[1].states["V"])
+    assert not np.any(runs[0].states["V"] == runs[2].states["V"])
+    assert abs(runs[0].states["V"].mean() - 50) < 1 and runs[0].states["V"].shape == (400, 2)
+
+
 # ---- sequences -----------------------------------------------------------------------------------------------------
 
 

@@ -16,10 +16,12 @@ class NotDifferentiable(Exception):
 
 
 def ones(like: Node) -> Node:
+    """Ones in the shape of `like`."""
     return node("ones", like, attrs=(Type("real", like.type.axes),)) if like.type.axes else number(1)
 
 
 def zeros(like: Node) -> Node:
+    """Zeros in the shape of `like`."""
     return node("zeros", like, attrs=(Type("real", like.type.axes),)) if like.type.axes else number(0)
 
 
