@@ -40,7 +40,7 @@ class Unsupported(Exception):
 REDUCE = frozenset(("sum", "amax", "amin"))
 
 ENTRYWISE = frozenset(
-    "neg abs sign relu floor ceil sqrt exp log sin cos tan tanh acos atanh sigmoid gelu stop "
+    "neg abs sign relu floor ceil sqrt exp log sin cos tan tanh acos atanh erf sigmoid gelu stop "
     "add sub mul div pow min max mod lt le gt ge eq ne and or not select".split()
 )
 

@@ -33,7 +33,7 @@ SAME = {
 ALIKE = {"add", "sub", "min", "max", "mod"}
 COMPARED = {"lt", "le", "gt", "ge", "eq", "ne"}
 # of these the arguments must be plain numbers, and so is the result
-PLAIN = {"exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "cis"}
+PLAIN = {"exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "cis"}
 LOST = {
     "sign", "qr", "eigenvectors", "top_eigenvector", "polar", "unit", "size", "native", "argmax", "argsort", "rank_of",
     "and", "or", "not", "fires", "bool", "eye", "pi", "indicator", "contains", "set", "range", "positive_definite",

@@ -26,7 +26,8 @@ def inverse(x: Node) -> Node:
 
 def _gelu_slope(here: Node) -> Node:
     x = here.args[0]
-    cdf = node("select", node("eq", x, number(0)), half(), node("div", here, x))
+    root2 = node("sqrt", number(2))
+    cdf = node("mul", half(), node("add", number(1), node("erf", node("div", x, root2))))
     density = node(
         "div", node("exp", node("mul", half(-1), square(x))), node("sqrt", node("mul", number(2), node("pi")))
     )
@@ -45,6 +46,9 @@ DERIVATIVE: dict[str, Callable[[Node], Node]] = {
     "tanh": lambda y: one_minus(square(y)),
     "acos": lambda y: node("neg", inverse(node("sqrt", one_minus(square(y.args[0]))))),
     "atanh": lambda y: inverse(one_minus(square(y.args[0]))),
+    "erf": lambda y: node(
+        "div", node("mul", number(2), node("exp", node("neg", square(y.args[0])))), node("sqrt", node("pi"))
+    ),
     "sigmoid": lambda y: node("mul", y, one_minus(y)),
     "relu": lambda y: node("gt", y.args[0], number(0)),
     "gelu": _gelu_slope,

@@ -42,6 +42,7 @@ FUNCTIONS = {
     "tanh": "tanh",
     "acos": "acos",
     "atanh": "atanh",
+    "erf": "erf",
     "floor": "floor",
     "ceil": "ceil",
 }

@@ -17,7 +17,7 @@ from dotopt.compiler.ir import REDUCTIONS, Node, node, number
 from dotopt.compiler.types import REST, Type
 
 ENTRYWISE = (
-    "neg", "abs", "sign", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "gelu",
+    "neg", "abs", "sign", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu",
     "relu", "floor", "ceil",
 )
 MATRICES = (

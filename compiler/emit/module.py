@@ -26,7 +26,7 @@ from dotopt.grammar.spelling import ascii
 
 INDENT = "    "
 COSTLY = {
-    *("matmul", "outer", "exp", "log", "sin", "cos", "tanh", "sigmoid", "gelu", "sqrt", "sum", "norm", "mean"),
+    *("matmul", "outer", "exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "gelu", "sqrt", "sum", "norm", "mean"),
     *("element", "pow", "div", "mul", "add", "sub", "select", "inverse", "arange", "floor", "eq"),
 }
 
@@ -328,6 +328,8 @@ class _Plan:
         solved = classify(program)
         if any(x.kind == "sequential" for x in solved):
             return None
+        if any(x.kind == "frozen" and x.state.kind == "first" and x.state.start.role != "state" for x in solved):
+            return None
         plan = _Plan(solved, {})
         for x in solved:
             if x.kind == "low rank":
@@ -437,7 +439,10 @@ class _Changed:
     def frozen(self, x: Solved) -> None:
         own, name = leaf("state", x.state.name, x.state.type), ascii(x.state.name)
         slots = ", ".join(["None"] + [":"] * len(x.state.type.axes))
-        self.b.lines.append(f'{INDENT}{name} = state["{x.state.name}"][..., {slots}]  # {x.why}')
+        stored = f'state["{x.state.name}"]'
+        if x.state.kind == "first":
+            stored = f'(state["{x.state.start.name}"] if first else {stored})'
+        self.b.lines.append(f"{INDENT}{name} = {stored}[..., {slots}]  # {x.why}")
         self.b.names[own] = name
 
     def elementwise(self, x: Solved) -> None:
@@ -528,13 +533,14 @@ class _Changed:
             case "low rank":
                 value = f"{ascii(state.name)}_last"
             case _ if state.next is None:
-                value = f'state["{state.name}"]'
+                value = f"{ascii(state.name)}[..., 0{', :' * axes}]"
             case _:
                 assert x.period is not None
                 written = self.root(state.next.args[1])
                 self.equations(written)
                 fired = f"{b.fitted(written, state.type, 4)}[..., {end}]"
-                value = f'{fired} if int(t[-1]) % {b.code(x.period, 1)} == 0 else state["{state.name}"]'
+                held = f"{ascii(state.name)}[..., 0{', :' * axes}]"
+                value = f"{fired} if int(t[-1]) % {b.code(x.period, 1)} == 0 else {held}"
         b.lines.append(f'{INDENT}later["{state.name}"] = {value}')
 
     def _label(self, state: State) -> str:

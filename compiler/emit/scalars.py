@@ -12,7 +12,7 @@ from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import TIME, Hyper, Node, number
 
 ONE = number(1)
-FUNCTIONS = ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "gelu", "sign", "relu")
+FUNCTIONS = ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu", "sign", "relu")
 ROUNDING = ("floor", "ceil")
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 

@@ -79,10 +79,14 @@ def entrywise(function: Callable[..., Any]) -> Row:
     return row
 
 
-def _gelu(x: Any) -> Any:
+def _erf(x: Any) -> Any:
     from math import erf
 
-    return x * 0.5 * (1 + np.vectorize(erf, otypes=[float])(np.asarray(x, dtype=float) / np.sqrt(2.0)))
+    return np.vectorize(erf, otypes=[float])(np.asarray(x, dtype=float))
+
+
+def _gelu(x: Any) -> Any:
+    return x * 0.5 * (1 + _erf(x / np.sqrt(2.0)))
 
 
 def _sigmoid(x: Any) -> Any:
@@ -321,6 +325,7 @@ NUMERIC: dict[str, Row] = {
     "acos": _arithmetic(np.arccos),
     "atanh": _arithmetic(np.arctanh),
     "sigmoid": _arithmetic(_sigmoid),
+    "erf": _arithmetic(_erf),
     "gelu": _arithmetic(_gelu),
     "cis": _arithmetic(lambda x: np.exp(1j * x)),
     "re": entrywise(np.real),

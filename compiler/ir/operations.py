@@ -128,7 +128,7 @@ class Op:
     type: Rule
 
 
-UNARY_REAL = ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "gelu")
+UNARY_REAL = ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu")
 UNARY_SAME = ("neg", "abs", "sign", "relu", "floor", "ceil")
 BINARY = ("add", "sub", "mul", "min", "max")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")

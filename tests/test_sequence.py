@@ -1,0 +1,251 @@
+"""Rules over sequences: the torch module against the judge, streaming, chunks, gradients, masks, resets, dtypes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import dotopt
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.evaluate import Simulation
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.recurrence import classify
+from dotopt.runtime.sequence import Pair, Read, low_rank, scan
+
+LENGTH = 23
+SIZES = {"dk": 4, "dv": 3, "d": 4}
+RULES: list[tuple[str, dict[str, Any]]] = [
+    ("DeltaMemory", {}),
+    ("GatedDelta", {}),
+    ("TitansMLP", {"hidden": 5, "chunk": 1}),
+    ("TitansMLP", {"hidden": 5, "chunk": 4}),
+    ("MomentumAttention", {"gamma": 0.3}),
+    ("MomentumAttention", {"gamma": 0.3, "placement": "before_rope", "keys_only": True}),
+]
+
+
+def made(name: str, given: dict[str, Any], **more: Any) -> Any:
+    return getattr(__import__("dotopt.stdlib", fromlist=[name]), name)(**given, **more)
+
+
+def inputs_of(cls: Any, lead: tuple[int, ...], length: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for x in cls.rule.inputs:
+        shape = (*lead, length, *(SIZES[axis] for axis in x.axes))
+        value = torch.rand(shape, generator=generator, dtype=torch.float64)
+        found[x.keyword] = 0.1 + 0.8 * value if not x.axes else 2 * value - 1
+    return found
+
+
+def reference(name: str, module: Any, given: dict[str, torch.Tensor], state: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The judge's outputs for one sequence without leading axes."""
+    file = Library().file(name)
+    assert file is not None
+    options = {o.name: v for o, v in zip(module.rule.options, module.options, strict=True)}
+    hypers = {h.name: float(module.hyper[h.name]) for h in module.rule.hypers}
+    sizes = {**SIZES, **{n: int(v) for n, v in module.hyper.items() if isinstance(v, int)}}
+    first = {x.name for x in lower(file, Static(options)).states if x.kind == "first"}  # computed from the first token
+    states = {n: v.numpy() for n, v in state.items() if n != "t" and n not in first}
+    run = Simulation(lower(file, Static(options)), hypers=hypers, states=states, sizes=sizes)
+    names = {x.keyword: x.name for x in module.rule.inputs}
+    outputs = []
+    for t in range(LENGTH):
+        outputs.append(run.step(inputs={names[k]: v[t].numpy() for k, v in given.items()})[module.rule.outputs[0]])
+    return np.stack(outputs)
+
+
+@pytest.mark.parametrize(("name", "given"), RULES)
+def test_against_the_judge(name: str, given: dict[str, Any]) -> None:
+    module = made(name, given, block=8)
+    inputs = inputs_of(module, (), LENGTH)
+    state = module.initial_state((), 1, next(iter(inputs.values())), **SIZES)
+    expected = reference(name, module, inputs, state)
+    whole = module(**inputs, state=dict(state))
+    np.testing.assert_allclose(whole.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "given"), RULES)
+@pytest.mark.parametrize("block", [1, 5, 64])
+def test_pieces_equal_the_whole(name: str, given: dict[str, Any], block: int) -> None:
+    module = made(name, given, block=block)
+    inputs = inputs_of(module, (2, 3), LENGTH)
+    whole, last = module(**inputs, return_state=True)
+    state, pieces, at = None, [], 0
+    for length in (1, 7, 2, 13):
+        part = {k: v.narrow(2, at, length) for k, v in inputs.items()}
+        output, state = module(**part, state=state, return_state=True)
+        pieces.append(output)
+        at += length
+    torch.testing.assert_close(torch.cat(pieces, 2), whole, rtol=1e-9, atol=1e-12)
+    assert state is not None and state["t"] == last["t"] == LENGTH
+    for memory in module.functions.memories:
+        torch.testing.assert_close(state[memory.name], last[memory.name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "given"), RULES)
+def test_token_by_token(name: str, given: dict[str, Any]) -> None:
+    module = made(name, given)
+    inputs = inputs_of(module, (2,), LENGTH)
+    whole = module(**inputs)
+    state, outputs = None, []
+    for t in range(LENGTH):
+        output, state = module.step(**{k: v[:, t] for k, v in inputs.items()}, state=state)
+        outputs.append(output)
+    torch.testing.assert_close(torch.stack(outputs, 1), whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "given"), RULES)
+def test_gradients(name: str, given: dict[str, Any]) -> None:
+    module = made(name, given, block=3)
+    inputs = {k: v.requires_grad_() for k, v in inputs_of(module, (), 7).items()}
+    keys = list(inputs)
+    state = module.initial_state((), 1, next(iter(inputs.values())).detach(), **SIZES)
+
+    def read(*values: torch.Tensor) -> Any:
+        return module(**dict(zip(keys, values, strict=True)), state=dict(state))
+
+    assert torch.autograd.gradcheck(read, tuple(inputs.values()))
+
+
+def test_documents_and_masks() -> None:
+    module = made("GatedDelta", {})
+    inputs = inputs_of(module, (2,), LENGTH)
+    whole = module(**inputs, resets=[9])
+    first = module(**{k: v[:, :9] for k, v in inputs.items()})
+    second = module(**{k: v[:, 9:] for k, v in inputs.items()})
+    torch.testing.assert_close(whole, torch.cat([first, second], 1))
+    mask = torch.ones(2, LENGTH, dtype=torch.bool)
+    mask[1, 15:] = False
+    masked, state = module(**inputs, mask=mask, return_state=True)
+    short, early = module(**{k: v[1:, :15] for k, v in inputs.items()}, return_state=True)
+    torch.testing.assert_close(masked[1:, :15], short)
+    torch.testing.assert_close(state["M"][1:], early["M"])
+    assert (masked[1, 15:] == 0).all()
+
+
+def test_sixteen_bits() -> None:
+    module = made("GatedDelta", {})
+    inputs = inputs_of(module, (2,), LENGTH)
+    low = module(**{k: v.bfloat16() for k, v in inputs.items()})
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.double(), module(**inputs), rtol=0.05, atol=0.05)
+
+
+def test_gates_may_be_numbers_or_learned() -> None:
+    module = made("GatedDelta", {})
+    inputs = inputs_of(module, (2,), LENGTH)
+    gate = torch.nn.Parameter(torch.tensor(0.9, dtype=torch.float64))
+    inputs["alpha"] = gate
+    inputs["beta"] = torch.tensor(0.5, dtype=torch.float64)
+    module(**inputs).sum().backward()
+    assert gate.grad is not None and gate.grad.abs() > 0
+
+
+def test_mistakes_of_use() -> None:
+    module = made("GatedDelta", {})
+    inputs = inputs_of(module, (2,), 5)
+    with pytest.raises(TypeError, match="needs beta"):
+        module(**{k: v for k, v in inputs.items() if k != "beta"})
+    with pytest.raises(TypeError, match="no input `gamma`"):
+        module(**inputs, gamma=1)
+    with pytest.raises(ValueError, match="axis `dk`"):
+        module(**{**inputs, "q": torch.zeros(2, 5, 9, dtype=torch.float64)})
+    with pytest.raises(ValueError, match="leading axes"):
+        module(**{**inputs, "q": torch.zeros(3, 5, 4, dtype=torch.float64)})
+    with pytest.raises(TypeError, match="no option `gama`"):
+        made("MomentumAttention", {"gama": 1})
+    with pytest.raises(ValueError, match="out of range"):
+        made("MomentumAttention", {"gamma": -1.0})
+
+
+def test_recurrences_are_recognised() -> None:
+    def kinds(name: str) -> dict[str, str]:
+        file = Library().file(name)
+        assert file is not None
+        return {x.state.name: x.kind for x in classify(lower(file))}
+
+    assert kinds("DeltaMemory") == {"M": "low rank"}
+    assert kinds("TitansMLP")["P"] == "frozen" and kinds("TitansMLP")["U"] == "elementwise"
+
+
+def test_a_user_rule(tmp_path: Path) -> None:
+    """Ten lines give DeltaNet; a squashed memory is read token by token, and says so."""
+    text = '''"""My delta rule."""
+rule Mine
+input k : real[dk]
+input v : real[dv]
+input q : real[dk]
+input β in [0, 2]
+state M : real[dv, dk] = 0
+output o : real[dv]
+L(S) = ½*‖S @ k - v‖²
+M' = M - β*∇L(M)
+o = M' @ q
+'''
+    (tmp_path / "mine.opt").write_text(text)
+    mine = dotopt.load(tmp_path / "mine.opt").Mine()
+    published = made("DeltaMemory", {})
+    inputs = inputs_of(published, (2,), LENGTH)
+    torch.testing.assert_close(mine(**inputs), published(**inputs))
+    (tmp_path / "squashed.opt").write_text(text.replace("Mine", "Squashed").replace("M - β*∇L(M)", "tanh(M - β*∇L(M))"))
+    squashed = dotopt.load(tmp_path / "squashed.opt").Squashed
+    (functions,) = squashed.rule.functions.values()
+    assert functions.stretch is None and "tanh" in functions.reasons["M"]
+    assert squashed()(**inputs).shape == (2, LENGTH, 3)
+
+
+def test_what_is_not_compiled_says_so(tmp_path: Path) -> None:
+    (tmp_path / "odd.opt").write_text(
+        "rule Odd\ninput x : real[d, ...]\nstate s : like x = 0\noutput y : like x\ns' = s + x\ny = s'\n"
+    )
+    with pytest.raises(OptError) as caught:
+        dotopt.load(tmp_path / "odd.opt")
+    assert caught.value.diagnostics[0].code == "E601"
+    assert load  # the reader of single files is what `dotopt.load` builds on
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("decay", ["none", "number", "tokens", "zeros"])
+def test_low_rank_transitions(rank: int, decay: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    length, dk, dv = 19, 4, 3
+    a: Any = {"none": None, "number": 0.9}.get(decay, torch.rand(2, length, generator=generator, dtype=torch.float64))
+    if decay == "zeros":
+        a[:, [4, 11]] = 0
+    pairs = [Pair(0.3 * random(2, length, dk) if r == 0 else None, random(2, length, dv), random(2, length, dk))
+             for r in range(rank)]  # fmt: skip
+    q, memory = random(2, length, dk), random(2, dv, dk)
+    expected, before, current = [], [], memory
+    for t in range(length):
+        before.append((current @ q[:, t, :, None])[..., 0])
+        factor = 1.0 if a is None else a if isinstance(a, float) else a[:, t, None, None]
+        later = current * factor
+        for p, u, y in pairs:
+            z = u[:, t] + (0 if p is None else (current @ p[:, t, :, None])[..., 0])
+            later = later + z[:, :, None] * y[:, t, None, :]
+        current = later
+        expected.append((current @ q[:, t, :, None])[..., 0])
+    for size in (1, 4, 8, 64):
+        (after_, before_), last = low_rank(a, pairs, [Read(q), Read(q, after=False)], memory, size)
+        torch.testing.assert_close(after_, torch.stack(expected, 1), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(before_, torch.stack(before, 1), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(last, current, rtol=1e-9, atol=1e-9)
+
+
+def test_scan_is_the_recurrence() -> None:
+    a, b = torch.rand(2, 13, 3, dtype=torch.float64), torch.rand(2, 13, 3, dtype=torch.float64)
+    x, expected = torch.ones(2, 3, dtype=torch.float64), []
+    for t in range(13):
+        x = a[:, t] * x + b[:, t]
+        expected.append(x)
+    torch.testing.assert_close(scan(a, b, torch.ones(2, 3, dtype=torch.float64), 1), torch.stack(expected, 1))
