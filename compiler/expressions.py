@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from dotopt.compiler import syntax as s
 from dotopt.compiler.builtins import AXES, BUILTINS, CONSTANTS, FUNCTIONS, LAWS, SLICES, SOLVERS
 from dotopt.compiler.errors import MOST_ERRORS, Diagnostic, Edit, Label, Report, diagnostic
-from dotopt.compiler.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope
+from dotopt.compiler.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope, after_word, name_span
 from dotopt.compiler.order import Reads
 from dotopt.compiler.signatures import parameters_of, sample_names, wrong_arguments, wrong_call
 from dotopt.compiler.source import Span
 from dotopt.compiler.suggest import closest, look_alikes
+
+FUNCTIONLIKE = frozenset(
+    {"objective", "operator", "function", "local function", "base", "imported", "builtin", "slice"}
+)
+TYPED = frozenset({"param", "state", "input", "output", "quantified", "parameter", "loop", "result", "draw", "bound"})
+NO_AXIS = frozenset({"param", "state", "output", "draw", "loop", "result", "message"}) | FUNCTIONLIKE
 
 
 @dataclass(slots=True)
@@ -52,10 +58,14 @@ class Expressions:
                 for operand in operands:
                     if id(operand) not in values:
                         self.walk(operand, scope, reads)
-            case s.Binary(operator="@", left=left, right=right):
-                self.multiplied |= {id(left), id(right)}
-                self.walk(left, scope, reads)
-                self.walk(right, scope, reads)
+            case s.Binary(operator=operator, left=left, right=right):
+                if operator == "@":
+                    self.multiplied |= {id(left), id(right)}
+                self.operands(operator, (left, right), scope, reads)
+            case s.Unary(operator=operator, operand=operand):
+                self.operands(operator, (operand,), scope, reads)
+            case s.Norm(operand=operand) | s.Transpose(operand=operand):
+                self.operands("", (operand,), scope, reads)
             case s.Like(name=name, indices=indices):
                 self.like(name, node.span, scope)
                 self.each(indices, scope, reads)
@@ -75,6 +85,17 @@ class Expressions:
     def _all(self, found: Iterable[Diagnostic]) -> None:
         for one in found:
             self.report.add(one)
+
+    def operands(self, operator: str, nodes: Iterable[s.Expression], scope: Scope, reads: Reads) -> None:
+        """Resolve what is computed with: not a function without its arguments (E237), except in claims."""
+        for node in nodes:
+            self.walk(node, scope, reads)
+            if isinstance(node, s.Name) and operator not in ("and", "or", "not") and not scope.in_claim():
+                binding = self.find(node.name, scope)
+                kind = binding.kind if binding is not None else "builtin" if node.name in FUNCTIONS else ""
+                kind = kind or ("slice" if node.name in SLICES else "")
+                if kind in FUNCTIONLIKE:
+                    self.report.add(diagnostic("E237", node.span, name=node.name, kind=KINDS[kind]))
 
     # ---- names ----
 
@@ -163,9 +184,12 @@ class Expressions:
 
     def like(self, name: str, span: Span, scope: Scope) -> None:
         """Resolve the name after `like`."""
-        if self.find(name, scope) is None:
-            start = span.end - len(span.text[4:].lstrip())
-            self.not_known(name, Span(span.source, start, span.end), scope)
+        place = name_span(after_word(span), name)
+        binding = self.find(name, scope)
+        if binding is None:
+            self.not_known(name, place, scope)
+        elif binding.kind not in TYPED and getattr(binding.node, "type", None) is None:
+            self.report.add(diagnostic("E318", place, name=name, kind=KINDS[binding.kind]))
 
     def member(self, base: s.Expression, name: str, span: Span, scope: Scope, reads: Reads) -> None:
         """`B.lr`: only a base rule or an imported one has parts."""
@@ -182,6 +206,13 @@ class Expressions:
                     )
                 elif binding is None and owner in BUILTINS:
                     self.report.add(diagnostic("E228", span, name=owner, kind=KINDS["builtin"], member=name))
+            case _:
+                edit = Edit(Span(span.source, base.span.end, span.end), "ᵀ") if name == "T" else None
+                text = base.span.text
+                help = f"for the transpose write `{text}ᵀ` or `{text}^T`" if name == "T" else None
+                self.report.add(
+                    diagnostic("E228", span, name=text, kind="an expression", member=name, help=help, edit=edit)
+                )
 
     # ---- options ----
 
@@ -297,7 +328,7 @@ class Expressions:
             self.walk(value, scope, reads)
             return
         binding = self.find(value.name, scope)
-        if binding is not None:
+        if binding is not None and binding.kind not in NO_AXIS:
             reads.add(binding, False, value.span)
         elif value.name not in SLICES:
             axes = [name for around in scope.chain() for name, known in around.names.items() if known.kind == "axis"]

@@ -325,6 +325,10 @@ NAMES: dict[str, Message] = {
         "declare `state p : like {name} = first {name}` with `p' = {name}`, and read `p`",
         "A state is kept for one step; an older value is a state of its own, which says what it is at first.",
     ),
+    "E237": Message(
+        "`{name}` is {kind}, and has no value without arguments", "write `{name}(…)`",
+        "A function is not a number. Only claims compute with functions: `f -> c*f`.",
+    ),
 }  # fmt: skip
 
 TYPES: dict[str, Message] = {
@@ -397,6 +401,10 @@ TYPES: dict[str, Message] = {
     "E317": Message(
         "no derivative: {why}", "",
         "Gradients of local functions and formulas are derived by reverse mode; this operation has none.",
+    ),
+    "E318": Message(
+        "`{name}` is {kind}, and has no declared type", "name a parameter, state, input or output after `like`",
+        "`like x` takes the axes, the number format and the device of something that the file declares.",
     ),
 }  # fmt: skip
 

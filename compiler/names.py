@@ -42,6 +42,7 @@ KINDS = {
     "imported": "an imported name",
     "head": "the name of the file",
     "builtin": "a built-in",
+    "slice": "a word for `over=` and `per=`",
 }
 MOVING = frozenset({"param", "state", "loop"})  # what has a next value
 CALLABLE = frozenset(
