@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import copyreg
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -42,7 +43,13 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     rule: ClassVar[Rule]
+    __signature__: ClassVar[inspect.Signature]
     origin: ClassVar[tuple[str, ...] | None] = None  # how another process finds the class; None: by import
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "rule" in vars(cls):
+            cls.__signature__ = signature.signature(cls.rule)
 
     def __init__(self, params: Iterable[Any], *args: Any, backend: str = "auto", **keywords: Any) -> None:
         values = self._values(args, keywords)
@@ -112,8 +119,10 @@ class Optimizer(torch.optim.Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         """One step; returns what `closure` returns. Raises before anything has moved if anything is wrong."""
         loss = None
-        self._check_call(closure)
-        if closure is not None:
+        asks = self._check_call(closure)
+        if closure is not None and asks:
+            loss = oracles.evaluate(closure, [p for group in self.param_groups for p in group["params"]])
+        elif closure is not None:
             with torch.enable_grad():
                 loss = closure()
         work = self._work(torch.compiler.is_compiling())
@@ -122,19 +131,16 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     @untraced
-    def _check_call(self, closure: Closure | None) -> None:
+    def _check_call(self, closure: Closure | None) -> bool:
+        """Whether a rule asks for more than gradients; raises if it does and there is no closure to ask."""
         if not self.training:
             raise RuntimeError("the parameters are at their evaluation point: call `train()` before `step()`")
-        if closure is not None:
-            return
-        for group in self.param_groups:
-            rule = self.rule_of(group)
-            reasons = {reason for step in rule.steps.values() for reason in step.reasons}
-            if reasons:
-                raise TypeError(
-                    f"{rule.name} asks for more than the gradient at the parameters: {'; '.join(sorted(reasons))}. "
-                    "Call `step(closure)` with a function that computes the loss, calls `backward()` and returns it"
-                )
+        if self.rule.reasons and closure is None:
+            raise TypeError(
+                f"{self.rule.name} asks for more than the gradient at the parameters: {'; '.join(self.rule.reasons)}. "
+                "Call `step(closure)` with a function that computes the loss, calls `backward()` and returns it"
+            )
+        return bool(self.rule.reasons)
 
     @untraced
     def _work(self, traced: bool) -> Work:
@@ -143,8 +149,10 @@ class Optimizer(torch.optim.Optimizer):
         if not traced and self._last is not None and self._last.step():
             return work
         self._last = None
-        self._check_step()
-        stepped = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
+        self.check_step()
+        stepped = [
+            (group, [p for p in group["params"] if p.grad is not None and p.numel()]) for group in self.param_groups
+        ]
         for bucket in groups.collect(stepped, self.state, self.rule_of):
             kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
             if kernel is not None:
@@ -185,7 +193,7 @@ class Optimizer(torch.optim.Optimizer):
             for call, result in zip(work.asking, answers, strict=True):
                 groups.finish(call, result, self.state)
 
-    def _check_step(self) -> None:
+    def check_step(self) -> None:
         """Hyperparameters and gradients."""
         self.check_numbers()
         for group in self.param_groups:

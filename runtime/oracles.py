@@ -68,8 +68,8 @@ Steps = Generator[Request, Any, Any]
 class Objective:
     """Answers requests by calling the user's closure with the parameters moved to where the rule asks.
 
-    `closure` sets the gradients and returns the loss, as for LBFGS; for Hessian-vector products it may return the loss
-    without `backward`. `sign` is -1 when maximizing.
+    `closure` returns the loss; it may call `backward`, as for LBFGS, but must leave the graph alive where the rule asks for
+    Hessian-vector products. `sign` is -1 when maximizing.
     """
 
     def __init__(self, closure: Callable[[], Any] | None, params: Sequence[Tensor], sign: float, loss: Any) -> None:
@@ -86,10 +86,7 @@ class Objective:
     def call(self) -> Any:
         """The closure once more, with gradients from zero."""
         assert self.closure is not None
-        for p in self.params:
-            p.grad = None
-        with torch.enable_grad():
-            return self.closure()
+        return evaluate(self.closure, self.params)
 
     def at(self, points: dict[Tensor, Tensor], ask: Callable[[], Any]) -> Any:
         """What `ask` returns while the parameters stand at `points`; afterwards all is as it was."""
@@ -117,13 +114,9 @@ class Objective:
         live = [p for p in self.params if p in vectors]
         loss = self.call()
         with torch.enable_grad():
-            try:
-                grads = torch.autograd.grad(loss, live, create_graph=True, allow_unused=True)
-            except RuntimeError as error:
-                raise RuntimeError(
-                    "this rule asks for Hessian-vector products: let the closure return the loss without calling "
-                    "`backward()` on it"
-                ) from error
+            grads: Sequence[Tensor | None] = [p.grad for p in live]
+            if not any(g is not None and g.requires_grad for g in grads):  # no `backward(create_graph=True)`
+                grads = _again(loss, live)
             pairs = [(g, vectors[p]) for g, p in zip(grads, live, strict=True) if g is not None and g.requires_grad]
             if not pairs:
                 return [torch.zeros_like(p) for p in self.params]
@@ -132,6 +125,28 @@ class Objective:
             )
         found = dict(zip(live, products, strict=True))
         return [None if found.get(p) is None else self.sign * found[p] for p in self.params]
+
+
+def evaluate(closure: Callable[[], Any], params: Sequence[Tensor]) -> Any:
+    """The loss that the closure returns; the gradients are left in `.grad`, also if the closure calls no `backward`."""
+    for p in params:
+        p.grad = None
+    with torch.enable_grad():
+        loss = closure()
+        if isinstance(loss, Tensor) and loss.requires_grad and all(p.grad is None for p in params):
+            found = torch.autograd.grad(loss, list(params), retain_graph=True, allow_unused=True)
+            for p, g in zip(params, found, strict=True):
+                p.grad = g
+    return loss
+
+
+def _again(loss: Tensor, params: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    try:
+        return torch.autograd.grad(loss, list(params), create_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "this rule asks for Hessian-vector products: let the closure return the loss without calling `backward()`"
+        ) from error
 
 
 def drive(generators: Sequence[Steps], params: Sequence[Sequence[Tensor]], objective: Objective) -> list[Any]:

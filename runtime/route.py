@@ -90,7 +90,7 @@ class Routed(torch.optim.Optimizer):
         self.backend = backend
         self.parts: dict[str, Optimizer] = {}
         for cls in rules:
-            if any(step.reasons for step in cls.rule.steps.values()):
+            if cls.rule.reasons:
                 raise TypeError(f"{cls.rule.name} needs a closure of its own, so it cannot share a step with other rules")
         super().__init__(params, {})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 Value = Any  # of a hyperparameter: a number or a 0-dimensional tensor
@@ -155,6 +156,11 @@ class Rule:
     pattern: Pattern
     steps: Mapping[tuple[Any, ...], Step]
     ranked: bool = False
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a closure is needed; empty if none is."""
+        return tuple(sorted({reason for step in self.steps.values() for reason in step.reasons}))
 
     def step(self, options: tuple[bool | str, ...], rank: int) -> Step:
         """The step for these options and a parameter with `rank` axes."""
