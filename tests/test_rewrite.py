@@ -139,6 +139,9 @@ SPECIMENS: dict[str, list[Node]] = {
     "square of a norm": [node("pow", node("norm", _v, attrs=(("n",), False, 2)), number(2))],
     "sum of ones": [node("sum", node("ones", _v, attrs=(VECTOR,)), attrs=(("n",), False))],
     "tensor of ones": [node("mul", node("ones", _v, attrs=(VECTOR,)), _v)],
+    "numbers spread by ones": [
+        node(op, node("mul", node("ones", _v, attrs=(VECTOR,)), leaf("free", "s", REAL)), _v) for op in ("add", "sub")
+    ],
     "inner tensor of ones": [node("mul", node("mul", node("ones", _v, attrs=(VECTOR,)), leaf("free", "s", REAL)), _v)],
     "double inverse": [
         node("inverse", node("inverse", node("add", _m, node("mul", number(5), node("eye", attrs=("n",))))))

@@ -13,6 +13,7 @@ from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.formulas import is_function
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.quadratic import minimiser
 from dotopt.compiler.types import ANY, Type
 
 
@@ -27,13 +28,25 @@ def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
         function = function_of(context, e.arguments[0], scope)
         names, nodes, method = _options(context, e, scope)
         start = nodes[names.index("from")].type if "from" in names else None
-        type = start or expected or ANY
+        type = start or expected or _compared(function.at((context.fresh("free", function.arguments[0], ANY),)))
         variable = context.fresh("free", function.arguments[0], type)
-        body = function.at((variable,))
-        attrs = (Lambda((variable,), body), method, names, type)
-        return node(op, *nodes, attrs=attrs, span=e.span)
+        body = Lambda((variable,), function.at((variable,)))
+        closed = minimiser(body) if op == "argmin" and not names and method is None else None
+        return closed or node(op, *nodes, attrs=(body, method, names, type), span=e.span)
 
     return row
+
+
+def _compared(body: Node) -> Type:
+    """The type of a variable without one: that of the largest value it is added to or subtracted from."""
+    types = [
+        other.type
+        for here in body.walk()
+        if here.op in ("add", "sub")
+        for variable, other in (here.args, here.args[::-1])
+        if variable.role == "free" and variable.type.any and other.type.kind == "real"
+    ]
+    return max(types, key=lambda type: len(type.axes), default=ANY)
 
 
 def _prox(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
@@ -46,7 +59,8 @@ def _prox(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> N
     total = node("sum", square, attrs=(square.type.axes, False)) if square.type.axes else square
     half = build("mul", ir.number(Fraction(1, 2)), total, span=e.span)
     body = build("add", build("mul", weight, function.at((variable,)), span=e.span), half, span=e.span)
-    return node("argmin", attrs=(Lambda((variable,), body), "prox", (), point.type), span=e.span)
+    function_ = Lambda((variable,), body)
+    return minimiser(function_) or node("argmin", attrs=(function_, "prox", (), point.type), span=e.span)
 
 
 def _cg(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:

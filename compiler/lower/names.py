@@ -206,6 +206,12 @@ def _declared(context: Context, definition: s.Definition, scope: Scope, name: st
         found = scope.find(name)
         if found is not None and isinstance(found[0], Leaf):
             return found[0].type
+    elif scope is context.scope:
+        for d in context.file.statements:
+            if isinstance(d, s.Declaration) and d.word == "output" and d.name == name and d.type is not None:
+                from dotopt.compiler.lower.declare import type_of
+
+                return type_of(context, scope, d.type)
     return None
 
 

@@ -84,7 +84,7 @@ ALGEBRAIC: tuple[Law, ...] = (
     Law("quotient of a quotient", ("div", ("div", "x", "y"), "z"), ("div", "x", ("mul", "y", "z"))),
     Law("division by a quotient", ("div", "x", ("div", "y", "z")), ("div", ("mul", "x", "z"), "y")),
     Law("tensor of ones", ("mul", "x", "y"), r.without_ones),
-    *(Law("numbers spread by ones", (op, "x", "y"), r.without_ones_inside) for op in ("mul", "add", "sub")),
+    *(Law("numbers spread by ones", (op, "x", "y"), r.without_ones_inside) for op in ("add", "sub")),
     Law("inner tensor of ones", ("mul", ("mul", "a", "x"), "y"), r.without_inner_ones),
     Law("sum of ones", ("sum", "x"), r.count),
     Law("sum of multiples", ("sum", ("mul", "a", "x")), r.factor_out),
