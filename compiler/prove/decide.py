@@ -37,6 +37,7 @@ class Task:
     premises: tuple[Node, ...]
     program: Program | None = None
     of_rule: frozenset[Node] = frozenset()  # nodes of the rule: its own quotients are taken as defined
+    index_sets: dict[str, Node] = field(default_factory=dict)
     classes: dict[str, Any] = field(default_factory=dict)  # the user's functions with properties, for counterexamples
     free_states: bool = False
     seconds: float = BUDGET
@@ -68,7 +69,7 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
 
 
 def _one(goal: Node, task: Task) -> Outcome:
-    search = Search(task.premises, goal, task.program, task.classes, free_states=task.free_states)
+    search = Search(task.premises, goal, task.program, task.classes, task.index_sets, free_states=task.free_states)
     if task.refute:
         found = search.quick()
         if found:
@@ -140,6 +141,8 @@ def identity(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any
 
 def _vanishes(p: Polynomial, facts: Facts, chosen: list[str], cases: list[dict[str, Any]], depth: int) -> bool:
     top = settle(p)
+    for _ in range(4 if facts.rewrites else 0):
+        top = settle(top.replace(facts.rewrites.get))
     if top.zero:
         cases.append({"where": chosen, "numerator": encode(p)})
         return True

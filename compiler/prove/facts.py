@@ -13,8 +13,8 @@ from typing import Any
 import z3
 
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.prove.normal import Normaliser, Unsupported
-from dotopt.compiler.prove.polynomial import Atom, Polynomial, single
+from dotopt.compiler.prove.normal import Normaliser, Unsupported, atoms_below
+from dotopt.compiler.prove.polynomial import Atom, Polynomial, fraction, single
 from dotopt.compiler.prove.smt import Smt, check
 from dotopt.compiler.prove.words import Words
 
@@ -34,6 +34,7 @@ class Facts:
         self._signs: dict[Polynomial, bool] = {}
         self._assertions: list[tuple[z3.BoolRef, set[Atom]]] = []
         self._ready = False
+        self.rewrites: dict[Atom, Polynomial] = {}
         words = Words()
         self.normal = Normaliser(self.positive, self.nonnegative, self.shared, words)
         self.smt = Smt(self.normal)
@@ -50,9 +51,33 @@ class Facts:
                 self.skipped.append(premise)
                 continue
             self._assertions.append((formula, uses))
+            self._rewrite(premise)
         self._ready = True
         self.normal.done.clear()
         self._signs.clear()
+
+    def _rewrite(self, premise: Node) -> None:
+        """An equation that gives a sum, a norm or a trace becomes a law of the normal forms."""
+        if premise.op != "eq" or premise.args[0].type.kind not in ("real", "int"):
+            return
+        p, _ = fraction(self.normal(premise.args[0]) - self.normal(premise.args[1]))
+        for monomial, c in p.terms:
+            if len(monomial) != 1 or monomial[0][1] != 1 or monomial[0][0].kind not in ("sqrt", "sum", "trace"):
+                continue
+            a = monomial[0][0]
+            value = (single(a) * c - p) * (1 / c)
+            if a in atoms_below(value):
+                continue
+            if a.kind != "sqrt":
+                self.rewrites[a] = value
+                return
+            inside: Polynomial = a.key[0]
+            for inner, k in inside.terms:
+                if len(inner) == 1 and inner[0][1] == 1 and inner[0][0].kind in ("sum", "trace"):
+                    rest = inside - single(inner[0][0]) * k
+                    self.rewrites[inner[0][0]] = (value**2 - rest) * (1 / k)
+                    self.rewrites[a] = value
+                    return
 
     # ---- signs ------------------------------------------------------------------------------------------------------
 
@@ -108,6 +133,8 @@ class Facts:
                 return 1
             case "sum", (_, inside):
                 return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
+            case ("amax" | "amin"), (_, p):
+                return 2 if self.positive(p) else int(self.nonnegative(p))
             case "pow", (base, _):
                 return 2 if self.positive(base) else 1 if self.nonnegative(base) else 0
         return 0

@@ -356,16 +356,22 @@ class Normaliser:
 
     def _function(self, name: str, p: Polynomial) -> Polynomial:
         if p.zero:
-            return {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO}.get(name) or single(atom(name, p))
+            known = {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO}
+            return known[name] if name in known else single(atom(name, p))
         if name == "log" and p == ONE:
             return ZERO
+        if name == "exp":
+            result = ONE
+            for monomial, c in p.terms:
+                part = single_product(monomial) * abs(c)
+                value = single(atom("exp", part, axes=part.axes))
+                result = result * (value if c > 0 else inverse(value))
+            return result
         negative = p.terms[-1][1] < 0
         if not negative or name == "log":
             return single(atom(name, p, axes=p.axes))
         value = single(atom(name, -p, axes=p.axes))
         match name:
-            case "exp":
-                return inverse(value)
             case "cos":
                 return value
             case _:
@@ -419,6 +425,12 @@ class Normaliser:
         inside = tuple(axis for axis in axes if axis in p.axes)
         if not inside:
             return p
+        still = [(m, c) for m, c in p.terms if not any(a.axes & set(axes) for a, _ in m)]
+        if still:  # what does not vary is added outside
+            outside = ZERO
+            for m, c in still:
+                outside = outside + single_product(m) * c
+            return outside + self._largest(name, p - outside, axes)
         factor = ONE
         if not p.zero:
             (monomial, lead), _ = split_content(p)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import z3
 
-from dotopt.compiler.ir import Interval, Node, Program, leaf, node, substitute
+from dotopt.compiler.ir import Interval, Node, Program, Random, leaf, node, substitute
 from dotopt.compiler.prove import numbers as num
 from dotopt.compiler.prove.facts import Facts, conjuncts
 from dotopt.compiler.prove.normal import Unsupported
@@ -20,6 +20,7 @@ from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.smt import check, rational
 from dotopt.compiler.prove.unroll import state_leaves, trajectory
 from dotopt.compiler.prove.world import Undecidable, World
+from dotopt.compiler.types import REAL
 
 NICE = [Fraction(n, d) for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))]
 
@@ -32,6 +33,7 @@ class Search:
     goal: Node
     program: Program | None = None
     classes: dict[str, Any] = field(default_factory=dict)  # of the functions with properties
+    index_sets: dict[str, Node] = field(default_factory=dict)
     free_states: bool = False  # whether a counterexample may choose the states
     points: int = 0
     intervals: dict[Node, Interval] = field(default_factory=dict)
@@ -45,6 +47,7 @@ class Search:
             if h.default is not None and h.default.value is not None
         }
         self.bounds = _bounds(self.premises)
+        self.laws = {} if self.program is None else {r.name: r for r in self.program.randoms}
         self.reads_states = bool(state_leaves([self.goal])) and self.program is not None
         if state_leaves(list(self.premises)):
             self.free_states = True
@@ -125,7 +128,7 @@ class Search:
         for seed in range(most):
             if time.monotonic() > deadline:
                 return None
-            world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes)
+            world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes, laws=self.laws, index_sets=self.index_sets)
             try:
                 failed = self._fails(world, premises, goal)
             except (Undecidable, OverflowError):
@@ -157,7 +160,8 @@ class Search:
                 if (array == given[here]).all():
                     break
                 candidate[here] = array
-                trial = World(world.seed, dict(world.sizes), candidate, self.draw, self.classes)
+                trial = World(world.seed, dict(world.sizes), candidate, self.draw, self.classes, self.laws,
+                              self.index_sets)
                 trial.table = dict(world.table)
                 try:
                     if self._fails(trial, premises, goal):
@@ -209,7 +213,9 @@ class Search:
                 numbers[a] = rational(found)
         given: dict[Node, Any] = {}
         for here in {n for part in (*premises, goal) for n in part.walk()}:
-            if here.op == "leaf" and here.role not in ("axis", "set", "index", "loop", "identity"):
+            if here.op == "leaf" and here.role not in ("axis", "set", "index", "loop", "identity") and (
+                here.role != "draw" or self.laws.get(here.name.split("#")[0], _NO_LAW).law == "normal"
+            ):
                 value = self._model_value(facts, here, numbers)
                 if value is not None:
                     given[here] = value if here.type.kind != "bool" else bool(value)
@@ -219,7 +225,7 @@ class Search:
 
         for places in (None, 3, 2):
             rounded = {k: _round(v, places) for k, v in given.items()}
-            world = World(0, _Ones(), rounded, self.draw, {}, answer if places is None else _nothing)
+            world = World(0, _Ones(), rounded, self.draw, {}, self.laws, self.index_sets, answer if places is None else _nothing)
             try:
                 if self._fails(world, premises, goal):
                     return self._report(self._shrink(world, premises, goal), premises, goal)
@@ -235,6 +241,9 @@ class Search:
         if len(terms) == 1 and len(terms[0][0]) == 1 and terms[0][0][0][1] == 1 and terms[0][1] == 1:
             return numbers.get(terms[0][0][0][0])
         return None
+
+
+_NO_LAW = Random("", REAL, "", (), 0)
 
 
 class _Ones(dict[str, int]):

@@ -325,7 +325,7 @@ def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
     outcomes: list[Outcome] = []
     found_unknowns: dict[str, Polynomial] = {}
     alternatives = [list(step_of(case, x, c, {})) for x in steps]
-    for choice in product(*alternatives):
+    for choice in sorted(product(*alternatives), key=lambda c: sum(not w.startswith("not") for _, ws in c for w in ws)):
         here = dict(known)
         where: list[str] = []
         for x, (series, chosen) in zip(steps, choice, strict=True):

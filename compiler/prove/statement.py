@@ -377,11 +377,42 @@ def _fold_one(here: Node) -> Node:
             return number(0)
         case "pow" if args[1].value == 1:
             return args[0]
+        case "matmul" if _second_derivative(args[0]):
+            return _hessian_vector(args[0], args[1])
         case "fires" if all(a.value is not None for a in args):
             return here
         case "loop":
             return here
     return here
+
+
+def _second_derivative(here: Node) -> bool:
+    """Whether a matrix is a product of Hessians and scalars."""
+    match here.op:
+        case "oracle":
+            return bool(here.attrs[1] == "hessian")
+        case "mul" | "div":
+            return any(_second_derivative(a) and b.type.scalar for a, b in (here.args, here.args[::-1])[: 2 if here.op == "mul" else 1])
+        case "matmul":
+            return all(_second_derivative(a) for a in here.args)
+    return False
+
+
+def _hessian_vector(matrix: Node, v: Node) -> Node:
+    """∇²f(y) @ v as one oracle, linear in v."""
+    if v.type.axes and len(v.type.axes) != 1:
+        return node("matmul", matrix, v)
+    match matrix.op:
+        case "oracle":
+            attrs = (matrix.attrs[0], "hessian_vector", *matrix.attrs[2:-1], v.type)
+            return node("oracle", *matrix.args, v, attrs=attrs)
+        case "matmul":
+            return _hessian_vector(matrix.args[0], _hessian_vector(matrix.args[1], v))
+        case _:
+            x, y = matrix.args
+            if matrix.op == "mul" and x.type.scalar:
+                x, y = y, x
+            return node(matrix.op, _hessian_vector(x, v), y)
 
 
 __all__ = ["REST", "Case", "OptError", "Unreadable", "cases", "fold"]

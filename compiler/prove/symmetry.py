@@ -326,7 +326,11 @@ def _quick(outcome: Outcome) -> Outcome:
 
 def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float) -> dict[str, object] | None:
     """A run of the first steps in which the mapped run ends elsewhere."""
-    forms = [{}] if case.at_start or not case.program.states else list(trajectory(case.program, 3))
+    moved = {here.name for here in maps.leaves if here.role == "state"}
+    if moved and not {n.name for n in state_leaves([old, new])} <= moved:
+        return None
+    free = case.at_start or moved or not case.program.states
+    forms: list[Move] = [{}] if free else list(trajectory(case.program, 3))
     for table in forms:
         premises = tuple(case.settle(substitute(p, table)) for p in case.premises)
         run_old = case.settle(substitute(old, table))
@@ -336,7 +340,8 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
             goal = node("eq", maps.apply(run_old, {}), run_new)
         except Mismatch:
             return None
-        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))
+        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case),
+                        dict(case.context.index_sets))
         search.reads_states = False
         found = search.run(seconds / 3)
         if found:

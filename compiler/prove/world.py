@@ -17,7 +17,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from dotopt.compiler.ir import Fold, Loop, Node
+from dotopt.compiler.ir import Fold, Loop, Node, Random
 from dotopt.compiler.prove import numbers as num
 from dotopt.compiler.types import REST
 
@@ -38,6 +38,8 @@ class World:
     given: dict[Node, Any] = field(default_factory=dict)
     draw: Callable[[Node, random.Random], Fraction | None] = lambda node, rng: None
     classes: dict[str, Any] = field(default_factory=dict)  # functions with properties: f = ½ Σ a x² + b x, low <= a <= high
+    laws: dict[str, Random] = field(default_factory=dict)  # of the draws, by name
+    index_sets: dict[str, Node] = field(default_factory=dict)  # what each free index runs over
     answer: Callable[[Node], Fraction | None] = lambda node: None  # a wanted answer of an oracle
     parent: World | None = None
     small: tuple[Fraction, ...] = SMALL
@@ -101,7 +103,8 @@ class World:
 
     def inner(self, values: dict[Node, Value]) -> World:
         """A world in which the variables of a loop or fold have values."""
-        child = World(self.seed, self.sizes, self.given, self.draw, self.classes, self.answer, self, self.small)
+        child = World(self.seed, self.sizes, self.given, self.draw, self.classes,
+                      self.laws, self.index_sets, self.answer, self, self.small)
         child.rng = self.rng
         child.bound = frozenset(values)
         child.memo = dict(values)
@@ -191,6 +194,13 @@ class World:
             axes = here.type.axes
             if here.role == "axis":
                 value = (), _scalar(Fraction(self.size(here.name)))
+            elif here.role == "index":
+                elements = self.index_sets.get(here.name)
+                if elements is None:
+                    raise Undecidable(f"the index `{here.name}`")
+                value = (), _scalar(Fraction(self.rng.choice(self.value(elements)[1])))
+            elif here.role == "draw":
+                value = self._law(here, axes)
             elif here.type.kind == "set" or here.role == "set":
                 n = self.size("#" + here.name)
                 return (), list(range(1, n + 1))
@@ -203,6 +213,35 @@ class World:
                 value = axes, self._drawn(here, axes)
         self.values[here] = value
         return value
+
+    def _law(self, here: Node, axes: tuple[str, ...]) -> Value:
+        """A value that the law of a draw allows."""
+        random = self.laws.get(here.name.split("#")[0])
+        if random is None or here.args:
+            raise Undecidable(f"the law of `{here.name}`")
+        match random.law:
+            case "normal":
+                return axes, self._drawn(here, axes)
+            case "rademacher":
+                choices: list[Any] = [Fraction(1), Fraction(-1)]
+            case "bernoulli":
+                choices = [True, False]
+            case "uniform":
+                low, high = (self.value(a)[1].item() for a in random.args)
+                choices = [num.add(low, num.mul(num.sub(high, low), Fraction(k, 4))) for k in (1, 2, 3)]
+            case "permutation":
+                order = list(self.value(random.args[0])[1])
+                self.rng.shuffle(order)
+                return (), order
+            case "choose":
+                elements, count = list(self.value(random.args[0])[1]), int(self.value(random.args[1])[1].item())
+                return (), sorted(self.rng.sample(elements, min(count, len(elements))))
+            case _:
+                raise Undecidable(f"the law `{random.law}`")
+        array = self._full(axes, None)
+        for place in np.ndindex(array.shape):
+            array[place] = self.rng.choice(choices)
+        return axes, array
 
     def _drawn(self, here: Node, axes: tuple[str, ...]) -> Any:
         array = self._full(axes, None)
@@ -496,7 +535,7 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
     "floor": num.floor,
     "ceil": lambda x: None if num.floor(None if x is None else -num.plain(x)) is None else -num.floor(-num.plain(x)),
     "not": lambda x: None if x is None else not x,
-    **{name: num.function(name) for name in ("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid", "gelu")},
+    **{name: num.function(name) for name in ("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu")},
 }
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": num.add, "sub": num.sub, "mul": num.mul, "div": num.div, "pow": num.power,
