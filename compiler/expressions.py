@@ -15,7 +15,7 @@ from dotopt.compiler.source import Span
 from dotopt.compiler.suggest import closest, look_alikes
 
 FUNCTIONLIKE = frozenset(
-    {"objective", "operator", "function", "local function", "base", "imported", "builtin", "slice"}
+    {"objective", "operator", "function", "local function", "base", "imported", "builtin", "slice", "head"}
 )
 TYPED = frozenset({"param", "state", "input", "output", "quantified", "parameter", "loop", "result", "draw", "bound"})
 NO_AXIS = frozenset({"param", "state", "output", "draw", "loop", "result", "message"}) | FUNCTIONLIKE

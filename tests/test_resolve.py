@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dotopt.compiler.builtins import FUNCTIONS
 from dotopt.compiler.errors import OptError
+from dotopt.compiler.lower import builtins, inner
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import Symbols, resolve
 from dotopt.compiler.source import Source
@@ -198,3 +200,8 @@ def test_claims_of_a_composition_use_the_names_of_its_parts() -> None:
     text = "rule C = Lookahead(AdamW)\nuse Lookahead, AdamW\n" + claim
     assert codes(text) == []
     assert codes(text.replace("θ'", "θθ'")) == ["E401"]
+
+
+def test_every_built_in_is_lowered_and_nothing_else() -> None:
+    """`cg` is a formula of the library that the lowering knows by name."""
+    assert set(FUNCTIONS) == (set(builtins.TABLE) | set(inner.INNER)) - {"cg"}
