@@ -6,6 +6,7 @@ Series `k` has the class `s{k}`; the page gives it a colour for light and one fo
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -63,9 +64,11 @@ def curves(
     frame = Frame((min(xs), max(xs)), (max(low, 1e-12), high) if log else (low, high), log)
     across = ticks(*frame.x)
     down = decades(*frame.y) if log else ticks(*frame.y)
-    parts = [_axes(frame, x, y, across, down, percent)]
+    clip, area = _area(frame, "curves", x, y)
+    parts = [clip, _axes(frame, x, y, across, down, percent), area]
     parts += [_band(frame, k, one) for k, one in enumerate(series) if one.low]
     parts += [_curve(frame, k, one.points) for k, one in enumerate(series)]
+    parts += ["</g>"]
     parts += _labels(frame, [(k, one.name, one.points[-1]) for k, one in enumerate(series)])
     return _svg(frame, parts, f"{y} against {x}")
 
@@ -162,6 +165,14 @@ def _labels(frame: Frame, ends: Sequence[tuple[int, str, Point]]) -> list[str]:
     ]
 
 
+def _area(frame: Frame, *key: object) -> tuple[str, str]:
+    """A clip path of the plotting area, and the start of the group that it cuts; `key` makes its name."""
+    name = f"clip{zlib.crc32(repr(key).encode()):x}"
+    width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
+    area = f'x="{frame.left}" y="{frame.top - 2}" width="{width + 2}" height="{height + 3}"'
+    return f'<clipPath id="{name}"><rect {area}/></clipPath>', f'<g clip-path="url(#{name})">'
+
+
 def _svg(frame: Frame, parts: Sequence[str], title: str) -> str:
     box = f"0 0 {frame.width} {frame.height}"
     return f'<svg viewBox="{box}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
@@ -186,26 +197,21 @@ def contours(
     xs, ys = np.linspace(*box[0], resolution), np.linspace(*box[1], resolution)
     values = np.array([[function(float(x), float(y)) for x in xs] for y in ys])
     generator = contourpy.contour_generator(xs, ys, values, line_type=contourpy.LineType.Separate)
-    clip = f"c{abs(hash((box, tuple(levels)))) % 10**8}"
-    width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
-    parts = [
-        f'<clipPath id="{clip}"><rect x="{frame.left}" y="{frame.top}" width="{width}" height="{height}"/></clipPath>'
-    ]
-    parts.append(f'<rect class="plate" x="{frame.left}" y="{frame.top}" width="{width}" height="{height}"/>')
+    clip, area = _area(frame, "contours", *levels)
+    parts = [clip, area, f'<rect class="plate" width="{frame.width}" height="{frame.height}"/>']
     for rank, level in enumerate(levels):
         lines = [np.asarray(line).tolist() for line in generator.lines(level)]
         d = "".join(_path(frame, [(x, y) for x, y in line]) for line in lines)
         parts.append(f'<path class="level" style="--depth:{rank / len(levels):.2f}" d="{d}"/>')
+    for k, one in enumerate(paths):
+        parts.append(_curve(frame, k, one.points))
+    parts.append("</g>")
     for value in ticks(*box[0]):
         at = f'x="{frame.across(value):.1f}" y="{frame.height - 14}"'
         parts.append(f'<text class="tick" {at} text-anchor="middle">{_number(value)}</text>')
     for value in ticks(*box[1]):
         at = f'x="{frame.left - 6}" y="{frame.down(value) + 4:.1f}"'
         parts.append(f'<text class="tick" {at} text-anchor="end">{_number(value)}</text>')
-    parts.append(f'<g clip-path="url(#{clip})">')
-    for k, one in enumerate(paths):
-        parts.append(_curve(frame, k, one.points))
-    parts.append("</g>")
     for k, one in enumerate(paths):
         (x, y) = one.points[-1]
         if box[0][0] <= x <= box[0][1] and box[1][0] <= y <= box[1][1]:

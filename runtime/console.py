@@ -34,6 +34,14 @@ def _console(stderr: bool) -> Console:
     return console
 
 
+def heading(text: str) -> None:
+    """A line across the terminal with a title; in a pipe the title alone."""
+    if out().is_terminal:
+        out().rule(f"[bold]{text}")
+    else:
+        out().print(f"\n{text}\n")
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table with these columns: ruled lines on a terminal, blanks between the columns in a pipe."""
     from rich import box
