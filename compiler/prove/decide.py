@@ -40,6 +40,7 @@ class Task:
     index_sets: dict[str, Node] = field(default_factory=dict)
     classes: dict[str, Any] = field(default_factory=dict)  # the user's functions with properties, for counterexamples
     free_states: bool = False
+    points: tuple[Node, ...] = ()  # premises that the proofs have put in, for counterexamples
     seconds: float = BUDGET
     refute: bool = True  # whether to look for counterexamples
     facts: Facts = field(init=False)
@@ -69,7 +70,7 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
 
 
 def _one(goal: Node, task: Task) -> Outcome:
-    search = Search(task.premises, goal, task.program, task.classes, task.index_sets, free_states=task.free_states)
+    search = Search((*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, free_states=task.free_states)
     if task.refute:
         found = search.quick()
         if found:

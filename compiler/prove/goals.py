@@ -63,7 +63,7 @@ def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool 
     """What `decide` needs to know of a case."""
     own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
     return Task((*case.premises, *extra), case.program, own, dict(case.context.index_sets), classes(case),
-                case.fixed_states, seconds, refute)
+                case.fixed_states, tuple(case.point_premises), seconds, refute)
 
 
 def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
@@ -95,7 +95,7 @@ def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
     table = {d: leaf("free", n, d.type) for d, n in inner.items()}
     premises = tuple(outermost(p, table) for p in case.premises)
     own = frozenset(here for root in case.program.roots for here in outermost(case.settle(root), table).walk())
-    held = Task(premises, case.program, own, {}, {}, True, seconds / 3, refute=False)
+    held = Task(premises, case.program, own, {}, {}, True, (), seconds / 3, refute=False)
     if held.facts.contradictory():
         return None
     outcome = all_of(decide(part, held) for part in conjuncts_of(outermost(goal, table)))

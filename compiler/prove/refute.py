@@ -19,7 +19,7 @@ from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.smt import check, rational
 from dotopt.compiler.prove.unroll import state_leaves, trajectory
-from dotopt.compiler.prove.world import Undecidable, World
+from dotopt.compiler.prove.world import Special, Undecidable, World
 from dotopt.compiler.types import REAL
 
 NICE = [Fraction(n, d) for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))]
@@ -34,6 +34,7 @@ class Search:
     program: Program | None = None
     classes: dict[str, Any] = field(default_factory=dict)  # of the functions with properties
     index_sets: dict[str, Node] = field(default_factory=dict)
+    special: Special = field(default_factory=Special)
     free_states: bool = False  # whether a counterexample may choose the states
     points: int = 0
     intervals: dict[Node, Interval] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Search:
         }
         self.bounds = _bounds(self.premises)
         self.laws = {} if self.program is None else {r.name: r for r in self.program.randoms}
+        self.special = special_of(self.premises)
         self.reads_states = bool(state_leaves([self.goal])) and self.program is not None
         if state_leaves(list(self.premises)):
             self.free_states = True
@@ -128,7 +130,8 @@ class Search:
         for seed in range(most):
             if time.monotonic() > deadline:
                 return None
-            world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes, laws=self.laws, index_sets=self.index_sets)
+            world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes, laws=self.laws, index_sets=self.index_sets,
+                          special=self.special)
             try:
                 failed = self._fails(world, premises, goal)
             except (Undecidable, OverflowError):
@@ -161,7 +164,7 @@ class Search:
                     break
                 candidate[here] = array
                 trial = World(world.seed, dict(world.sizes), candidate, self.draw, self.classes, self.laws,
-                              self.index_sets)
+                              self.index_sets, self.special)
                 trial.table = dict(world.table)
                 try:
                     if self._fails(trial, premises, goal):
@@ -225,7 +228,7 @@ class Search:
 
         for places in (None, 3, 2):
             rounded = {k: _round(v, places) for k, v in given.items()}
-            world = World(0, _Ones(), rounded, self.draw, {}, self.laws, self.index_sets, answer if places is None else _nothing)
+            world = World(0, _Ones(), rounded, self.draw, {}, self.laws, self.index_sets, self.special, answer if places is None else _nothing)
             try:
                 if self._fails(world, premises, goal):
                     return self._report(self._shrink(world, premises, goal), premises, goal)
@@ -241,6 +244,29 @@ class Search:
         if len(terms) == 1 and len(terms[0][0]) == 1 and terms[0][0][0][1] == 1 and terms[0][1] == 1:
             return numbers.get(terms[0][0][0][0])
         return None
+
+
+def special_of(premises: Sequence[Node]) -> Special:
+    """The orthogonal and symmetric matrices and the zeros of gradients that premises ask for."""
+    orthogonal: set[Node] = set()
+    symmetric: set[Node] = set()
+    zeros: dict[str, Node] = {}
+    for p in conjuncts(premises):
+        if p.op != "eq":
+            continue
+        for x, y in (p.args, p.args[::-1]):
+            if y.op == "eye" and x.op == "matmul":
+                a, b = x.args
+                if a.op == "transpose" and a.args[0] is b and b.op == "leaf":
+                    orthogonal.add(b)
+                if b.op == "transpose" and b.args[0] is a and a.op == "leaf":
+                    orthogonal.add(a)
+            if x.op == "transpose" and x.args[0] is y and y.op == "leaf":
+                symmetric.add(y)
+            if x.op == "oracle" and x.attrs[1] in ("gradient", "field") and (y.value == 0 or y.op == "zeros"):
+                if len(x.args) == 1 and x.args[0].op == "leaf":
+                    zeros[x.attrs[0]] = x.args[0]
+    return Special(frozenset(orthogonal), frozenset(symmetric), zeros)
 
 
 _NO_LAW = Random("", REAL, "", (), 0)

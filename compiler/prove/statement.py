@@ -46,6 +46,7 @@ class Case:
     substitutions: list[dict[Node, Node]] = field(default_factory=list)
     functions: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # f -> (variable, body)
     at_start: bool = False  # `given t == 1`
+    point_premises: list[Node] = field(default_factory=list)  # equations that fix an answer at a point, as written
     asked: list[Node] = field(default_factory=list)  # oracles whose answer a premise fixes
     fixed_states: bool = False  # whether a premise says what a state or the parameter is
 
@@ -301,6 +302,7 @@ def _fix(case: Case, equation: Node) -> bool:
             zero = node("zeros", attrs=(name.type,)) if body.value == 0 and name.type.axes else body
             case.substitutions.append({name: zero})
             case.asked.append(name)
+            case.point_premises.append(node("eq", name, zero))
             return True
         if name.op == "base":
             case.substitutions.append({name: body})
@@ -339,6 +341,7 @@ def _define_function(case: Case, asked: Node, body: Node) -> bool:
     if points and body.value is not None or not set(points) & set(body.walk()):
         case.substitutions.append({asked: body})
         case.asked.append(asked)
+        case.point_premises.append(node("eq", asked, body))
         return True
     return False
 

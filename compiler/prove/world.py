@@ -8,7 +8,7 @@ function, so a claim that fails in a world is false. Functions with properties a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
@@ -25,8 +25,20 @@ Value = tuple[tuple[str, ...], Any]  # axes, object array
 SMALL = tuple(Fraction(n, 2) for n in (-6, -4, -2, 0, 2, 4, 6, 1, -1, 3))
 
 
+RADII = (Fraction(1, 3), Fraction(1, 2), Fraction(1), Fraction(1, 5))
+
+
 class Undecidable(Exception):
     """The value of a node cannot be had here; the message says which."""
+
+
+@dataclass(frozen=True)
+class Special:
+    """What premises ask for and random numbers never meet: orthogonal and symmetric matrices, zeros of gradients."""
+
+    orthogonal: frozenset[Node] = frozenset()
+    symmetric: frozenset[Node] = frozenset()
+    zeros: Mapping[str, Node] = field(default_factory=dict)  # f -> a leaf at which its gradient is zero
 
 
 @dataclass
@@ -40,6 +52,7 @@ class World:
     classes: dict[str, Any] = field(default_factory=dict)  # functions with properties: f = ½ Σ a x² + b x, low <= a <= high
     laws: dict[str, Random] = field(default_factory=dict)  # of the draws, by name
     index_sets: dict[str, Node] = field(default_factory=dict)  # what each free index runs over
+    special: Special = field(default_factory=lambda: Special())
     answer: Callable[[Node], Fraction | None] = lambda node: None  # a wanted answer of an oracle
     parent: World | None = None
     small: tuple[Fraction, ...] = SMALL
@@ -104,7 +117,7 @@ class World:
     def inner(self, values: dict[Node, Value]) -> World:
         """A world in which the variables of a loop or fold have values."""
         child = World(self.seed, self.sizes, self.given, self.draw, self.classes,
-                      self.laws, self.index_sets, self.answer, self, self.small)
+                      self.laws, self.index_sets, self.special, self.answer, self, self.small)
         child.rng = self.rng
         child.bound = frozenset(values)
         child.memo = dict(values)
@@ -244,12 +257,17 @@ class World:
         return axes, array
 
     def _drawn(self, here: Node, axes: tuple[str, ...]) -> Any:
+        if here in self.special.orthogonal and len(axes) == 2:
+            return _rotation(self.size(axes[0]), self.size(axes[1]), self.rng)
         array = self._full(axes, None)
         for place in np.ndindex(array.shape):
             drawn = self.draw(here, self.rng)
             if drawn is None:
                 drawn = self.rng.choice((True, False)) if here.type.kind == "bool" else self.rng.choice(self.small)
             array[place] = drawn
+        if here in self.special.symmetric and array.ndim == 2:
+            for i, j in np.ndindex(array.shape):
+                array[i, j] = array[max(i, j), min(i, j)]
         return array
 
     # ---- reductions and matrices ------------------------------------------------------------------------------------
@@ -378,6 +396,11 @@ class World:
             return self._hessian_vector(here, key, a[-1])
         if what == "value" and here.attrs[2]:
             return self._one_by_one(here, a, str(here.attrs[2]).removeprefix("per "))
+        zero = self.special.zeros.get(name)
+        if zero is not None and what in ("gradient", "field") and name not in self.classes:
+            spot = tuple(map(_rounded, np.ravel(self.value(zero)[1]).tolist()))
+            if key[3] == (spot,):
+                return here.type.axes, self._full(here.type.axes, Fraction(0))
         if name in self.classes and what in ("value", "gradient", "field"):
             return self._quadratic(here, name, a[here.attrs[3][0]])
         wanted = self.answer(here)
@@ -413,14 +436,31 @@ class World:
 
     def _quadratic(self, here: Node, name: str, x: Value) -> Value:
         axes, array = x
-        if (name, "slope") not in self.table:
-            self.table[(name, "slope")] = _array([self.rng.choice(self.small) for _ in range(array.size)]).reshape(array.shape)
-            self.table[(name, "curvature")] = _array([self._curvature(name) for _ in range(array.size)]).reshape(array.shape)
-        a, b = self.table[(name, "curvature")], self.table[(name, "slope")]
+        if (name, "centre") not in self.table:
+            zero = self.special.zeros.get(name)
+            centre = self.value(zero)[1] if zero is not None else self._small(array.shape)
+            self.table[(name, "centre")] = np.broadcast_to(centre, array.shape)
+            self.table[(name, "curvature")] = self._small(array.shape, lambda: self._curvature(name))
+            bend = self.classes[name].low is not None and self.rng.random() < 0.5  # Huber's function: straight further out
+            self.table[(name, "radius")] = self._small(array.shape, lambda: self.rng.choice(RADII)) if bend else None
+        a, centre, radius = (self.table[(name, word)] for word in ("curvature", "centre", "radius"))
+        low = self.value(self.classes[name].low)[1].item() if self.classes[name].low is not None else Fraction(0)
+        off = _each(num.sub, array, centre)
+        near = off if radius is None else _each(
+            lambda v, r: num.largest(num.sub(0, r), num.smallest(r, v)) if v is not None else None, off, radius)
+        steep = _each(lambda k: num.sub(k, low), a)  # f = low/2 v² + (a - low) huber(v)
         if here.attrs[1] in ("gradient", "field"):
-            return axes, _each(lambda p, q, v: num.add(num.mul(p, v), q), a, b, array)
-        terms = _each(lambda p, q, v: num.add(num.mul(num.mul(p, v), num.mul(v, Fraction(1, 2))), num.mul(q, v)), a, b, array)
+            return axes, _each(lambda k, u, v: num.add(num.mul(k, u), num.mul(low, v)), steep, near, off)
+        terms = _each(
+            lambda k, u, v: num.add(num.mul(num.mul(k, u), num.sub(v, num.div(u, Fraction(2)))),
+                                    num.mul(num.div(low, Fraction(2)), num.mul(v, v))), steep, near, off)
         return (), _scalar(reduce(num.add, terms.ravel()))
+
+    def _small(self, shape: tuple[int, ...], draw: Callable[[], Any] | None = None) -> Any:
+        array = np.empty(shape, dtype=object)
+        for place in np.ndindex(shape):
+            array[place] = draw() if draw is not None else self.rng.choice(self.small)
+        return array
 
     def _curvature(self, name: str) -> Any:
         """A curvature that the class of the function allows."""
@@ -559,6 +599,20 @@ def _time() -> Node:
     from dotopt.compiler.ir import TIME
 
     return TIME
+
+
+def _rotation(rows: int, columns: int, rng: random.Random) -> Any:
+    """A rational matrix with orthonormal columns (rows, if there are fewer): rotations by (3, 4, 5), swaps and signs."""
+    n = max(rows, columns)
+    q = _identity(n)
+    for _ in range(2 * n):
+        i, j = rng.randrange(n), rng.randrange(n)
+        if i == j:
+            q[i] = -q[i]
+            continue
+        c, s = rng.choice(((Fraction(3, 5), Fraction(4, 5)), (Fraction(0), Fraction(1)), (Fraction(5, 13), Fraction(-12, 13))))
+        q[i], q[j] = c * q[i] - s * q[j], s * q[i] + c * q[j]
+    return q[:rows, :columns].copy()
 
 
 def _scalar(value: Any) -> Any:
