@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dotopt
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.errors import Diagnostic, OptError
 from dotopt.compiler.parse import parse
 from dotopt.compiler.read import LARGEST, read
-from dotopt.compiler.render import render_all, to_json
+from dotopt.compiler.render import apply, render_all, to_json
 from dotopt.compiler.resolve import Symbols, resolve
 from dotopt.compiler.source import Source
 
@@ -247,6 +247,27 @@ def test_changed_files_are_read_or_refused(text: str) -> None:
     except OptError as error:
         assert render_all(error.diagnostics)
         assert all(to_json(found) for found in error.diagnostics)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(mutations())
+def test_edits_for_changed_files_repair(text: str) -> None:
+    """An edit that is offered anywhere removes the diagnostic that offers it."""
+    for found in answers(text):
+        if found.edit is not None and found.span is not None:
+            near = {
+                (other.code, other.message)
+                for other in answers(apply([found.edit], text))
+                if other.span is not None and abs(other.span.start - found.span.start) <= len(found.edit.text) + 3
+            }
+            assert (found.code, found.message) not in near, apply([found.edit], text)
+
+
+def answers(text: str) -> tuple[Diagnostic, ...]:
+    try:
+        return front(Source("a.opt", text)).warnings
+    except OptError as error:
+        return error.diagnostics
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

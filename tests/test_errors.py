@@ -17,7 +17,7 @@ from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.messages import MESSAGES, manual
 from dotopt.compiler.parse import parse
 from dotopt.compiler.read import read
-from dotopt.compiler.render import apply, render_all, to_json
+from dotopt.compiler.render import apply, render, render_all, to_json
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.source import Source
 from dotopt.runtime.checking import check
@@ -160,6 +160,14 @@ def test_columns_are_those_of_the_terminal() -> None:
     assert shown == " 6 | x' = x - m̂*中*  q*∇f(x)"
     # m̂ is two characters in one column, 中 one character in two
     assert caret.index("^") == shown.index("q")
+
+
+def test_colours_change_nothing_else() -> None:
+    for path in FILES:
+        for found in diagnostics(path):
+            painted = render(found, color=True)
+            assert "\033[" in painted
+            assert re.sub(r"\033\[[\d;]*m", "", painted) == render(found)
 
 
 def test_more_than_ten_are_counted() -> None:
