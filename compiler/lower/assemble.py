@@ -9,7 +9,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError, Report, fail
 from dotopt.compiler.ir import Node, Program
 from dotopt.compiler.library import Library
-from dotopt.compiler.lower.compose import clashes
+from dotopt.compiler.lower.compose import clashes, prefix_of
 from dotopt.compiler.lower.context import Context, Static
 from dotopt.compiler.lower.declare import open_file, type_of
 from dotopt.compiler.lower.expression import value
@@ -268,9 +268,9 @@ class _Builder:
         assert isinstance(entry, Leaf)
         default = self.attempt(value, self.context, d.value, self.scope) if d.value is not None else None
         keyword = d.alias or ascii(d.name)
-        if entry.name != d.name:
-            prefix = entry.name[: -len(d.name)]
-            keyword = f"{ascii(prefix.rstrip('_'))}_{keyword}"
+        base = self.context.base
+        if base is not None and keyword in {x.keyword for x in (*base.hypers, *base.options)}:
+            keyword = f"{prefix_of(self.context.file)}_{keyword}"
         interval, indices = self._interval(d.bounds), _indices(d.indices)
         return ir.Hyper(entry.name, keyword, d.alias_index, entry.type, interval, default, indices, d.span)
 

@@ -130,15 +130,16 @@ def _apply_first(context: Context, name: str) -> None:
 
 def clashes(file: s.File, base: Program) -> dict[str, str]:
     """Names of the transform that the base rule uses too, with what they are called in the composed rule."""
-    prefix = canonical(_snake(file.head.name))
+    prefix = canonical(prefix_of(file))
     taken = {x.name for x in base.states} | {x.name for x in base.hypers} | {x.name for x in base.options}
     mine = [d for d in file.statements if isinstance(d, s.Declaration) and d.word in ("state", "hyper", "option")]
     return {d.name: f"{prefix}_{d.name}" for d in mine if d.name in taken}
 
 
-def _snake(name: str) -> str:
+def prefix_of(file: s.File) -> str:
+    """What a transform puts before its own names where the base rule has them too: its name in snake case."""
     from dotopt.compiler.library import file_name
 
-    return file_name(name).removesuffix(".opt")
+    return file_name(file.head.name).removesuffix(".opt")
 
 
