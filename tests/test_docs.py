@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from dotopt.compiler import ranges, units
+from dotopt.compiler.builtins import FUNCTIONS
 from dotopt.compiler.emit.text import format_text
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.lower import lower
@@ -78,3 +83,37 @@ def anchor(heading: str) -> str:
     """The anchor that GitHub gives a heading."""
     kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
     return kept.replace(" ", "-")
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["docs/language.md", "README.md"])
+def test_generated_parts_are_current(page: str) -> None:
+    """`python docs/generate.py` would change nothing."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert ": generated -->" in text
+    assert generator().fill(text) == text
+
+
+def test_every_built_in_function_is_in_the_manual() -> None:
+    assert generator().built_in_names() == set(FUNCTIONS)
+
+
+def test_every_rule_of_the_library_is_in_the_readme() -> None:
+    from dotopt.runtime.catalogue import names
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in names() if f"[{name}](stdlib/" not in text] == []
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_run(script: Path) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -1,0 +1,160 @@
+"""Fills the generated parts of README.md and docs/language.md: `python docs/generate.py`; a test says if they are old.
+
+A part stands between `<!-- begin NAME: generated -->` and `<!-- end NAME -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dotopt.compiler.library import Library
+from dotopt.grammar.spelling import canonical
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/language.md")
+PART = re.compile(r"(<!-- begin ([\w-]+): generated -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+# (names, how they are called, what they are); a test compares the names with those that the compiler knows
+BUILT_INS: dict[str, list[tuple[str, str]]] = {
+    "entrywise": [
+        ("exp(x), log(x), sin(x), cos(x), tan(x), tanh(x), acos(x), atanh(x), erf(x)", "as in mathematics"),
+        ("sqrt(x), abs(x)", "also `√x` and `|x|`"),
+        ("sigmoid(x), relu(x), gelu(x)", "activations; `gelu` is the exact one"),
+        ("sign(x)", "−1, 0 or 1; `sign(0) = 0`"),
+        ("floor(x), ceil(x)", "rounding down and up"),
+        ("clip(x, a, b)", "`min(max(x, a), b)`"),
+        ("max(a, b, …), min(a, b, …)", "the larger, the smaller, entry by entry"),
+        ("cis(a), re(z), im(z), conj(z)", "`cos a + i sin a`, real part, imaginary part, conjugate"),
+    ],
+    "reductions, with `over=` and `per=`": [
+        ("sum(x), mean(x), max(x), min(x)", "`max` and `min` of one argument"),
+        ("norm(x)", "root of the sum of squares, also `‖x‖`; `‖x‖[1]`, `‖x‖[∞]`"),
+        ("rms(x), std(x)", "root mean square; standard deviation with N − 1"),
+        ("dot(a, b)", "sum of the products of entries, also `⟨a, b⟩`"),
+        ("size(x)", "how many entries; of an index set, how many elements"),
+        ("rank(x)", "the number of axes of the tensor as the user made it"),
+        ("argmax(x), argsort(x), rank_of(x)", "position of the largest; order; 1 for the largest, 2 for the next"),
+    ],
+    "linear algebra": [
+        ("transpose(X), outer(a, b), trace(X), diagonal(X), tril(X)", "`transpose(X)` is `Xᵀ`"),
+        ("inverse(X), solve(A, b)", "`solve(A, b)` is `inverse(A) @ b`, without the inverse"),
+        ("matrix_power(X, p)", "of a symmetric matrix, any real p; `X^p` is entry by entry"),
+        ("eigenvectors(X), top_eigenvector(X)", "of a symmetric matrix, the largest eigenvalue first"),
+        ("qr(X)", "the orthogonal factor"),
+        ("svdvals(X), spectral_norm(X), spectral_radius(X)", "singular values; the largest; the largest |eigenvalue|"),
+        ("polar(X)", "the nearest orthogonal matrix, `U @ Vᵀ` of the singular value decomposition"),
+        ("positive_definite(X)", "true or false"),
+        ("columns(X, p)", "the columns of X in the order p"),
+        ("unit(x)", "`x/‖x‖`"),
+        ("ones(n), zeros(n)", "of these sizes"),
+        ("jacobian(F, x), divergence(F, x)", "in claims"),
+    ],
+    "selection": [
+        ("keep_largest(x, k)", "the k entries of largest size, 0 elsewhere"),
+        ("indicator(S)", "1 on the positions in S"),
+        ("top(x, k), occurs(a, b), suffix(x, n), append(x, c)", "on lists"),
+    ],
+    "calculus and inner problems": [
+        ("stop(x)", "x, with derivative 0"),
+        ("argmin(E), root(F)", "with `from=`, `tol=`, `most=`, `by=` where they iterate"),
+        ("prox(h, s, x)", "the minimum of `s*h(u) + ½*‖u - x‖²` over u"),
+        ("jvp(F, x, v)", "the derivative of F at x along v"),
+        ("expect(e)", "in claims: over the draws of this step"),
+    ],
+    "sequences": [
+        ("attention(q, k, v)", "causal softmax attention over the tokens so far"),
+        ("cumsum(x)", "running sums"),
+    ],
+    "layers and tensors": [
+        ("input_of(W), output_of(W)", "what went into the linear layer that owns W, and what came out"),
+        ("native(W, k)", "the size of axis k of the tensor as the user made it; −1 is the last"),
+    ],
+    "claims only": [
+        ("ddt(x)", "time derivative, in a `flow`"),
+        ("O(h^3)", "terms of that order"),
+        ("run(R, f, start=x, lr=η, steps=n)", "the final parameter of a run, in simulations"),
+    ],
+}
+
+
+def built_in_names() -> set[str]:
+    """All names that the table describes."""
+    calls = ", ".join(call for rows in BUILT_INS.values() for call, _ in rows)
+    return {canonical(name) for name in re.findall(r"([A-Za-z_]\w*)\(", calls)}
+
+
+def built_ins() -> str:
+    """The table of built-in functions."""
+    lines = ["| function | |", "|---|---|"]
+    for title, rows in BUILT_INS.items():
+        lines.append(f"| **{title}** | |")
+        lines += [f"| `{call}` | {meaning.replace('|', chr(92) + '|')} |" for call, meaning in rows]
+    lines += ["", "Constants: `π`, `∞`, `I`, `t`. Anything else of this kind is a formula of the library (`dotopt list"]
+    return "\n".join([*lines[:-1], lines[-1] + " --family functions`), and needs `use`."])
+
+
+def library() -> str:
+    """The table of the standard library, with papers."""
+    from dotopt.runtime.catalogue import entries
+
+    lines = ["| | what it is | source |", "|---|---|---|"]
+    family = ""
+    for entry in entries():
+        if entry.family != family:
+            family = entry.family
+            lines.append(f"| **{family}** | | |")
+        place = entry.path.relative_to(entry.path.parents[1]).as_posix()
+        source = f"[{_short(entry.source)}]({entry.link})" if entry.link else entry.source
+        sentence = entry.sentence.partition(": ")[2] or entry.sentence
+        lines.append(f"| [{entry.name}](stdlib/{place}) | {sentence[0].upper() + sentence[1:]} | {source} |")
+    return "\n".join(lines)
+
+
+def _short(source: str) -> str:
+    return source if source.startswith("arXiv") else re.sub(r"^https?://(www\.)?", "", source).split("/")[0]
+
+
+def example() -> str:
+    """Lion: the file, the step that it becomes, and what `explain` says of its passes."""
+    import dotopt
+    from dotopt.runtime.explain import explain
+
+    path = Library().find("Lion")
+    assert path is not None
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "lion.py"
+        dotopt.compile(path, made)
+        code = made.read_text(encoding="utf-8")
+    step = re.search(r"^def step\w*\(.*?(?=\n\n\n)", code, re.DOTALL | re.MULTILINE)
+    assert step is not None
+    facts = explain(path)
+    cost = facts.costs[0]
+    return (
+        f"```opt\n{path.read_text(encoding='utf-8').rstrip()}\n```\n\n"
+        "`dotopt compile lion.opt -o lion.py` writes a module with the class `Lion`; this is its step, for lists of"
+        f" tensors:\n\n```python\n{step[0]}\n```\n\n"
+        f"As a kernel it is {_plural(cost.passes, 'pass')} over memory: {cost.read:g} bytes read and {cost.written:g}"
+        " written for each entry in float32, each array once, which is the least that is possible. The state takes"
+        f" {facts.bytes} bytes."
+    )
+
+
+def _plural(count: int, word: str) -> str:
+    return "one " + word if count == 1 else f"{count} {word}es"
+
+
+PARTS: dict[str, Callable[[], str]] = {"built-ins": built_ins, "library": library, "lion": example}
+
+
+def fill(text: str) -> str:
+    """The page with its generated parts renewed; raises KeyError for a part that nothing makes."""
+    return PART.sub(lambda part: f"{part[1]}{PARTS[part[2]]()}\n{part[3]}", text)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
