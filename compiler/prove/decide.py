@@ -22,7 +22,7 @@ from dotopt.compiler.prove.facts import Facts, conjuncts
 from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import (
-    ONE, Atom, Polynomial, fraction, number, render, single, single_product, within,
+    ONE, Atom, Polynomial, fraction, number, single, single_product, within,
 )
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.smt import check
@@ -73,7 +73,7 @@ def _one(goal: Node, task: Task) -> Outcome:
     search = Search((*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, free_states=task.free_states)
     if task.refute:
         found = search.quick()
-        if found:
+        if found is not None:
             return Refuted("sampling", found)
     reason = ""
     outcome: Proved | None = None
@@ -89,7 +89,7 @@ def _one(goal: Node, task: Task) -> Outcome:
             return with_domain(outcome, goal, task)
     if task.refute:
         found = search.run(task.seconds * 0.6)
-        if found:
+        if found is not None:
             return Refuted("smt" if not search.points else "sampling", found, repair(goal, task))
     hint = f": {reason}" if reason else ""
     return Open(f"no procedure decides it{hint}; no counterexample among {search.points} points", search.points)
@@ -134,18 +134,43 @@ def _prove(goal: Node, task: Task) -> Proved | None:
 
 def identity(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any] | None:
     """A certificate that two normal forms are equal: by cases over conditions, numerators that vanish."""
-    cases: list[dict[str, Any]] = []
-    if not _vanishes(left - right, facts, [], cases, 6):
+    chosen: list[dict[Atom, int]] = []
+    if not _vanishes(left - right, facts, {}, chosen, 6):
         return None
-    return {"kind": "nf-zero", "left": render(left), "right": render(right), "cases": cases}
+    return equation_certificate(left, right, facts, chosen)
 
 
-def _vanishes(p: Polynomial, facts: Facts, chosen: list[str], cases: list[dict[str, Any]], depth: int) -> bool:
+def equation_certificate(
+    left: Polynomial, right: Polynomial, facts: Facts, chosen: list[dict[Atom, int]]
+) -> dict[str, Any]:
+    """Both sides as numerators and denominators, the laws of their roots, and what the premises and cases put in."""
+    sides = [*fraction(left), *fraction(right)]
+    laws: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    stack = list(sides)
+    while stack:
+        for a in stack.pop().atoms():
+            name = repr(a)
+            if a.kind in ("sqrt", "abs") and name not in laws:
+                inside: Polynomial = a.key[0] if a.kind == "sqrt" else a.key[0] ** 2
+                laws[name] = encode(inside)
+                stack.append(inside)
+            if a in facts.rewrites and name not in values:
+                values[name] = encode(facts.rewrites[a])
+                stack.append(facts.rewrites[a])
+    cases = [{repr(a): v for a, v in choice.items()} for choice in chosen]
+    return {"kind": "nf-zero", "left": [encode(p) for p in sides[:2]], "right": [encode(p) for p in sides[2:]],
+            "laws": laws, "values": values, "cases": cases}
+
+
+def _vanishes(
+    p: Polynomial, facts: Facts, chosen: dict[Atom, int], cases: list[dict[Atom, int]], depth: int
+) -> bool:
     top = settle(p)
     for _ in range(4 if facts.rewrites else 0):
         top = settle(top.replace(facts.rewrites.get))
     if top.zero:
-        cases.append({"where": chosen, "numerator": encode(p)})
+        cases.append(chosen)
         return True
     split = next((a for a in top.atoms() if a.kind == "truth"), None)
     if split is None or depth == 0:
@@ -156,7 +181,7 @@ def _vanishes(p: Polynomial, facts: Facts, chosen: list[str], cases: list[dict[s
         if facts.refutes([t == value], uses, 100):
             continue
         inside = top.replace(lambda a: number(value) if a is split else None)  # noqa: B023 - used at once
-        if not _vanishes(inside, facts, [*chosen, f"{split!r} = {value}"], cases, depth - 1):
+        if not _vanishes(inside, facts, {**chosen, split: value}, cases, depth - 1):
             return False
     return True
 
@@ -170,6 +195,18 @@ def settle(p: Polynomial) -> Polynomial:
 def encode(p: Polynomial) -> list[list[Any]]:
     """A polynomial for the checker: [coefficient, [[atom, power], …]] for every term."""
     return [[str(c), [[repr(a), power] for a, power in m]] for m, c in p.terms]
+
+
+def inverses_of(polynomials: list[Polynomial]) -> dict[str, Any]:
+    """What stands below each quotient that occurs, for the checker."""
+    found: dict[str, Any] = {}
+    stack = list(polynomials)
+    while stack:
+        for a in stack.pop().atoms():
+            if a.kind == "inverse" and repr(a) not in found:
+                found[repr(a)] = encode(a.key[0])
+                stack.append(a.key[0])
+    return found
 
 
 def smt_certificate(assertions: list[z3.BoolRef]) -> dict[str, Any]:

@@ -320,7 +320,7 @@ def _first_difference(case: Case, other: Program, seconds: float) -> dict[str, o
         search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))
         search.reads_states = False
         found = search.run(seconds / 4)
-        if found:
+        if found is not None:
             return {"step": t, **found}
     return None
 

@@ -11,6 +11,7 @@ from dotopt.compiler.ir import Lambda, Node, leaf, node, number, substitute
 from dotopt.compiler.lower.scope import Lazy
 from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.multipliers import certificate, combination
+from dotopt.compiler.prove.numbers import text
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.properties import classes, inequalities
@@ -31,6 +32,8 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
     match show.goal:
         case s.Holds(_, condition, all_steps):
             goal = case.value(condition)
+            if goal.op == "bool" and not goal.attrs[0]:
+                return Refuted("arithmetic", sides(case, condition))
             if all_steps:
                 return for_all_steps(case, goal, seconds)
             return with_invariants(case, goal, seconds)
@@ -47,6 +50,16 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
 
             return stable(case, show.goal, seconds)
     raise Unreadable("this form of claim")
+
+
+def sides(case: Case, condition: s.Expression) -> dict[str, object]:
+    """The values of both sides of a comparison of numbers."""
+    if not isinstance(condition, s.Compare):
+        return {"fails": condition.span.text}
+    numbers = [case.value(x).value for x in condition.operands]
+    words = ("left", "right", "third", "fourth")
+    values = {w: text(x) for w, x in zip(words, numbers, strict=False) if x is not None}
+    return {**values, "fails": condition.span.text}
 
 
 def _wanted_counterexample(outcome: Outcome) -> Outcome:
@@ -212,7 +225,7 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
                         classes(case))
         search.reads_states = False
         found = search.run(seconds / 6)
-        if found:
+        if found is not None:
             return Refuted("first steps", found)
     missing = step.reason if isinstance(step, Open) else base.reason if isinstance(base, Open) else "the premises exclude each other"
     where = "the step" if isinstance(step, Open) else "the first step"

@@ -19,7 +19,7 @@ import sympy
 import z3
 
 from dotopt.compiler.ir import Node, leaf
-from dotopt.compiler.prove.decide import Task, encode, settle, smt_certificate
+from dotopt.compiler.prove.decide import Task, encode, inverses_of, settle, smt_certificate
 from dotopt.compiler.prove.facts import Facts
 from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Monomial, Polynomial, fraction, inverse, number, single
 from dotopt.compiler.prove.properties import Inequality
@@ -34,7 +34,8 @@ class Combination:
 
     multipliers: dict[str, Polynomial]
     unknowns: dict[str, Polynomial]
-    identity: Polynomial
+    goal: Polynomial
+    products: list[tuple[Polynomial, Polynomial]]
     signs: list[dict[str, Any]]
 
 
@@ -72,7 +73,8 @@ def combination(
             continue
         return Combination(
             {pairs[k][0]: m for k, m in zip(support, lambdas, strict=True)},
-            {u.name: c for u, c in zip(unknowns, constants, strict=True)}, total, signs,
+            {u.name: c for u, c in zip(unknowns, constants, strict=True)}, g,
+            [(m, pairs[k][1]) for k, m in zip(support, lambdas, strict=True)], signs,
         )
     return None
 
@@ -83,7 +85,10 @@ def certificate(found: Combination) -> dict[str, Any]:
         "kind": "multipliers",
         "multipliers": {name: repr(m) for name, m in found.multipliers.items()},
         "constants": {name: repr(c) for name, c in found.unknowns.items()},
-        "cases": [{"where": [], "numerator": encode(found.identity)}],
+        "goal": encode(found.goal),
+        "products": [[encode(m), encode(p)] for m, p in found.products],
+        "inverses": inverses_of([found.goal, *(q for pair in found.products for q in pair), *found.unknowns.values()]),
+        "values": {name: [encode(q) for q in fraction(c)] for name, c in found.unknowns.items()},
         "parts": found.signs,
     }
 

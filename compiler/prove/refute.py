@@ -18,10 +18,12 @@ from dotopt.compiler.prove.facts import Facts, conjuncts
 from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.smt import check, rational
+from dotopt.compiler.prove.swarm import Swarm, Unvectorised
 from dotopt.compiler.prove.unroll import state_leaves, trajectory
 from dotopt.compiler.prove.world import Special, Undecidable, World
 from dotopt.compiler.types import REAL
 
+SAMPLES = 20_000
 NICE = [Fraction(n, d) for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))]
 
 
@@ -59,17 +61,21 @@ class Search:
         deadline = time.monotonic() + seconds
         for premises, goal in self._forms(1):
             found = self._random(premises, goal, deadline, 25)
-            if found:
+            if found is not None:
                 return found
         for premises, goal in self._forms(3):
             found = self._by_model(premises, goal, deadline)
-            if found:
+            if found is not None:
+                return found
+        for premises, goal in self._forms(3):
+            found = self._by_swarm(premises, goal, deadline)
+            if found is not None:
                 return found
         forms = list(self._forms(3))
         share = max((deadline - time.monotonic()) / max(len(forms), 1), 0.05)
         for premises, goal in forms:
             found = self._random(premises, goal, time.monotonic() + share, 400)
-            if found:
+            if found is not None:
                 return found
         return None
 
@@ -78,7 +84,7 @@ class Search:
         deadline = time.monotonic() + seconds
         for premises, goal in self._forms(2):
             found = self._random(premises, goal, deadline, 12)
-            if found:
+            if found is not None:
                 return found
         return None
 
@@ -163,7 +169,8 @@ class Search:
                 if (array == given[here]).all():
                     break
                 candidate[here] = array
-                trial = World(world.seed, dict(world.sizes), candidate, self.draw, self.classes, self.laws,
+                sizes = world.sizes if isinstance(world.sizes, _Sized) else dict(world.sizes)
+                trial = World(world.seed, sizes, candidate, self.draw, self.classes, self.laws,
                               self.index_sets, self.special)
                 trial.table = dict(world.table)
                 try:
@@ -180,19 +187,77 @@ class Search:
             if isinstance(array, np.ndarray) and here.role not in ("index", "loop"):
                 label = here.name + (f"[{', '.join(map(repr, here.args))}]" if here.args else "")
                 values[label] = _shown(array)
-        for key, array in world.table.items():
+        for key in world.touched:
+            array = world.table[key]
             if isinstance(array, np.ndarray) and len(key) == 4 and key[1] in ("gradient", "value", "field"):
                 mark = "∇" if key[1] == "gradient" else ""
                 point = "; ".join(", ".join(num.text(_number(x)) for x in p) for p in key[3])
                 values[f"{mark}{key[0]}({point})"] = _shown(array)
             elif isinstance(array, Fraction):
                 values[f"{key[0]} is ½k‖·‖² with k"] = num.text(array)
+            elif isinstance(array, np.ndarray) and len(key) == 2:
+                values[f"{key[1]} of {key[0]}"] = _shown(array)
         failing = _failing(world, goal)
         if failing is not None and failing.op in ("eq", "ne", "lt", "le", "gt", "ge"):
             for side, argument in zip(("left", "right"), failing.args, strict=True):
                 values[side] = _shown(world.value(argument)[1])
             values["fails"] = repr(failing)
         return values
+
+    # ---- many worlds at once --------------------------------------------------------------------------------------
+
+    def _by_swarm(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
+        """The worst samples of a large number in floating point, each evaluated exactly."""
+        for seed, size in enumerate((1, 2, 1, 2, 1)):
+            if time.monotonic() > deadline:
+                return None
+            swarm = Swarm(SAMPLES, seed, self._float_bounds, self.classes, self.laws, size)
+            try:
+                with np.errstate(all="ignore"):
+                    margin = np.nan_to_num(swarm.margin(goal), nan=-1.0)
+                    for premise in premises:
+                        margin = np.where(swarm.holds(premise), margin, -1.0)
+            except Unvectorised:
+                return None
+            for worst in np.argsort(-margin)[:6]:
+                if margin[worst] <= 1e-9:
+                    break
+                found = self._exactly(swarm, int(worst), premises, goal)
+                if found is not None:
+                    return found
+        return None
+
+    def _float_bounds(self, here: Node) -> tuple[float | None, float | None]:
+        low, high = self.bounds.get(here, (None, None))
+        interval = self.intervals.get(here)
+        if interval is not None and interval.low is not None and interval.low.value is not None:
+            low = interval.low.value if low is None else max(low, interval.low.value)
+        if interval is not None and interval.high is not None and interval.high.value is not None:
+            high = interval.high.value if high is None else min(high, interval.high.value)
+        if here.role == "time":
+            return 1.0, 5.0
+        return (None if low is None else float(low)), (None if high is None else float(high))
+
+    def _exactly(self, swarm: Swarm, sample: int, premises: tuple[Node, ...], goal: Node) -> dict[str, Any] | None:
+        def exact(array: Any) -> Any:
+            return np.frompyfunc(lambda v: Fraction(float(v)).limit_denominator(10**6), 1, 1)(np.asarray(array[sample]))
+
+        given = {here: _object(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node) and here.op == "leaf"}
+        answers = {here: _object(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node) and here.op != "leaf"}
+        world = World(0, _Sized(swarm.size), given, self.draw, self.classes, self.laws, self.index_sets, self.special,
+                      answers.get)
+        for key, array in swarm.drawn.items():
+            if not isinstance(key, Node) and array is not None:
+                place = (key[0], "stiffness") if np.ndim(array) == 1 else key
+                world.table[place] = exact(array) if np.ndim(array) == 1 else _object(exact(array))
+                if key[1] == "centre":
+                    world.table[(key[0], "radius")] = None
+        try:
+            if self._fails(world, premises, goal):
+                return self._report(self._shrink(world, premises, goal), premises, goal)
+        except (Undecidable, OverflowError):
+            return None
+        return None
 
     # ---- models of z3 -----------------------------------------------------------------------------------------------
 
@@ -228,7 +293,7 @@ class Search:
 
         for places in (None, 3, 2):
             rounded = {k: _round(v, places) for k, v in given.items()}
-            world = World(0, _Ones(), rounded, self.draw, {}, self.laws, self.index_sets, self.special, answer if places is None else _nothing)
+            world = World(0, _Sized(1), rounded, self.draw, {}, self.laws, self.index_sets, self.special, answer if places is None else _nothing)
             try:
                 if self._fails(world, premises, goal):
                     return self._report(self._shrink(world, premises, goal), premises, goal)
@@ -272,14 +337,26 @@ def special_of(premises: Sequence[Node]) -> Special:
 _NO_LAW = Random("", REAL, "", (), 0)
 
 
-class _Ones(dict[str, int]):
-    """Every axis has one entry."""
+class _Sized(dict[str, int]):
+    """Every axis has the same number of entries."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
 
     def __contains__(self, key: object) -> bool:
         return True
 
     def __missing__(self, key: str) -> int:
-        return 1
+        return self.size
+
+
+def _object(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return x
+    array = np.empty((), dtype=object)
+    array[()] = x
+    return array
 
 
 def _nothing(here: Node) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import cache
 from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.statement import Unreadable, cases
@@ -97,7 +98,18 @@ def check_file(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
 
 def _numbered(path: Path, index: int, full: bool) -> ClaimReport:
     file = load(path)
-    return check_claim(file, file.claims[index], Library(path.parent), FULL if full else FAST)
+    claim = file.claims[index]
+    seconds = FULL if full else FAST
+    began = time.monotonic()
+    name = cache.key(path, claim.name, seconds)
+    known = cache.find(name)
+    if known is not None:
+        spent = round(time.monotonic() - began, 3)
+        return ClaimReport(**{**known, "assumptions": tuple(known["assumptions"]), "seconds": spent})
+    found = check_claim(file, claim, Library(path.parent), seconds)
+    if "out of time" not in found.reason and not found.reason.startswith("internal"):
+        cache.keep(name, asdict(found))
+    return found
 
 
 def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> ClaimReport:
@@ -116,7 +128,8 @@ def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float =
     except RecursionError:
         outcome = Open("the expression is too deep")
     except Exception as error:  # noqa: BLE001 - a defect here must never become a verdict
-        outcome = Open(f"internal: {type(error).__name__}: {error}")
+        late = "OutOfTime" in str(error)  # raised inside a callback of z3
+        outcome = Open(f"out of time after {seconds * 4:g} s" if late else f"internal: {type(error).__name__}: {error}")
     return report(file.head.name, claim, outcome, time.monotonic() - began)
 
 

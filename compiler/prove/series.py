@@ -21,10 +21,11 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, substitute
 from dotopt.compiler.lower import Static
 from dotopt.compiler.lower.assemble import context_of
-from dotopt.compiler.prove.decide import Task, encode, settle
+from dotopt.compiler.prove.decide import Task, encode, inverses_of, settle
 from dotopt.compiler.prove.normal import Normaliser
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Polynomial, inverse, number as constant, single
+from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Polynomial, fraction, inverse, single
+from dotopt.compiler.prove.polynomial import number as constant
 from dotopt.compiler.prove.statement import Case, Unreadable, fold, specialise
 
 Tree = tuple["Tree", ...]  # children, sorted
@@ -354,18 +355,20 @@ def _vanishing(
             return Open("no constants make the expansion hold")
         found.update(dict(zip(unknowns, solved, strict=True)))
     table = dict(zip(atoms, (found[name] for name in unknowns), strict=True)) if found else {}
-    cases = []
+    written = []
+    zeros = [x.removesuffix("== 0").strip() for x in where if x.endswith("== 0") and not x.startswith("not")]
     for tree, power, q in rows:
         rest = q.replace(table.get)
         top = settle(rest)
-        for condition in where:
-            if condition.endswith("== 0") and not condition.startswith("not"):
-                zeroed = condition.removesuffix("== 0").strip()
-                top = settle(top.replace(lambda a: ZERO if repr(a) == zeroed else None))  # noqa: B023 - used at once
+        top = settle(top.replace(lambda a: ZERO if repr(a) in zeros else None))
         if not top.zero:
             return _numbers(tree, power, top, where)
-        cases.append({"where": [*where, f"h^{power}", draw(tree)], "numerator": encode(rest)})
-    certificate = {"kind": "trees", "cases": cases, "constants": {k: repr(v) for k, v in found.items()}}
+        written.append({"term": f"h^{power} {draw(tree)}", "where": where, "zeros": zeros, "coefficient": encode(q)})
+    certificate = {
+        "kind": "trees", "rows": written, "constants": {k: repr(v) for k, v in found.items()},
+        "inverses": inverses_of([q for _, _, q in rows]),
+        "values": {k: [encode(p) for p in fraction(v)] for k, v in found.items()},
+    }
     return Proved("trees", certificate, ("f is smooth enough for the expansion",))
 
 

@@ -230,7 +230,7 @@ def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, seconds: 
         if time.monotonic() > deadline:
             return None
         found = _unlike(step, condition, World(seed, draw=search.draw), case, exactly)
-        if found:
+        if found is not None:
             return found
     return None
 

@@ -344,7 +344,7 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
                         dict(case.context.index_sets))
         search.reads_states = False
         found = search.run(seconds / 3)
-        if found:
+        if found is not None:
             return found
     return None
 

@@ -53,7 +53,7 @@ class World:
     laws: dict[str, Random] = field(default_factory=dict)  # of the draws, by name
     index_sets: dict[str, Node] = field(default_factory=dict)  # what each free index runs over
     special: Special = field(default_factory=lambda: Special())
-    answer: Callable[[Node], Fraction | None] = lambda node: None  # a wanted answer of an oracle
+    answer: Callable[[Node], Any] = lambda node: None  # a wanted answer of an oracle
     parent: World | None = None
     small: tuple[Fraction, ...] = SMALL
 
@@ -63,6 +63,7 @@ class World:
         self.table: dict[Any, Any] = {} if self.parent is None else self.parent.table
         self.bound: frozenset[Node] = frozenset()
         self.values: dict[Node, Value] = {} if self.parent is None else self.parent.values
+        self.touched: dict[Any, None] = {} if self.parent is None else self.parent.touched  # keys of the table, in order
 
     # ---- entry points -----------------------------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ class World:
                 return None if part is None else not part
         _, array = self.value(root)
         flat = [bool(x) if x is not None else None for x in np.asarray(array, dtype=object).ravel()]
-        return False if False in flat else None if None in flat else True
+        return None if None in flat else False not in flat
 
     def size(self, axis: str) -> int:
         """The size of an axis."""
@@ -405,9 +406,11 @@ class World:
             return self._quadratic(here, name, a[here.attrs[3][0]])
         wanted = self.answer(here)
         if wanted is not None:
-            if key in self.table and self.table[key].ravel().tolist() != [wanted]:
+            array = wanted if isinstance(wanted, np.ndarray) else self._full(here.type.axes, wanted)
+            if key in self.table and self.table[key].ravel().tolist() != array.ravel().tolist():
                 raise Undecidable("two answers at one point")
-            self.table[key] = self._full(here.type.axes, wanted)
+            self.table[key] = array
+        self.touched[key] = None
         if key not in self.table:
             axes = here.type.axes
             array = self._full(axes, None)
@@ -436,14 +439,16 @@ class World:
 
     def _quadratic(self, here: Node, name: str, x: Value) -> Value:
         axes, array = x
-        if (name, "centre") not in self.table:
+        if (name, "centre") not in self.table or self.table[(name, "centre")].shape != array.shape:
             zero = self.special.zeros.get(name)
             centre = self.value(zero)[1] if zero is not None else self._small(array.shape)
             self.table[(name, "centre")] = np.broadcast_to(centre, array.shape)
             self.table[(name, "curvature")] = self._small(array.shape, lambda: self._curvature(name))
             bend = self.classes[name].low is not None and self.rng.random() < 0.5  # Huber's function: straight further out
             self.table[(name, "radius")] = self._small(array.shape, lambda: self.rng.choice(RADII)) if bend else None
+        self.touched.update(dict.fromkeys(((name, "curvature"), (name, "centre"), (name, "radius"))))
         a, centre, radius = (self.table[(name, word)] for word in ("curvature", "centre", "radius"))
+        self._check_class(name, a)
         low = self.value(self.classes[name].low)[1].item() if self.classes[name].low is not None else Fraction(0)
         off = _each(num.sub, array, centre)
         near = off if radius is None else _each(
@@ -455,6 +460,16 @@ class World:
             lambda k, u, v: num.add(num.mul(num.mul(k, u), num.sub(v, num.div(u, Fraction(2)))),
                                     num.mul(num.div(low, Fraction(2)), num.mul(v, v))), steep, near, off)
         return (), _scalar(reduce(num.add, terms.ravel()))
+
+    def _check_class(self, name: str, curvatures: Any) -> None:
+        """The curvatures must be those that the class allows, also after numbers have been made simpler."""
+        allowed = self.classes[name]
+        high = self.value(allowed.high)[1].item() if allowed.high is not None else None
+        low = self.value(allowed.low)[1].item() if allowed.low is not None else None
+        bottom = low if low is not None else None if high is None else num.sub(Fraction(0), high)
+        for k in np.ravel(_object_array(curvatures)):
+            if bottom is not None and num.tell(k, bottom) not in (0, 1) or high is not None and num.tell(k, high) not in (0, -1):
+                raise Undecidable(f"a curvature outside the class of `{name}`")
 
     def _small(self, shape: tuple[int, ...], draw: Callable[[], Any] | None = None) -> Any:
         array = np.empty(shape, dtype=object)
@@ -498,6 +513,8 @@ class World:
             self.table[key] = self._curvature(name)
             if not isinstance(self.table[key], Fraction) or self.table[key] <= 0:
                 raise Undecidable("a flat function")
+        self.touched[key] = None
+        self._check_class(name, self.table[key])
         k = self.table[key] if here.op == "apply" else 1 / self.table[key]
         if len(a) != 1:
             raise Undecidable(f"a function `{name}` of several arguments")
@@ -619,6 +636,10 @@ def _scalar(value: Any) -> Any:
     array = np.empty((), dtype=object)
     array[()] = value
     return array
+
+
+def _object_array(x: Any) -> Any:
+    return x if isinstance(x, np.ndarray) else _scalar(x)
 
 
 def _array(values: Any) -> Any:

@@ -1,0 +1,162 @@
+"""Verifies certificates again, apart from the engine that found them: polynomial arithmetic only, no SymPy.
+
+    nf-zero                       two quotients that must be equal: in every case the cross product vanishes, after the
+                                  laws of roots (s² is what stands below) and the values that premises and cases put in
+    multipliers                   goal - Σ multiplier * inequality must vanish, and each multiplier must be >= 0 (its part)
+    trees                         the coefficient of every tree must vanish
+    smt-unsat                     an SMT-LIB question that z3 must still find unsatisfiable
+    truth, counterexample         nothing to verify
+    others                        their parts
+
+    polynomial = [[coefficient, [[atom, power], …]], …]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+Terms = dict[tuple[tuple[str, int], ...], Fraction]
+
+
+def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
+    """Whether the certificate shows what it says.
+
+    >>> one, x = [["1", []]], [["1", [["x", 1]]]]
+    >>> shape = {"kind": "nf-zero", "laws": {}, "values": {}, "cases": [{}]}
+    >>> verify({**shape, "left": [x, x], "right": [one, one]}), verify({**shape, "left": [x, one], "right": [one, one]})
+    (True, False)
+    """
+    match certificate.get("kind"):
+        case "truth":
+            return bool(certificate["value"])
+        case "counterexample":
+            return bool(certificate["values"])
+        case "smt-unsat":
+            return unsatisfiable(certificate["smtlib"], milliseconds)
+        case "nf-zero":
+            return bool(certificate["cases"]) and all(equal(certificate, case) for case in certificate["cases"])
+        case "multipliers":
+            total = collect(certificate["goal"])
+            for multiplier, inequality in certificate["products"]:
+                for monomial, c in product(collect(multiplier), collect(inequality)).items():
+                    add(total, dict(monomial), -c)
+            return not cleared(total, certificate) and parts(certificate["parts"], milliseconds)
+        case "trees":
+            return all(not cleared(collect(row["coefficient"]), certificate, row["zeros"]) for row in certificate["rows"])
+        case "induction" | "symmetry" | "equivalence" | "stability" | "cases" | "all" | "conjugate" | "interval" | "sturm":
+            return bool(certificate["parts"]) and parts(certificate["parts"], milliseconds)
+    return False
+
+
+def parts(certificates: Iterable[dict[str, Any]], milliseconds: int) -> bool:
+    """Whether all of them verify."""
+    return all(verify(part, milliseconds) for part in certificates)
+
+
+def equal(certificate: dict[str, Any], case: dict[str, int]) -> bool:
+    """Whether left = right in one case, as quotients."""
+    laws = {a: collect(rows) for a, rows in certificate["laws"].items()}
+    values = {a: collect(rows) for a, rows in certificate["values"].items()}
+    values |= {a: {(): Fraction(v)} if v else {} for a, v in case.items()}
+    (top, bottom), (other_top, other_bottom) = (
+        [collect(rows) for rows in certificate[side]] for side in ("left", "right")
+    )
+    if not bottom or not other_bottom:
+        return False
+    difference = product(top, other_bottom)
+    for monomial, c in product(other_top, bottom).items():
+        add(difference, dict(monomial), -c)
+    return not reduce(difference, laws, values)
+
+
+def reduce(total: Terms, laws: dict[str, Terms], values: dict[str, Terms]) -> Terms:
+    """`total` with squares of roots replaced by what is below them, and atoms by their values, until nothing changes."""
+    for _ in range(60):
+        total = {m: c for m, c in total.items() if c}
+        found = next(((a, p) for m in total for a, p in m if a in values and p > 0 or a in laws and p >= 2), None)
+        if found is None:
+            return total
+        a = found[0]
+        step, new = (1, values[a]) if a in values else (2, laws[a])
+        result: Terms = {}
+        for monomial, c in total.items():
+            powers = dict(monomial)
+            if powers.get(a, 0) < step:
+                add(result, powers, c)
+                continue
+            powers[a] -= step
+            for m, k in product({tuple(sorted(powers.items())): c}, new).items():
+                add(result, dict(m), k)
+        total = result
+    return total
+
+
+def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()) -> Terms:
+    """A numerator of `total` after constants are put in and quotients are multiplied out."""
+    quotients = {a: ({(): Fraction(1)}, collect(rows)) for a, rows in certificate["inverses"].items()}
+    quotients |= {a: (collect(n), collect(d)) for a, (n, d) in certificate["values"].items()}
+    for _ in range(60):
+        most: dict[str, int] = {}
+        for monomial in total:
+            for a, p in monomial:
+                if a in quotients or p < 0:
+                    most[a] = max(most.get(a, 0), abs(p))
+        if not most:
+            break
+        result: Terms = {}
+        for monomial, c in total.items():
+            powers = dict(monomial)
+            here: Terms = {tuple(sorted((a, p) for a, p in powers.items() if a not in most)): c}
+            for a, m in most.items():
+                top, bottom = quotients.get(a, ({((a, 1),): Fraction(1)}, {(): Fraction(1)}))
+                p = powers.get(a, 0)
+                for _ in range(p if a in quotients else m + p):
+                    here = product(here, top)
+                for _ in range(m - p if a in quotients else 0):
+                    here = product(here, bottom)
+            for n, k in here.items():
+                add(result, dict(n), k)
+        total = {m: c for m, c in result.items() if c}
+    return reduce(total, {}, {a: {} for a in zeros})
+
+
+def product(left: Terms, right: Terms) -> Terms:
+    """The product of two polynomials."""
+    total: Terms = {}
+    for m1, c1 in left.items():
+        for m2, c2 in right.items():
+            powers = dict(m1)
+            for a, p in m2:
+                powers[a] = powers.get(a, 0) + p
+            add(total, powers, c1 * c2)
+    return total
+
+
+def collect(rows: list[list[Any]]) -> Terms:
+    """The terms of a polynomial, equal monomials added up."""
+    total: Terms = {}
+    for coefficient, monomial in rows:
+        powers: dict[str, int] = {}
+        for a, power in monomial:
+            powers[a] = powers.get(a, 0) + power
+        key = tuple(sorted((a, p) for a, p in powers.items() if p))
+        total[key] = total.get(key, Fraction(0)) + Fraction(coefficient)
+    return {m: c for m, c in total.items() if c}
+
+
+def add(total: Terms, powers: dict[str, int], c: Fraction) -> None:
+    """Adds one term."""
+    key = tuple(sorted((a, p) for a, p in powers.items() if p))
+    total[key] = total.get(key, Fraction(0)) + c
+
+
+def unsatisfiable(smtlib: str, milliseconds: int) -> bool:
+    """Whether z3 still finds no model."""
+    import z3
+
+    solver = z3.Solver()
+    solver.set("timeout", milliseconds)
+    solver.from_string(smtlib)
+    return bool(solver.check() == z3.unsat)
