@@ -2,6 +2,7 @@
 #   make demo    compile a few optimizers, train with them, write demo/report.html
 #   make test    lint, types, tests
 #   make lint    lint and types only
+#   make bench   time steps against torch and other libraries, write bench/results/cpu.md
 #
 # On Linux pip takes torch's CUDA build (several GB). The CPU build is enough:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
@@ -12,7 +13,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint
+.PHONY: bench demo test lint
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -20,6 +21,9 @@ demo: $(READY)
 # One thread a worker: the tests are small, and the workers already fill the machine.
 test: lint
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS)
+
+bench: $(READY)
+	.venv/bin/python bench/cpu.py
 
 lint: $(READY)
 	.venv/bin/ruff check

@@ -1,0 +1,248 @@
+"""Times a step: ours, torch's own, other libraries', all in one process, turn by turn.
+
+    measure("AdamW", "400", threads=2)    rows of one rule on one workload
+    run(["AdamW", "Lion"])                the same printed, a workload after the other
+
+Everybody's tensors have the same shapes and gradients. In each round the in-place bandwidth of memory is measured, then
+one step of each contestant, so that whatever else the machine does hits all alike; medians are reported. The floor is the time
+that the bytes of a step take at that bandwidth, each input read once and each output written once. With two threads the
+clock is the wall's; with one it is the processor's own, which other programs do not disturb.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Shapes = list[tuple[int, ...]]
+Step = Callable[[], Any]
+
+ENTRIES = 20_000_000  # of the array whose scaling measures the bandwidth
+
+# ours: the same rule in torch.optim, in pytorch_optimizer, in optimi, and arguments of all of them
+PEERS: dict[str, tuple[str | None, str | None, str | None, dict[str, Any]]] = {
+    "SGD": ("SGD", None, "SGD", {"momentum": 0.9}),
+    "Adam": ("Adam", None, "Adam", {}),
+    "AdamW": ("AdamW", None, "AdamW", {}),
+    "NAdam": ("NAdam", None, None, {}),
+    "RAdam": ("RAdam", None, "RAdam", {}),
+    "Adagrad": ("Adagrad", None, None, {}),
+    "Muon": ("Muon", None, None, {}),
+    "Lion": (None, "Lion", "Lion", {}),
+    "Adan": (None, "Adan", "Adan", {}),
+    "AdaBelief": (None, "AdaBelief", None, {}),
+    "ADOPT": (None, "ADOPT", None, {}),
+    "AdamP": (None, "AdamP", None, {}),
+    "LAMB": (None, "Lamb", None, {}),
+    "SGDSaI": (None, "SGDSaI", None, {}),
+    "Prodigy": (None, "Prodigy", None, {}),
+}
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant on one workload: the median of a step in ms, and how often the floor fits into it.
+
+    `passes` is the ratio to the bytes of the passes that the schedule found necessary, for our own rules.
+    """
+
+    rule: str
+    work: str
+    threads: int
+    who: str
+    milliseconds: float
+    floor: float
+    passes: float | None
+    bandwidth: float
+
+
+def workloads() -> dict[str, Shapes]:
+    """The shapes to step, by name: one large tensor, 400 of 10k to 50k, two models, ten thousand of 100."""
+    generator = torch.Generator().manual_seed(1)
+    some = []
+    for _ in range(400):
+        size, rows = (
+            int(torch.randint(low, high, (), generator=generator)) for low, high in ((10_000, 50_000), (50, 200))
+        )
+        some.append((rows, size // rows))
+    return {
+        "one": [(4096, 4883)],
+        "400": some,
+        "resnet50": resnet50(),
+        "gpt2": gpt2(),
+        "10000": [(100,)] * 10_000,
+        "ones": [(1,)] * 400,
+    }
+
+
+def resnet50() -> Shapes:
+    """The 161 parameters of ResNet-50 (He et al. 2015), 25.6 million entries."""
+    shapes: Shapes = [(64, 3, 7, 7), (64,), (64,)]
+    width = 64
+    for planes, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            for shape in ((planes, width, 1, 1), (planes, planes, 3, 3), (4 * planes, planes, 1, 1)):
+                shapes += [shape, (shape[0],), (shape[0],)]
+            if block == 0:
+                shapes += [(4 * planes, width, 1, 1), (4 * planes,), (4 * planes,)]
+            width = 4 * planes
+    return [*shapes, (1000, 2048), (1000,)]
+
+
+def gpt2() -> Shapes:
+    """The 148 parameters of GPT-2 small (Radford et al. 2019), 124.4 million entries."""
+    width = 768
+    layer: Shapes = [
+        (width,),
+        (width,),
+        (width, 3 * width),
+        (3 * width,),
+        (width, width),
+        (width,),
+        (width,),
+        (width,),
+        (width, 4 * width),
+        (4 * width,),
+        (4 * width, width),
+        (width,),
+    ]
+    return [(50257, width), (1024, width), *layer * 12, (width,), (width,)]
+
+
+def contestants(rule: str, shapes: Shapes, peers: bool = True) -> Iterator[tuple[str, Step]]:
+    """Who steps these shapes under `rule`: ours first."""
+    torch_name, po_name, optimi_name, options = PEERS.get(rule, (None, None, None, {}))
+    gradients = [torch.randn(shape) for shape in shapes]
+    ours = getattr(importlib.import_module("dotopt.stdlib"), rule)
+    yield "dotopt", _step(ours, shapes, gradients, options | {"lr": 1e-3, "backend": "cpu"})
+    if not peers:
+        return
+    if torch_name:
+        cls = getattr(torch.optim, torch_name)
+        forms = ({"fused": True},) if rule in FUSED else ()
+        for form in (*forms, *(() if rule == "Muon" else ({"foreach": True}, {"foreach": False}))):
+            word = next(iter(form)) if True in form.values() else "for loop"
+            yield f"torch {word}", _step(cls, shapes, gradients, options | {"lr": 1e-3} | form)
+        if rule == "Muon":
+            yield "torch", _step(cls, shapes, gradients, {"lr": 1e-3})
+    for package, name in (("pytorch_optimizer", po_name), ("optimi", optimi_name)):
+        try:
+            cls = getattr(importlib.import_module(package), name) if name else None
+        except ImportError:
+            continue
+        if cls is not None:
+            yield package, _step(cls, shapes, gradients, options | {"lr": 1e-3})
+
+
+def _step(cls: Any, shapes: Shapes, gradients: Sequence[Tensor], options: dict[str, Any]) -> Step:
+    params = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    for p, gradient in zip(params, gradients, strict=True):
+        p.grad = gradient
+    optimizer = cls(params, **options)
+    step: Step = optimizer.step
+    return step
+
+
+def words(rule: str) -> tuple[float, float]:
+    """Bytes per entry of a usual fp32 step: the floor, and the passes of the schedule (matrix products not counted)."""
+    from dotopt.compiler.schedule import schedule
+    from dotopt.compiler.variants import conditions, specialise
+    from dotopt.runtime.load import program
+
+    cls = getattr(importlib.import_module("dotopt.stdlib"), rule)
+    values = tuple(option.default for option in cls.rule.options)
+    lowered = program(cls.origin, values, 2 if cls.rule.ranked else None)
+    plan = schedule(specialise(lowered, dict.fromkeys(conditions(lowered), False)))
+    return sum(plan.floor()), sum(plan.bytes())
+
+
+def measure(rule: str, work: str, threads: int = 2, rounds: int = 15, peers: bool = True, warm: int = 3) -> list[Row]:
+    """The rows of one rule on one workload, ours first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        shapes = workloads()[work]
+        if rule == "Muon":
+            shapes = [shape for shape in shapes if len(shape) == 2]
+        entries = sum(map(math.prod, shapes))
+        clock = time.process_time if threads == 1 else time.perf_counter
+        steps = dict(contestants(rule, shapes, peers))
+        for step in steps.values():
+            for _ in range(warm):
+                step()
+        probe = torch.randn(ENTRIES)
+        probe.mul_(1.0)
+        times: dict[str, list[float]] = {who: [] for who in steps}
+        bandwidths = []
+        for _ in range(rounds):
+            start = clock()
+            probe.mul_(1.0000001)
+            bandwidths.append(8 * ENTRIES / (clock() - start))
+            for who, step in steps.items():
+                start = clock()
+                step()
+                times[who].append(clock() - start)
+        bandwidth = statistics.median(bandwidths)
+        floor, passes = (count * entries / bandwidth for count in words(rule))
+        return [
+            Row(
+                rule,
+                work,
+                threads,
+                who,
+                1e3 * (seconds := statistics.median(times[who])),
+                seconds / floor,
+                seconds / passes if who == "dotopt" else None,
+                bandwidth / 1e9,
+            )
+            for who in steps
+        ]
+    finally:
+        torch.set_num_threads(before)
+
+
+def overhead(rule: str, tensors: int = 400, rounds: int = 300) -> dict[str, float]:
+    """Microseconds that a step of tensors of one entry takes: what is left when there is nothing to compute."""
+    taken = {}
+    for who, step in contestants(rule, [(1,)] * tensors):
+        for _ in range(5):
+            step()
+        times = []
+        for _ in range(rounds if who == "dotopt" else rounds // 10):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+        taken[who] = 1e6 * statistics.median(times)
+    return taken
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = ["| rule | work | threads | who | ms a step | x floor | x its passes |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        passes = "" if row.passes is None else f"{row.passes:.2f}"
+        lines.append(
+            f"| {row.rule} | {row.work} | {row.threads} | {row.who} | {row.milliseconds:.2f} | {row.floor:.2f} | {passes} |"
+        )
+    return "\n".join(lines)
+
+
+def run(
+    names: Sequence[str] = ("AdamW",), works: Sequence[str] = ("one", "400"), threads: int | None = None
+) -> list[Row]:
+    """Measure rules of the library on workloads, print the table, and return its rows."""
+    rows: list[Row] = []
+    for name in names:
+        for work in works:
+            rows += measure(name, work, threads or torch.get_num_threads())
+    print(table(rows))
+    return rows
