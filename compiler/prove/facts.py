@@ -14,7 +14,7 @@ import z3
 
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.normal import Normaliser, Unsupported, atoms_below
-from dotopt.compiler.prove.polynomial import Atom, Polynomial, fraction, single
+from dotopt.compiler.prove.polynomial import Atom, Polynomial, fraction, single, single_product
 from dotopt.compiler.prove.smt import Smt, check
 from dotopt.compiler.prove.words import Words
 
@@ -50,7 +50,7 @@ class Facts:
             except (Unsupported, ArithmeticError):
                 self.skipped.append(premise)
                 continue
-            self._assertions.append((formula, uses))
+            self._assertions.append((formula, self.smt.closure(uses)[0]))
             self._rewrite(premise)
         self._ready = True
         self.normal.done.clear()
@@ -131,6 +131,8 @@ class Facts:
                 return 2 if self._ready and self.positive(p) else (0 if a.kind == "inverse" else 1)
             case ("truth" | "spectral_norm" | "spectral_radius"), _:
                 return 1
+            case "sum", (_, inside) if self._ready and self.positive(single_product(inside)):
+                return 2
             case "sum", (_, inside):
                 return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
             case ("amax" | "amin"), (_, p):

@@ -252,6 +252,7 @@ class Search:
                 world.table[place] = exact(array) if np.ndim(array) == 1 else _object(exact(array))
                 if key[1] == "centre":
                     world.table[(key[0], "radius")] = None
+                    world.table[(key[0], "offset")] = Fraction(0)
         try:
             if self._fails(world, premises, goal):
                 return self._report(self._shrink(world, premises, goal), premises, goal)

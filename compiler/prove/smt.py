@@ -112,6 +112,11 @@ class Smt:
             case "sum", (axis, inside):
                 if all(power % 2 == 0 or b.kind in ("sqrt", "abs", "truth", "exp") for b, power in inside):
                     yield v >= 0
+                    product: Any = z3.RealVal(1)
+                    for b, power in inside:
+                        uses.add(b)
+                        product = product * self.power(b, power)
+                    yield v >= product  # the entry at this place is one of the terms
                 if all(b.kind == "truth" for b, power in inside):
                     size = self.variable(_size(axis))
                     uses.add(_size(axis))

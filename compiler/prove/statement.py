@@ -380,6 +380,9 @@ def _fold_one(here: Node) -> Node:
             return number(0)
         case "pow" if args[1].value == 1:
             return args[0]
+        case "add" | "sub" if any(_identity_of(a) is not None for a in args):
+            sized = [_sized(a, b) for a, b in ((args[0], args[1]), (args[1], args[0]))]
+            return node(here.op, *sized)
         case "matmul" if _second_derivative(args[0]):
             return _hessian_vector(args[0], args[1])
         case "fires" if all(a.value is not None for a in args):
@@ -387,6 +390,23 @@ def _fold_one(here: Node) -> Node:
         case "loop":
             return here
     return here
+
+
+def _identity_of(here: Node) -> Node | None:
+    """The `I` without a size in `α*I`."""
+    if here.role == "identity":
+        return here
+    if here.op in ("mul", "div", "neg") and here.type.any:
+        return next((i for a in here.args if (i := _identity_of(a)) is not None), None)
+    return None
+
+
+def _sized(here: Node, other: Node) -> Node:
+    """`α*I` beside a matrix takes its size."""
+    identity = _identity_of(here)
+    if identity is None or len(other.type.axes) < 2:
+        return here
+    return substitute(here, {identity: node("eye", attrs=(other.type.axes[-1],))})
 
 
 def _second_derivative(here: Node) -> bool:

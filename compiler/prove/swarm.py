@@ -18,6 +18,9 @@ from dotopt.compiler.types import REST
 Value = tuple[tuple[str, ...], Any]
 
 
+ROLES = ("param", "state", "input", "hyper", "time", "axis", "draw", "free")  # leaves that may be drawn
+
+
 class Unvectorised(Exception):
     """An operation that has no meaning for many samples at once."""
 
@@ -72,6 +75,8 @@ class Swarm:
         op = here.op
         if op in _ENTRYWISE:
             axes, arrays = self._aligned(a)
+            if op in ARITHMETIC:
+                arrays = [np.asarray(array, dtype=float) for array in arrays]
             return axes, _ENTRYWISE[op](*arrays)
         match op:
             case "const" | "bool":
@@ -105,7 +110,7 @@ class Swarm:
         return axes, arrays
 
     def _leaf(self, here: Node) -> Value:
-        if here.args or here.role in ("set", "index", "option", "loop") or here.type.kind not in ("real", "int"):
+        if here.args or here.role not in ROLES or here.type.kind not in ("real", "int"):
             raise Unvectorised(here.role)
         axes = here.type.axes
         if here.role == "axis":
@@ -200,6 +205,7 @@ def _like(k: Any, array: Any) -> Any:
     return np.reshape(k, (-1, *([1] * (np.ndim(array) - 1))))
 
 
+ARITHMETIC = ("add", "sub", "mul", "div", "neg", "pow", "abs", "sign", "max", "min")
 _ENTRYWISE: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
     "pow": lambda x, y: np.power(x, y), "max": np.maximum, "min": np.minimum, "abs": np.abs, "sign": np.sign,

@@ -25,6 +25,7 @@ Value = tuple[tuple[str, ...], Any]  # axes, object array
 SMALL = tuple(Fraction(n, 2) for n in (-6, -4, -2, 0, 2, 4, 6, 1, -1, 3))
 
 
+ROLES = ("param", "state", "input", "hyper", "time", "axis", "draw", "index", "set", "free")  # leaves that may be drawn
 RADII = (Fraction(1, 3), Fraction(1, 2), Fraction(1), Fraction(1, 5))
 
 
@@ -206,6 +207,8 @@ class World:
             value = axes, array
         else:
             axes = here.type.axes
+            if here.role not in ROLES or here.type.any:
+                raise Undecidable(f"`{here.name}` has no value of its own")
             if here.role == "axis":
                 value = (), _scalar(Fraction(self.size(here.name)))
             elif here.role == "index":
@@ -248,8 +251,10 @@ class World:
                 self.rng.shuffle(order)
                 return (), order
             case "choose":
-                elements, count = list(self.value(random.args[0])[1]), int(self.value(random.args[1])[1].item())
-                return (), sorted(self.rng.sample(elements, min(count, len(elements))))
+                elements, count = list(self.value(random.args[0])[1]), self.value(random.args[1])[1].item()
+                if not 0 <= count <= len(elements) or count.denominator != 1:
+                    raise Undecidable("a choice of more than there is")
+                return (), sorted(self.rng.sample(elements, int(count)))
             case _:
                 raise Undecidable(f"the law `{random.law}`")
         array = self._full(axes, None)
@@ -459,7 +464,9 @@ class World:
         terms = _each(
             lambda k, u, v: num.add(num.mul(num.mul(k, u), num.sub(v, num.div(u, Fraction(2)))),
                                     num.mul(num.div(low, Fraction(2)), num.mul(v, v))), steep, near, off)
-        return (), _scalar(reduce(num.add, terms.ravel()))
+        if (name, "offset") not in self.table:
+            self.table[(name, "offset")] = self.rng.choice(self.small)
+        return (), _scalar(num.add(self.table[(name, "offset")], reduce(num.add, terms.ravel())))
 
     def _check_class(self, name: str, curvatures: Any) -> None:
         """The curvatures must be those that the class allows, also after numbers have been made simpler."""

@@ -1,0 +1,89 @@
+"""What the engine answers on small claims: true ones, false ones, vacuous ones, and ones it must leave open."""
+
+from pathlib import Path
+
+import pytest
+
+from dotopt.compiler.library import Library
+from dotopt.compiler.parse import parse
+from dotopt.compiler.prove import ClaimReport, check_claim
+from dotopt.compiler.prove.checker import verify
+from dotopt.compiler.source import Source
+
+HEAD = """theorem Small
+objective f : convex, smooth(L)
+for all x : real[d], y : real[d], s : real[d]
+for all L > 0, η > 0, a, b
+
+"""
+
+
+def decide(claim: str, head: str = HEAD) -> ClaimReport:
+    body = "\n".join("  " + line for line in claim.strip().splitlines())
+    file = parse(Source("small.opt", f"{head}claim one:\n{body}\n"))
+    return check_claim(file, file.claims[0], Library(Path(".")))
+
+
+TRUE = [
+    "show dot(x, y)^2 <= ‖x‖²*‖y‖²",
+    "show ‖x + y‖ <= ‖x‖ + ‖y‖",
+    "show ‖x + y‖² + ‖x - y‖² == 2*‖x‖² + 2*‖y‖²",
+    "given a > 0 and b > 0\nshow √(a*b) <= (a + b)/2",
+    "show exp(a) >= 1 + a",
+    "show |a + b| <= |a| + |b|",
+    "show max(a, b) + min(a, b) == a + b",
+    "given a != 0\nshow a/a == 1",
+    "given x != 0\nshow dot(x, y - x*dot(x, y)/‖x‖²) == 0",
+    "given η*L <= 2\nz = x - η*∇f(x)\nshow f(z) <= f(x) - η*(1 - L*η/2)*‖∇f(x)‖²",
+    "given ∇f(s) == 0 and η*L <= 2\nz = x - η*∇f(x)\nshow ‖z - s‖² <= ‖x - s‖² - (2*η/L - η²)*‖∇f(x)‖²",
+    "show dot(∇f(x) - ∇f(y), x - y) >= ‖∇f(x) - ∇f(y)‖²/L",
+    "refute a^2 >= a",
+    "refute ‖x + y‖ == ‖x‖ + ‖y‖",
+    "given |a| <= 1\nshow (a^2 <= 1) == true",
+    "show sum(x)^2 <= size(x)*‖x‖²",
+    "show ‖x‖[∞] <= ‖x‖",
+]
+
+FALSE = [
+    "show √(a^2) == a",
+    "show dot(x, y) <= ‖x‖",
+    "show ‖x + y‖² == ‖x‖² + ‖y‖²",
+    "show a^2 >= a",
+    "given a > 0 and b > 0\nshow √(a*b) >= (a + b)/2",
+    "show max(a, b) == (a + b)/2",
+    "show exp(a) >= 1 + 2*a",
+    "given a <= b\nshow a^2 <= b^2",
+    "show sign(a*b) == sign(a) + sign(b)",
+    "z = x - η*∇f(x)\nshow f(z) <= f(x)",
+    "show f(x) >= 0",
+    "show dot(∇f(x) - ∇f(y), x - y) >= ‖∇f(x) - ∇f(y)‖²",
+    "show ‖x‖ <= ‖x‖[∞]",
+    "refute |a + b| <= |a| + |b|",
+    "show sum(x) <= size(x)",
+]
+
+
+@pytest.mark.parametrize("claim", TRUE)
+def test_true_claims_are_proved_and_their_certificates_verify(claim: str) -> None:
+    report = decide(claim)
+    assert report.status == "proved", report.reason or report.counterexample
+    assert report.certificate is not None and verify(report.certificate)
+
+
+@pytest.mark.parametrize("claim", FALSE)
+def test_false_claims_are_refuted(claim: str) -> None:
+    assert decide(claim).status == "refuted"
+
+
+def test_contradictory_premises_are_vacuous() -> None:
+    assert decide("given a > 1 and a < 0\nshow a == 5").status == "vacuous"
+
+
+@pytest.mark.parametrize("claim", ["show a/a == 1", "show √a*√a == a", "show a*(1/a) == 1", "show log(exp(a)*b) == a + log(b)"])
+def test_what_is_not_defined_everywhere_is_not_proved(claim: str) -> None:
+    assert decide(claim).status in ("open", "refuted")
+
+
+def test_evidence_is_no_proof() -> None:
+    report = decide("show a^2 >= 0\nby sampling(trials=100)")
+    assert report.status == "open" and "evidence" in report.reason
