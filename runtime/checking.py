@@ -1,73 +1,80 @@
-"""`dotopt.check`: a file parsed, resolved and inferred, and what is known of each of its claims."""
+"""`dotopt.check`: a file parsed, resolved and inferred, and its claims decided."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import Diagnostic, OptError
+
+if TYPE_CHECKING:
+    from dotopt.compiler.prove import ClaimReport
 
 STATUSES = ("proved", "refuted", "vacuous", "open")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One claim and what is known of it; `status` is proved, refuted, vacuous or open.
+class Report:
+    """What `check` found: `claims` in the order of the file, and errors that stopped it or warnings.
 
-    `counterexample` holds numbers by name, evaluated again in the compiled rule. An open claim says in `certificate`
-    what was tried.
+    A claim has `rule`, `name`, `status` (proved, refuted, vacuous, open), `procedure`, `seconds`, `certificate`,
+    `counterexample`, `assumptions`, and for an open one the `reason`.
     """
 
-    rule: str
-    name: str
-    status: str
-    procedure: str = ""
-    seconds: float = 0.0
-    certificate: str = ""
-    counterexample: dict[str, Any] | None = None
-    assumptions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `check` found: `claims` in the order of the file, and errors that stopped it or warnings."""
-
     file: str
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[ClaimReport, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
     @property
     def code(self) -> int:
-        """The exit code: 0 all proved, 1 something refuted or an error, 3 something open."""
+        """The exit code: 0 all proved, 1 something refuted, vacuous or an error, 3 something open."""
         if self.errors or any(claim.status in ("refuted", "vacuous") for claim in self.claims):
             return 1
         return 3 if any(claim.status == "open" for claim in self.claims) else 0
 
 
-def check(path: str | Path) -> Report:
+def check(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
     """The report on the `.opt` file at `path`; errors of the file are in the report, not raised.
 
+    `full` gives each claim 30 seconds in place of 2, `jobs` processes share the claims.
+
     >>> from dotopt.compiler.library import Library
-    >>> check(Library().find("Lion")).errors
-    ()
+    >>> report = check(Library().find("Lion"))
+    >>> report.errors, {claim.name: claim.status for claim in report.claims}["scale_free"]
+    ((), 'proved')
     """
     from dotopt.compiler.parse import parse
     from dotopt.compiler.read import read
 
     start = time.perf_counter()
     name = str(path)
+    claims: tuple[ClaimReport, ...] = ()
     try:
         file = parse(read(Path(path)))
         warnings = _infer(file, Path(path))
+        if file.claims:
+            from dotopt.compiler.prove import check_file
+
+            claims = check_file(path, full, jobs).claims
     except OptError as error:
         return Report(name, errors=error.diagnostics, seconds=time.perf_counter() - start)
-    claims = tuple(Claim(file.head.name, claim.name, "open") for claim in file.claims)
     return Report(name, claims, warnings=warnings, seconds=time.perf_counter() - start)
+
+
+def constants(claim: ClaimReport) -> dict[str, str]:
+    """The values that were found for the unknowns of a `derive` claim."""
+    found: dict[str, str] = {}
+    parts = [claim.certificate or {}]
+    while parts:
+        part = parts.pop(0)
+        found.update({name: value for name, value in (part.get("constants") or {}).items() if name not in found})
+        parts.extend(inner for inner in part.get("parts", ()) if isinstance(inner, dict))
+    return found
 
 
 def _infer(file: s.File, path: Path) -> tuple[Diagnostic, ...]:

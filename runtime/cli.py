@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from dotopt.runtime.commands import FAILED
+from dotopt.runtime.commands import FAILED, USAGE, Refused
 
 COMMANDS = {
     "check": "parse, resolve and infer files, and decide their claims",
@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         _utf8()
+        if not os.environ.get("DOTOPT_DEBUG"):
+            sys.unraisablehook = lambda unraisable: None  # a destructor of z3 that was interrupted, for instance
         return _run(arguments)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -63,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough: `dotopt list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
     except Exception as error:
         return _failure(error)
 

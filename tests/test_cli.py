@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -42,6 +43,10 @@ def test_wrong_usage_is_2() -> None:
     assert dotopt().returncode == 2
     assert dotopt("frobnicate").returncode == 2
     assert dotopt("explain").returncode == 2
+    for command in (["explain", "Adam", "-o", "nesterov"], ["bench", "Nobody"], ["bench", "--work", "none"]):
+        done = dotopt(*command)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_an_error_is_1_with_place_and_no_traceback(here: Path) -> None:
@@ -74,6 +79,68 @@ def test_check_says_open_with_3_and_speaks_json(here: Path, capsys: pytest.Captu
     assert first == {"file": "good.opt", "claims": [], "errors": [], "warnings": []}
     (error,) = second["errors"]
     assert (error["code"], error["line"], error["severity"]) == ("E201", 4, "error")
+
+
+CLAIMED = f"""{GOOD}claim a:
+  show x' == x - lr*∇f(x)
+claim b:
+  show |x'| < 1
+claim c:
+  given lr < 0
+  show x == 0
+"""
+
+
+def test_check_decides_claims(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "a.opt").write_text(CLAIMED, encoding="utf-8")
+    assert cli.main(["check", "a.opt"]) == 1
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows[2:] == [["a", "proved"], ["b", "refuted"], ["c", "vacuous"]]
+    assert cli.main(["check", "a.opt", "--format", "json"]) == 1
+    claims = {claim["name"]: claim for claim in json.loads(capsys.readouterr().out)["claims"]}
+    assert claims["a"]["certificate"] and not claims["a"]["counterexample"]
+    assert claims["b"]["counterexample"] and claims["b"]["line"] == 8
+    contract = "rule name status procedure seconds certificate counterexample assumptions"
+    assert set(contract.split()) <= set(claims["a"])
+    (here / "a.opt").write_text(CLAIMED.partition("claim b")[0], encoding="utf-8")
+    assert cli.main(["check", "a.opt"]) == 0
+
+
+def test_derive_prints_the_constants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["derive", "ModifiedEquation"]) == 0
+    assert "a = 1/3, b = 1/12" in capsys.readouterr().out
+    assert cli.main(["derive", "Lion"]) == 0
+    assert "no claim derives anything" in capsys.readouterr().out
+
+
+def test_compile_writes_a_module_that_stands_alone(here: Path) -> None:
+    assert cli.main(["compile", "Lion", "-o", "made.py"]) == 0
+    program = """
+import sys, torch, made
+x = torch.nn.Parameter(torch.ones(3))
+optimizer = made.Lion([x], lr=0.5, backend="torch")
+x.grad = torch.ones(3)
+optimizer.step()
+print(x.tolist(), [m for m in ("lark", "sympy", "z3", "dotopt.compiler.parse") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=here, timeout=120)
+    assert done.stdout == "[0.5, 0.5, 0.5] []\n", done.stderr
+
+
+def test_the_importer_finds_files_on_the_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dotopt.importer  # noqa: F401
+
+    (here / "my_rule.opt").write_text(GOOD.replace("rule A", "rule MyRule"), encoding="utf-8")
+    (here / "shadowed.opt").write_text(GOOD, encoding="utf-8")
+    (here / "shadowed.py").write_text("value = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.delitem(sys.modules, "my_rule", raising=False)
+    module = importlib.import_module("my_rule")
+    assert module.MyRule.__name__ == "MyRule"
+    assert module.__name__ == "my_rule" and module.__spec__.origin == str(here / "my_rule.opt")
+    assert importlib.import_module("shadowed").value == 1, "a .py file wins"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("my_rules")
 
 
 def test_fmt(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,10 +201,19 @@ def test_colours_on_a_terminal_and_none_with_no_color(monkeypatch: pytest.Monkey
         assert ("\033[31m" in captured.get()) == coloured
 
 
-@pytest.mark.parametrize("form", ["--ir", "--latex"])
-def test_other_forms(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [("--ir", "%0 = "), ("--latex", r"\begin{aligned}"), ("--torch", "class Adan(Optimizer)"), ("--cpu", "#include")],
+)
+def test_other_forms(form: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", "Adan", form]) == 0
-    assert capsys.readouterr().out.strip()
+    assert said in capsys.readouterr().out
+
+
+def test_a_form_that_a_rule_does_not_have_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "SAM", "--cpu"]) == 1
+    printed = capsys.readouterr().err
+    assert "error[E601]" in printed and "closure" in printed
 
 
 def test_timeline(capsys: pytest.CaptureFixture[str]) -> None:

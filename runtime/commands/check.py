@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from dotopt.runtime.commands import PROVED
 
 if TYPE_CHECKING:
-    from dotopt.runtime.checking import Claim, Report
+    from dotopt.compiler.prove import ClaimReport
+    from dotopt.runtime.checking import Report
+
+LONGEST = 160  # characters of what was found; the JSON has all of it
+
+SIDES = ("left", "right", "fails")  # of a counterexample: what both sides come to, and the sentence
 
 STYLES = {"proved": "green", "refuted": "red", "vacuous": "yellow", "open": "yellow"}
 
@@ -19,6 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Files, and the form of the answer."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="files, folders, or names of the catalogue")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
+    parser.add_argument("--full", action="store_true", help="30 seconds for each claim, not 2")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the claims of a file")
     parser.epilog = "exit codes: 0 everything proved, 1 something refuted or an error, 3 something left open"
 
 
@@ -29,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     codes = set()
     for path in expand(args.files):
-        report = check(locate(str(path or "-")))
+        report = check(locate(str(path or "-")), args.full, args.jobs)
         codes.add(report.code)
         if args.format == "json":
             print(json.dumps(as_json(report), ensure_ascii=False), flush=True)
@@ -50,7 +57,7 @@ def as_json(report: Report) -> dict[str, object]:
     }
 
 
-def _claim(claim: Claim) -> dict[str, object]:
+def _claim(claim: ClaimReport) -> dict[str, object]:
     return {
         "rule": claim.rule,
         "name": claim.name,
@@ -60,6 +67,9 @@ def _claim(claim: Claim) -> dict[str, object]:
         "certificate": claim.certificate,
         "counterexample": claim.counterexample,
         "assumptions": list(claim.assumptions),
+        "reason": claim.reason or None,
+        "repair": claim.repair or None,
+        "line": claim.line,
     }
 
 
@@ -86,7 +96,31 @@ def show(report: Report) -> None:
     out().print(rows)
 
 
-def _found(claim: Claim) -> str:
+def _found(claim: ClaimReport) -> str:
+    """In a few words: the counterexample, the constants, the assumptions, or what is missing."""
+    from dotopt.runtime.checking import constants
+
     if claim.counterexample:
-        return "for " + ", ".join(f"{name} = {value}" for name, value in claim.counterexample.items())
-    return claim.certificate
+        given = {name: value for name, value in claim.counterexample.items() if name not in SIDES}
+        sides = [f"{name} {_value(claim.counterexample[name])}" for name in SIDES[:2] if name in claim.counterexample]
+        words = "for " + ", ".join(f"{name} = {_value(value)}" for name, value in given.items())
+        words += f": {', '.join(sides)}" * bool(sides)
+    elif found := constants(claim):
+        words = ", ".join(f"{name} = {value}" for name, value in found.items())
+    else:
+        words = claim.reason
+    if claim.assumptions:
+        words = f"{words}; " * bool(words) + "; ".join(claim.assumptions)
+    if claim.repair:
+        words += f"; it holds {claim.repair}"
+    return words if len(words) <= LONGEST else words[:LONGEST] + " …"
+
+
+def _value(value: object) -> str:
+    """Numbers without quotes; a list of one as its entry."""
+    if isinstance(value, list):
+        inside = ", ".join(map(_value, value))
+        text = inside if len(value) == 1 else f"[{inside}]"
+    else:
+        text = str(value)
+    return text if len(text) <= 40 else text[:40] + "…"

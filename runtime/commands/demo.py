@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dotopt.runtime.commands import PROVED
+from dotopt.runtime.commands import PROVED, Refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,5 +18,8 @@ def run(args: argparse.Namespace) -> int:
     """0."""
     from dotopt.runtime.demo import demo
 
-    demo(Path(args.output), quick=args.quick)
+    try:
+        demo(Path(args.output), quick=args.quick)
+    except ImportError as error:
+        raise Refused(str(error)) from None
     return PROVED

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     from dotopt.compiler.errors import OptError
     from dotopt.compiler.parse import parse
     from dotopt.compiler.read import read
-    from dotopt.runtime.checking import check
+    from dotopt.runtime.checking import check, constants
     from dotopt.runtime.commands.files import locate
     from dotopt.runtime.console import out, table
 
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     code = PROVED
     for claim in report.claims:
         if claim.name in asked:
-            rows.add_row(Text(claim.name), asked[claim.name], claim.status, Text(claim.certificate))
+            found = ", ".join(f"{name} = {value}" for name, value in constants(claim).items())
+            rows.add_row(Text(claim.name), asked[claim.name], claim.status, Text(found or claim.reason))
             code = code if claim.status == "proved" else OPEN
     out().print(rows)
     return code

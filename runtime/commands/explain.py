@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from dotopt.runtime.commands import PROVED
+from dotopt.runtime.commands import PROVED, Refused
 
 if TYPE_CHECKING:
     from dotopt.runtime.explain import Explanation
@@ -35,7 +35,10 @@ def run(args: argparse.Namespace) -> int:
     from dotopt.runtime.commands.files import locate
     from dotopt.runtime.explain import explain
 
-    facts = explain(locate(args.rule), dict(_pair(text) for text in args.option))
+    try:
+        facts = explain(locate(args.rule), dict(_pair(text) for text in args.option))
+    except ValueError as error:  # an option that the rule does not have
+        raise Refused(str(error)) from None
     if args.timeline:
         _timeline(facts, args.timeline)
     elif args.form is not None:
