@@ -12,12 +12,12 @@ from types import ModuleType
 import pytest
 
 from dotopt.compiler import ranges, units
-from dotopt.compiler.builtins import FUNCTIONS
 from dotopt.compiler.emit.text import format_text
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.lower import lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import resolve
+from dotopt.compiler.resolve.builtins import FUNCTIONS
 from dotopt.compiler.source import Source
 
 ROOT = Path(__file__).resolve().parent.parent

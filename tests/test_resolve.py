@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.builtins import FUNCTIONS
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.lower import builtins, inner
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import Symbols, resolve
+from dotopt.compiler.resolve.builtins import FUNCTIONS
 from dotopt.compiler.source import Source
 
 HEAD = """rule A

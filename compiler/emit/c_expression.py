@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from dotopt.compiler.emit.kernel_scope import ATOM, SIGN, Text
 from dotopt.compiler.ir import Node
 
-CONDITION, COMPARE, SUM, PRODUCT, SIGN, ATOM = range(6)
+CONDITION, COMPARE, SUM, PRODUCT = range(4)
 
-Text = tuple[str, int]
+keywords = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while i w row from to "
+    "piece tensor start stop end block cols scale word half y0 y1 yn j0 j1 jn gamma signgam exp log".split()
+)
 
 # operation: its sign, its level, the lowest level of the left and of the right operand without parentheses
 INFIX = {
@@ -68,6 +73,32 @@ def literal(value: Fraction, real: str) -> str:
     """
     text = repr(float(value))
     return text + "f" if real == "float" else text
+
+
+def constant(here: Node, real: str) -> str:
+    """An infinity, π, a truth value."""
+    match here.op:
+        case "inf":
+            return "INFINITY"
+        case "pi":
+            return f"({real})3.14159265358979323846"
+        case _:
+            return str(int(here.attrs[0]))
+
+
+def define(kind: str, name: str, text: str) -> str:
+    """A constant."""
+    return f"const {kind} {name} = {text};"
+
+
+def cast(kind: str, text: Text) -> str:
+    """A value as another type."""
+    return f"({kind}){_bracketed(text, ATOM)}"
+
+
+def comment(text: str) -> str:
+    """A remark."""
+    return f"/* {text} */"
 
 
 def operation(here: Node, args: Sequence[Text], real: str) -> Text:

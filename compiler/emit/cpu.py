@@ -23,9 +23,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.emit import c_expression, c_storage
-from dotopt.compiler.emit.c_scope import JOIN, START, Accumulator, HostSlots, Scope
-from dotopt.compiler.ir import Node, leaf, node, number
-from dotopt.compiler.places import REDUCE, Place, Unsupported, order
+from dotopt.compiler.emit.c_sums import JOIN, START, Accumulator
+from dotopt.compiler.emit.kernel_facts import Facts
+from dotopt.compiler.emit.kernel_scope import HostSlots, Scope
+from dotopt.compiler.ir import Node, leaf
+from dotopt.compiler.places import REDUCE, Place, Unsupported
 from dotopt.compiler.schedule import Buffer, Pass, Schedule
 from dotopt.grammar import spelling
 
@@ -86,64 +88,26 @@ def emit(schedule: Schedule, stored: Mapping[str, str], title: str = "") -> Modu
 
     Arithmetic is double where the parameter is fp64, else float. Raises `Unsupported` for what has no form in C.
     """
-    return _Writer(schedule, stored).module(title)
+    return _Writer(Facts(schedule), stored).module(title)
 
 
 @dataclass
 class _Writer:
-    schedule: Schedule
+    facts: Facts
     stored: Mapping[str, str]
     given: dict[Key, int] = field(default_factory=dict)
     made: dict[Key, int] = field(default_factory=dict)
     shape: dict[Key, int] = field(default_factory=dict)
-    totals: dict[Node, int] = field(default_factory=dict)
-    sums: dict[Node, int] = field(default_factory=dict)
-    rows: dict[Node, int] = field(default_factory=dict)
-    models: dict[Node, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        program = self.schedule.program
-        self.places = self.schedule.places
-        self.param = program.params[0].name
-        self.real = "double" if self.stored[self.param] == "fp64" else "float"
-        self.small = [state for state in program.states if not state.shared and state.type.axes != self.places.axes]
-        self.arrays = [buffer.name for buffer in self.schedule.buffers] + [state.name for state in self.small]
-        self.roots = [root for state in program.states if (root := state.next) is not None] + list(program.next.values())
-        self.nodes = list(order(self.roots))
-        self.uses: dict[Node, int] = {}
-        self.divides: dict[Node, int] = {}
-        for here in self.nodes:
-            if here.op == "div":
-                self.divides[here.args[1]] = self.divides.get(here.args[1], 0) + 1
-            for arg in here.args:
-                self.uses[arg] = self.uses.get(arg, 0) + 1
-        self.labels, self.texts = self.schedule.labels, self.schedule.texts
-        self.host = HostSlots()
-        self._reductions()
-
-    # ---- what a value is read from ----
-
-    def _reductions(self) -> None:
-        """A slot for every reduction, by where its result lives."""
-        prefixes = {here.type.axes for here in self.nodes if self.places(here) is Place.ROW}
-        if len(prefixes) > 1:
-            raise Unsupported("it sums along two different sets of axes")
-        self.kept: tuple[str, ...] = next(iter(prefixes), ())
+        self.schedule, self.places = self.facts.schedule, self.facts.places
+        self.real = "double" if self.stored[self.facts.param] == "fp64" else "float"
+        self.host = HostSlots("w->host[{}]")
         self.dimension(("size", self.places.axes))
-        self.dimension(("size", tuple(axis for axis in self.places.axes if axis not in self.kept)))
-        for here in self.nodes:
-            if here.op not in REDUCE or self.places(here) is Place.LIBRARY:
-                continue
-            if self.places(here) is Place.ROW:
-                self.rows[here] = len(self.rows)
-                continue
-            if self.places(here) is Place.HOST:
-                self.models[here] = len(self.models)
-                self.given_slot(("model", self.models[here]))
-                self.made.setdefault(("model", self.models[here]), len(self.made))
-            self.totals[here] = len(self.totals)
-            if self.places(here.args[0]) is Place.ELEMENT:
-                self.sums[here] = len(self.sums)
+        self.dimension(("size", self.facts.along))
+        for slot in self.facts.models.values():
+            self.given_slot(("model", slot))
+            self.made.setdefault(("model", slot), len(self.made))
         for state in self.schedule.program.states:
             if state.shared and state.next is not None:
                 self.made.setdefault(("shared", state.name), len(self.made))
@@ -174,11 +138,11 @@ class _Writer:
             case "native", _:
                 return f"(double){self.dimension(('native', here.attrs[0]))}"
             case op, Place.HOST if op in REDUCE:
-                return self.given_slot(("model", self.models[here]))
+                return self.given_slot(("model", self.facts.models[here]))
             case op, Place.TENSOR if op in REDUCE:
-                return f"w->totals[tensor*TOTALS + {self.totals[here]}]"
+                return f"w->totals[tensor*TOTALS + {self.facts.totals[here]}]"
             case op, Place.ROW if op in REDUCE:
-                return f"w->rows[(w->row[tensor] + row)*ROWS + {self.rows[here]}]"
+                return f"w->rows[(w->row[tensor] + row)*ROWS + {self.facts.rows[here]}]"
             case "fires", _:
                 period, start = (scope.number(arg)[0] for arg in here.args)
                 t = self.given_slot(("time", "t"))
@@ -201,7 +165,7 @@ class _Writer:
 
     def _pointer(self, array: str) -> str:
         kind = c_storage.STORED[self.stored[array]]
-        return f"(({kind} *)w->data[{self.arrays.index(array)}*w->tensors + tensor])"
+        return f"(({kind} *)w->data[{self.facts.arrays.index(array)}*w->tensors + tensor])"
 
     def _load(self, array: str, index: str) -> str:
         return f"load_{self.stored[array]}({self._pointer(array)}[{index}])"
@@ -216,9 +180,9 @@ class _Writer:
         models = [self._model(index) for index in range(stages)]
         close, shared = self._close(), self._shared()
         hosts = [self._host(index) for index in range(stages + 1)]
-        fused = stages > 1 and not self.schedule.routines and not self.models
+        fused = stages > 1 and not self.schedule.routines and not self.facts.models
         works = [_work(index, stages, fused) for index in range(stages)]
-        defines = {"DIMENSIONS": len(self.shape), "SUMS": len(self.sums), "TOTALS": len(self.totals), "ROWS": len(self.rows)}
+        defines = {"DIMENSIONS": len(self.shape), "SUMS": len(self.facts.sums), "TOTALS": len(self.facts.totals), "ROWS": len(self.facts.rows)}
         parts = [
             *([f"/* {title} */"] if title else []),
             HEAD,
@@ -230,18 +194,18 @@ class _Writer:
             _run(stages, fused),
         ]
         return Module(
-            "\n".join(parts), tuple(self.arrays), tuple(self.given), tuple(self.made), tuple(self.shape),
-            len(self.host.slots), len(self.sums), len(self.totals), len(self.rows), bool(self.kept),
-            tuple(total.op for total in self.models), stages,
+            "\n".join(parts), tuple(self.facts.arrays), tuple(self.given), tuple(self.made), tuple(self.shape),
+            len(self.host.slots), len(self.facts.sums), len(self.facts.totals), len(self.facts.rows), bool(self.facts.kept),
+            tuple(total.op for total in self.facts.models), stages,
         )
 
     def _scope(self, place: Place, real: str, outer: Scope | HostSlots | None) -> Scope:
         taken = outer.taken if isinstance(outer, Scope) else set()
-        return Scope(self, place, real, outer, taken=taken, uses=self.uses)
+        return Scope(c_expression, self.facts, self.source, place, real, outer, taken)
 
     def _pass(self, index: int, one: Pass) -> str:
         tensor = self._scope(Place.TENSOR, "double", self.host)
-        row = self._scope(Place.ROW, "double", tensor) if self.kept else tensor
+        row = self._scope(Place.ROW, "double", tensor) if self.facts.kept else tensor
         entry = self._scope(Place.ELEMENT, self.real, row)
         pointers, entry.held = self._loads(one, entry)
         if any(buffer.kind == "gradient" for buffer in one.loads):
@@ -254,7 +218,7 @@ class _Writer:
         totals = [Accumulator(total, entry.number(total.args[0])[0], f"s{k}", self.real) for k, total in enumerate(one.sums)]
         for accumulator in totals:
             entry.taken.add(accumulator.name)
-        first, last = ("from", "to") if self.kept else ("start", "stop")
+        first, last = ("from", "to") if self.facts.kept else ("start", "stop")
         body = [*entry.lines, *(a.update for a in totals), *body_stores]
         loop = [f"#pragma omp simd{''.join(a.clause for a in totals)}", f"for (int64_t i = {first}; i < {last}; i++) {{",
                 *("  " + line for line in body), "}"]
@@ -264,23 +228,23 @@ class _Writer:
                     f"  const int64_t end = block + BLOCK < {last} ? block + BLOCK : {last};",
                     *("  " + line for line in [*(a.block for a in totals), *loop, *(a.end for a in totals)]), "}"]
         lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece], stop = w->stop[piece];", *pointers]
-        wide = [a for a in totals if a.total in self.sums]
-        if self.kept:
-            lines += [f"const int64_t cols = {self.dimension(('size', tuple(x for x in self.places.axes if x not in self.kept)))};",
+        wide = [a for a in totals if a.total in self.facts.sums]
+        if self.facts.kept:
+            lines += [f"const int64_t cols = {self.dimension(('size', self.facts.along))};",
                       *tensor.lines, *(f"double t{a.name} = {a.start};" for a in wide),
                       "for (int64_t row = cols ? start/cols : 0; row*cols < stop; row++) {",
                       "  const int64_t from = row*cols, to = from + cols;",
                       *("  " + line for line in [*row.lines, *(a.declaration for a in totals), *loop])]
             for a in totals:
-                if a.total in self.rows:
-                    lines.append(f"  w->rows[(w->row[tensor] + row)*ROWS + {self.rows[a.total]}] = {a.name};")
+                if a.total in self.facts.rows:
+                    lines.append(f"  w->rows[(w->row[tensor] + row)*ROWS + {self.facts.rows[a.total]}] = {a.name};")
                 else:
                     lines.append(f"  t{a.name} = {JOIN[a.total.op].format('t' + a.name, a.name)};")
             lines.append("}")
-            lines += [f"w->sums[piece*SUMS + {self.sums[a.total]}] = t{a.name};" for a in wide]
+            lines += [f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = t{a.name};" for a in wide]
         else:
             lines += [*tensor.lines, *(a.declaration for a in totals), *loop,
-                      *(f"w->sums[piece*SUMS + {self.sums[a.total]}] = {a.name};" for a in totals)]
+                      *(f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = {a.name};" for a in totals)]
         return _function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
 
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
@@ -296,45 +260,19 @@ class _Writer:
         text = f"load_{self.stored[buffer.name]}({_at(buffer.name)}[i])"
         return f"scale*{text}" if buffer.kind == "gradient" else text
 
-    def identifier(self, here: Node, label: str | None) -> str:
-        """The C name that a value would like to have."""
-        if label is None:
-            return spelling.ascii(here.name) if here.op == "leaf" else "g" if here.op == "oracle" else "k" if self.places(here) is Place.HOST else "u"
-        return spelling.ascii(label.rstrip("'")) + ("_next" if label.endswith("'") else "")
-
-    def divides_often(self, here: Node) -> bool:
-        """Whether it pays to compute one over `here` and multiply by that: if it is fixed in the loop, or divides twice."""
-        return self.places(here) < Place.ELEMENT or self.divides.get(here, 0) > 1
-
-    def reciprocal(self, here: Node) -> Node:
-        """One over `here`."""
-        inverse = node("div", number(1), here)
-        self.places.add([inverse])
-        self.uses[inverse] = 2
-        return inverse
-
-    def opposite(self, here: Node) -> Node | None:
-        """For e^-z: e^z, if that is computed too."""
-        inside = here.args[0]
-        for other in self.nodes:
-            if other.op == "exp" and inside.op == "neg" and other.args == inside.args:
-                self.uses[other] = 2
-                return other
-        return None
-
     def _finish(self, index: int) -> str:
         """Totals of one tensor after pass `index`: of entries by pieces, of rows by a loop over them."""
         lines: list[str] = []
         for total in self.schedule.passes[index].sums:
-            if total in self.sums:
-                slot = self.sums[total]
+            if total in self.facts.sums:
+                slot = self.facts.sums[total]
                 lines += [
                     f"double s{slot} = {START[total.op]};",
                     f"for (int64_t p = w->first[tensor]; p < w->first[tensor + 1]; p++) "
                     f"s{slot} = {JOIN[total.op].format(f's{slot}', f'w->sums[p*SUMS + {slot}]')};",
-                    f"w->totals[tensor*TOTALS + {self.totals[total]}] = s{slot};",
+                    f"w->totals[tensor*TOTALS + {self.facts.totals[total]}] = s{slot};",
                 ]
-        for total, slot in self.totals.items():
+        for total, slot in self.facts.totals.items():
             if self.places(total.args[0]) is Place.ROW and self.places.stage(total) == index + 1:
                 lines += self._over_rows(total, slot)
         return _function(f"static void finish_{index}(struct work *w, int64_t tensor)", lines)
@@ -353,17 +291,17 @@ class _Writer:
         ]
 
     def _row_count(self) -> str:
-        return self.dimension(("size", self.kept))
+        return self.dimension(("size", self.facts.kept))
 
     def _model(self, index: int) -> str:
         """Sums over all tensors that are known after pass `index`."""
         lines: list[str] = []
-        for total, slot in self.models.items():
+        for total, slot in self.facts.models.items():
             if self.places.stage(total) != index + 1:
                 continue
             tensor = self._scope(Place.TENSOR, "double", self.host)
             entries = self.places(total.args[0]) is Place.ELEMENT
-            value = f"w->totals[tensor*TOTALS + {self.totals[total]}]" if entries else tensor.number(total.args[0])[0]
+            value = f"w->totals[tensor*TOTALS + {self.facts.totals[total]}]" if entries else tensor.number(total.args[0])[0]
             lines += [
                 "{", f"  double y = {START[total.op]};",
                 "  for (int64_t tensor = 0; tensor < w->tensors; tensor++) {",
@@ -378,10 +316,10 @@ class _Writer:
         row = self._scope(Place.ROW, "double", tensor)
         ends: list[str] = []
         row_ends: list[str] = []
-        for state in self.small:
+        for state in self.facts.small:
             if state.next is None or state.next is leaf("state", state.name, state.type):
                 continue
-            if state.type.axes and state.type.axes != self.kept:
+            if state.type.axes and state.type.axes != self.facts.kept:
                 raise Unsupported(f"the state {state.name} is kept along other axes than the rows")
             scope, into, at = (row, row_ends, "row") if state.type.axes else (tensor, ends, "0")
             into.append(f"{self._pointer(state.name)}[{at}] = store_{self.stored[state.name]}({scope.number(state.next)[0]});")

@@ -57,6 +57,10 @@ class World:
         """The node that plays the part of `here` in the program of another tensor."""
         return here
 
+    def computed(self, here: Node, tensor: int, value: Value) -> Value:
+        """The value that is kept for a node: for those who watch values, or disturb them."""
+        return value
+
 
 class Frame:
     """Values of nodes for each tensor; `bound` are the variables of this frame, `inside` what depends on them."""
@@ -91,7 +95,7 @@ class Frame:
             if missing:
                 stack.extend(missing)
                 continue
-            self.memory[key] = self._compute(*key)
+            self.memory[key] = self.world.computed(*key, self._compute(*key))
             stack.pop()
         return self.known(root, tensor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ class Setting(World):
         if value.ndim == 0 and param.type.axes:
             value = value.reshape(1)
         if param.merged:
-            return value.reshape(*value.shape[: len(param.type.axes) - 1], -1)
+            kept = value.shape[: len(param.type.axes) - 1]
+            return value.reshape(*kept, math.prod(value.shape[len(kept) :]))
         return value
 
     def _given(self, parts: Sequence[Any]) -> Any:

@@ -131,25 +131,24 @@ def _binary(context: Context, e: s.Binary, scope: Scope, expected: Type | None) 
         folded = _fold_numbers(e.operator, left.value, right.value)
         if folded is not None:
             return ir.number(folded)
-    if left.role == "identity" or right.role == "identity":
+    if left.type.any or right.type.any:
         left, right = _identity(left, right, expected)
     return build(OPERATORS[e.operator], left, right, span=e.span)
 
 
 def _identity(left: Node, right: Node, expected: Type | None) -> tuple[Node, Node]:
-    """`I` takes its size from its neighbour; beside a number, from what is declared."""
+    """`I` and multiples of it take their size from their neighbour; beside a number, from what is declared."""
 
-    def sized(neighbour: Node, leading: bool) -> Node:
+    def sized(operand: Node, neighbour: Node, leading: bool) -> Node:
+        unknown = [here for here in operand.walk() if here.role == "identity"] if operand.type.any else []
         axes = tuple(axis for axis in neighbour.type.axes if axis != "…")
         if not axes and expected is not None and expected.axes[-2:-1] == expected.axes[-1:] != ():
             axes = expected.axes
-        if not axes:
-            return ir.leaf("identity", "I", ANY)
-        return node("eye", attrs=(axes[0] if leading else axes[-1],))
+        if not unknown or not axes:
+            return operand
+        return ir.substitute(operand, {unknown[0]: node("eye", attrs=(axes[0] if leading else axes[-1],))})
 
-    if left.role == "identity":
-        return sized(right, True), right
-    return left, sized(left, False)
+    return sized(left, right, True), sized(right, left, False)
 
 
 def _fold_numbers(operator: str, left: Fraction, right: Fraction) -> Fraction | None:

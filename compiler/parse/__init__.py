@@ -9,9 +9,9 @@ import lark
 from dotopt import grammar
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import fail
-from dotopt.compiler.mistakes import explain
 from dotopt.compiler.parse.declarations import Declarations
 from dotopt.compiler.parse.expressions import Expressions
+from dotopt.compiler.parse.mistakes import explain
 from dotopt.compiler.parse.statements import Statements
 from dotopt.compiler.source import Source, Span
 

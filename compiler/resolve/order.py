@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dotopt.compiler.errors import Diagnostic, Edit, Label, diagnostic
-from dotopt.compiler.names import Binding, Scope
+from dotopt.compiler.resolve.names import Binding, Scope
 from dotopt.compiler.source import Span
 
 Value = tuple[Binding, bool]  # a name, and whether it is its next value

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.builtins import FORMATS, LAWS, METHODS
-from dotopt.compiler.declare import Declarer, target
 from dotopt.compiler.errors import Edit, Label, Report, diagnostic
-from dotopt.compiler.expressions import Expressions, bound
-from dotopt.compiler.imports import Lookup, rule_like, tree
-from dotopt.compiler.names import KINDS, Binding, Scope, after_word, name_span
-from dotopt.compiler.order import Reads
-from dotopt.compiler.signatures import wrong_call
+from dotopt.compiler.resolve.builtins import FORMATS, LAWS, METHODS
+from dotopt.compiler.resolve.declare import Declarer, target
+from dotopt.compiler.resolve.expressions import Expressions, bound
+from dotopt.compiler.resolve.imports import Lookup, rule_like, tree
+from dotopt.compiler.resolve.names import KINDS, Binding, Scope, after_word, name_span
+from dotopt.compiler.resolve.order import Reads
+from dotopt.compiler.resolve.signatures import wrong_call
+from dotopt.compiler.resolve.suggest import closest
 from dotopt.compiler.source import Span
-from dotopt.compiler.suggest import closest
 from dotopt.grammar.spelling import ascii, canonical
 
 SPELLED_OUT = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float64": "fp64"}

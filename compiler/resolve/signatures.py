@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.builtins import Signature
-from dotopt.compiler.declare import target
 from dotopt.compiler.errors import Diagnostic, Edit, Label, diagnostic
-from dotopt.compiler.names import Binding, name_span
-from dotopt.compiler.suggest import closest
+from dotopt.compiler.resolve.builtins import Signature
+from dotopt.compiler.resolve.declare import target
+from dotopt.compiler.resolve.names import Binding, name_span
+from dotopt.compiler.resolve.suggest import closest
 
 COUNTS = ("no", "one", "two", "three", "four", "five")
 

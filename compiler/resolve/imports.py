@@ -10,7 +10,7 @@ from pathlib import Path
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library, catalogue, load
-from dotopt.compiler.suggest import closest
+from dotopt.compiler.resolve.suggest import closest
 
 Lookup = Callable[[str], Path | None]
 USED = re.compile(r"^use[ \t]+([^\n#]*)", re.MULTILINE)

@@ -15,18 +15,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.claims import Claims, declarations, parts, python_name, rules_in
-from dotopt.compiler.composition import check_base, check_composition
-from dotopt.compiler.declare import Declarer, target
 from dotopt.compiler.errors import Diagnostic, Edit, Label, Report, diagnostic
-from dotopt.compiler.expressions import Expressions
-from dotopt.compiler.history import without_time_indices
-from dotopt.compiler.imports import Lookup, beside, circle, rule_like
-from dotopt.compiler.names import Binding, Scope, after_word, name_span
-from dotopt.compiler.order import Equation, Reads, circles, reached
-from dotopt.compiler.readings import misreadings
+from dotopt.compiler.resolve.claims import Claims, declarations, parts, python_name, rules_in
+from dotopt.compiler.resolve.composition import check_base, check_composition
+from dotopt.compiler.resolve.declare import Declarer, target
+from dotopt.compiler.resolve.expressions import Expressions
+from dotopt.compiler.resolve.history import without_time_indices
+from dotopt.compiler.resolve.imports import Lookup, beside, circle, rule_like
+from dotopt.compiler.resolve.names import Binding, Scope, after_word, name_span
+from dotopt.compiler.resolve.order import Equation, Reads, circles, reached
+from dotopt.compiler.resolve.readings import misreadings
+from dotopt.compiler.resolve.steps import Steps
 from dotopt.compiler.source import Span
-from dotopt.compiler.steps import Steps
 
 # What W205 speaks of when nothing needs it; an unread state or parameter still moves, an unread input is E209.
 NEEDED = frozenset(

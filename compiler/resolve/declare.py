@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.builtins import BUILTINS, QUIETLY_HIDDEN, RESERVED
 from dotopt.compiler.errors import Edit, Label, Report, diagnostic
-from dotopt.compiler.names import MOVING, Binding, Scope, after_word, name_span
+from dotopt.compiler.resolve.builtins import BUILTINS, QUIETLY_HIDDEN, RESERVED
+from dotopt.compiler.resolve.names import MOVING, Binding, Scope, after_word, name_span
 from dotopt.compiler.source import Span
 
 Branch = tuple[tuple[int, bool], ...]
