@@ -17,8 +17,9 @@ from dotopt.compiler.types import ANY, INT, REST, Type, broadcast
 Row = Callable[[Context, s.Call, Scope, Type | None], Node]
 
 ENTRYWISE = (
-    *("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu", "relu", "sign", "abs", "sqrt"),
-    *("floor", "ceil", "cis", "re", "im", "conj", "stop", "argsort", "rank_of", "transpose", "trace", "diagonal"),
+    *("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu", "relu", "sign", "abs"),
+    *("sqrt", "floor", "ceil", "cis", "re", "im", "conj", "stop", "argsort", "rank_of", "transpose", "trace"),
+    "diagonal",
     *("tril", "inverse", "qr", "eigenvectors", "top_eigenvector", "svdvals", "polar", "spectral_norm"),
     *("spectral_radius", "positive_definite", "cumsum"),
 )

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from dotopt.compiler import ir
 from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
+from dotopt.compiler.errors import Report, fail
 from dotopt.compiler.lower.context import Context
-from dotopt.compiler.lower.history import without_history
 from dotopt.compiler.lower.scope import (
     Base,
     Choice,
@@ -26,6 +25,7 @@ from dotopt.compiler.lower.scope import (
     User,
     Value,
 )
+from dotopt.compiler.resolve.history import without_time_indices
 from dotopt.compiler.types import REAL, REST, SAMPLE, Type
 
 LEAVES = {"param", "state", "input"}
@@ -33,7 +33,9 @@ LEAVES = {"param", "state", "input"}
 
 def open_file(context: Context) -> Scope:
     """Fills the outermost scope of the file; returns it."""
-    context.file = without_history(context.file)
+    report = Report()
+    context.file = without_time_indices(context.file, report)
+    report.finish()
     scope = context.scope
     if context.file.head.word != "formula":
         scope.equations = []

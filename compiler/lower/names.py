@@ -50,7 +50,7 @@ def whole(context: Context, name: str, primed: bool, scope: Scope, span: Span) -
     body = named(context, name, primed, scope, span)
     found = scope.find(name, primed)
     match found:
-        case (Family(s.Definition(family=s.IndexName(_, index, s.Range())), (only,), ()), owner) if only == index:
+        case (Family(s.Definition(family=s.IndexName(_, index, s.Range())), (only,), ()), _) if only == index:
             if index in scope.names or context.index(index) not in set(body.walk()):
                 return body
             domain = context.index_sets[index]

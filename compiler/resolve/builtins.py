@@ -25,7 +25,8 @@ ITERATIVE = frozenset({"from", "tol", "most", "by"})  # keywords of what is foun
 
 ENTRYWISE = _table(
     {
-        "exp log sin cos tan tanh acos atanh erf sigmoid gelu relu sign abs sqrt floor ceil cis re im conj": Signature(1, 1),
+        "exp log sin cos tan tanh acos atanh erf sigmoid gelu relu": Signature(1, 1),
+        "sign abs sqrt floor ceil cis re im conj": Signature(1, 1),
         "clip": Signature(3, 3),
     }
 )
