@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import dotopt
-from dotopt.stdlib import DAL, SAM, Adan, AdamW, Extragradient, Prodigy
+from dotopt.stdlib import DAL, SAM, AdamW, Adan, Extragradient, Prodigy
 
 
 def problem(seed=0):

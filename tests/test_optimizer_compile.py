@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch._dynamo
 
-from dotopt.stdlib import SGD, Adan, AdamW, Lion, Muon, NAdam
+from dotopt.stdlib import SGD, AdamW, Adan, Lion, Muon, NAdam
 
 
 @pytest.fixture(autouse=True)

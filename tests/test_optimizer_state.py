@@ -11,7 +11,7 @@ import torch
 
 import dotopt
 import dotopt.stdlib as stdlib
-from dotopt.stdlib import EMA, SGD, Adan, AdamW, Lion, Lookahead, NAdam, Prodigy, ScheduleFreeAdamW, SGDSaI, Shampoo
+from dotopt.stdlib import EMA, SGD, AdamW, Adan, Lion, Lookahead, NAdam, Prodigy, ScheduleFreeAdamW, SGDSaI, Shampoo
 
 SHAPES = ((4, 3), (5,), (2, 3, 2))
 
