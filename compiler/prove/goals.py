@@ -9,6 +9,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Lambda, Node, leaf, node, number, substitute
 from dotopt.compiler.lower.scope import Lazy
+from dotopt.compiler.prove.conjugates import conjugate_claim
 from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.multipliers import certificate, combination
 from dotopt.compiler.prove.numbers import text
@@ -84,6 +85,13 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     abstracted = general(case, goal, seconds) or by_properties(case, goal, seconds)
     if abstracted is not None:
         return abstracted
+    if any(here.op == "conjugate" for here in goal.walk()):
+        def again(part: Node) -> Outcome:
+            return with_invariants(case, part, seconds / 2)
+
+        shown = conjugate_claim(case, goal, task(case, seconds / 2, refute=False), again)
+        if shown is not None:
+            return shown
     outcome = decide(goal, task(case, seconds))
     if not isinstance(outcome, Open) and not (isinstance(outcome, Proved) and outcome.assumptions):
         return outcome

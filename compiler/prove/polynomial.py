@@ -30,7 +30,7 @@ _DEADLINE = [float("inf")]
 def within(seconds: float) -> Iterator[None]:
     """Products inside the body raise `TooLarge` when this time has passed."""
     before = _DEADLINE[0]
-    _DEADLINE[0] = min(before, time.monotonic() + seconds)
+    _DEADLINE[0] = min(before, time.process_time() + seconds)
     try:
         yield
     finally:
@@ -63,6 +63,11 @@ def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
     if found is None:
         found = _ATOMS.setdefault(identity, Atom(kind, key, axes, len(_ATOMS)))
     return found
+
+
+def existing(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom | None:
+    """The atom with this kind, key and axes, if it was ever made."""
+    return _ATOMS.get((kind, key, axes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Polynomial:
             factor = right.terms[0][1]
             return _frozen(tuple((m, c * factor) for m, c in self.terms))
         pairs = len(self.terms) * len(right.terms)
-        if pairs > MOST_PRODUCTS or pairs > 50 and time.monotonic() > _DEADLINE[0]:
+        if pairs > MOST_PRODUCTS or pairs > 50 and time.process_time() > _DEADLINE[0]:
             raise TooLarge("the expression is too large when multiplied out")
         total: dict[Monomial, Fraction] = {}
         late: list[Polynomial] = []

@@ -74,7 +74,7 @@ def classes(case: Case) -> dict[str, Class]:
     for d in case.file.statements:
         if isinstance(d, s.Declaration) and d.word in ("objective", "function", "operator") and d.properties:
             held = {p.name: tuple(case.value(a) for a in p.arguments) for p in d.properties}
-            unknown = set(held) - KNOWN
+            unknown = set(held) - KNOWN - ({"even", "unit_scale"} if d.word == "function" else set())
             low: Node | None = None
             high = next((held[n][0] for n in ("smooth", "lipschitz", "Lipschitz") if held.get(n)), None)
             if set(held) & {"convex", "monotone", "cocoercive"}:

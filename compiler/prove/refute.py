@@ -58,7 +58,7 @@ class Search:
 
     def run(self, seconds: float) -> dict[str, Any] | None:
         """A counterexample, or None after the time is used."""
-        deadline = time.monotonic() + seconds
+        deadline = time.process_time() + seconds
         for premises, goal in self._forms(1):
             found = self._random(premises, goal, deadline, 25)
             if found is not None:
@@ -72,16 +72,16 @@ class Search:
             if found is not None:
                 return found
         forms = list(self._forms(3))
-        share = max((deadline - time.monotonic()) / max(len(forms), 1), 0.05)
+        share = max((deadline - time.process_time()) / max(len(forms), 1), 0.05)
         for premises, goal in forms:
-            found = self._random(premises, goal, time.monotonic() + share, 400)
+            found = self._random(premises, goal, time.process_time() + share, 400)
             if found is not None:
                 return found
         return None
 
     def quick(self, seconds: float = 0.25) -> dict[str, Any] | None:
         """Only a few random worlds."""
-        deadline = time.monotonic() + seconds
+        deadline = time.process_time() + seconds
         for premises, goal in self._forms(2):
             found = self._random(premises, goal, deadline, 12)
             if found is not None:
@@ -134,7 +134,7 @@ class Search:
 
     def _random(self, premises: tuple[Node, ...], goal: Node, deadline: float, most: int) -> dict[str, Any] | None:
         for seed in range(most):
-            if time.monotonic() > deadline:
+            if time.process_time() > deadline:
                 return None
             world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes, laws=self.laws, index_sets=self.index_sets,
                           special=self.special)
@@ -156,12 +156,12 @@ class Search:
 
     def _shrink(self, world: World, premises: tuple[Node, ...], goal: Node) -> World:
         """The same counterexample with simpler numbers, one leaf after the other."""
-        deadline = time.monotonic() + 0.5
+        deadline = time.process_time() + 0.5
         best = dict(world.values)
         given = {here: array for here, (_, array) in best.items() if isinstance(array, np.ndarray) and not here.args}
         for here in sorted(given, key=lambda n: n.name):
             for simple in (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2)):
-                if time.monotonic() > deadline or here.type.kind not in ("real", "int") or here.role == "time":
+                if time.process_time() > deadline or here.type.kind not in ("real", "int") or here.role == "time":
                     break
                 candidate = dict(given)
                 array = np.empty(given[here].shape, dtype=object)
@@ -209,7 +209,7 @@ class Search:
     def _by_swarm(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
         """The worst samples of a large number in floating point, each evaluated exactly."""
         for seed, size in enumerate((1, 2, 1, 2, 1)):
-            if time.monotonic() > deadline:
+            if time.process_time() > deadline:
                 return None
             swarm = Swarm(SAMPLES, seed, self._float_bounds, self.classes, self.laws, size)
             try:
@@ -263,15 +263,15 @@ class Search:
     # ---- models of z3 -----------------------------------------------------------------------------------------------
 
     def _by_model(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
-        if self.classes or time.monotonic() > deadline:
+        if self.classes or time.process_time() > deadline:
             return None
         try:
-            with within(max(deadline - time.monotonic(), 0.1) / 2):
+            with within(max(deadline - time.process_time(), 0.1) / 2):
                 facts = Facts(premises)
                 assertions, _ = facts.question(goal)
         except (Unsupported, ArithmeticError, z3.Z3Exception):
             return None
-        left = max(deadline - time.monotonic(), 0.05)
+        left = max(deadline - time.process_time(), 0.05)
         result, model = check(assertions, int(min(left * 1000 / 2, 1500)))
         if result != "sat" or model is None:
             return None

@@ -18,7 +18,7 @@ from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import cache
 from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
-from dotopt.compiler.prove.statement import Unreadable, cases
+from dotopt.compiler.prove.statement import Case, Unreadable, cases
 
 class OutOfTime(BaseException):
     """The hard limit of a claim has passed; not an `Exception`, so that no procedure takes it for a failure of its own."""
@@ -27,20 +27,20 @@ class OutOfTime(BaseException):
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raises `OutOfTime` in the body after this time; only the main thread can do it, elsewhere there is no limit."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
         yield
         return
 
     def stop(number: int, frame: object) -> None:
         raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)  # of this process, however busy the machine is
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 FAST, FULL = 2.0, 30.0  # seconds a claim
@@ -138,13 +138,18 @@ def _outcomes(file: s.File, claim: s.Claim, library: Library, seconds: float) ->
     if evidence:
         yield Open(f"{evidence} is evidence, never a proof; this claim asks for nothing else")
         return
-    deadline = time.monotonic() + seconds
+    deadline = time.process_time() + seconds
     found = False
+    seen: set[object] = set()
     for case in cases(file, claim, library):
         found = True
         for clause in case.claim.body:
             if isinstance(clause, s.Show):
-                left = max(deadline - time.monotonic(), 0.3)
+                same = signature(case, clause)
+                if same in seen:  # the options that differ are not read
+                    continue
+                seen.add(same)
+                left = max(deadline - time.process_time(), seconds / 2)
                 outcome = outcome_of(case, clause, left)
                 if isinstance(outcome, Refuted) and case.label:
                     outcome = Refuted(outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair)
@@ -153,6 +158,18 @@ def _outcomes(file: s.File, claim: s.Claim, library: Library, seconds: float) ->
                 yield outcome
     if not found:
         yield Vacuous("cases")
+
+
+def signature(case: Case, show: s.Show) -> object:
+    """What a case is decided from: two cases with the same one have the same outcome."""
+    goal = show.goal
+    if isinstance(goal, s.Holds) and not goal.all_steps:
+        return (id(show), case.value(goal.condition), *case.premises)
+    program = case.program
+    moves = (*program.next.values(), *(x.next for x in program.states), *(x.start for x in program.states))
+    condition = case.value(goal.condition) if isinstance(goal, s.Holds) else None
+    options = case.label if isinstance(goal, s.Equivalent) else ""
+    return (id(show), condition, options, *moves, *case.premises)
 
 
 def _evidence(claim: s.Claim) -> str:

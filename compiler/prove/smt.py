@@ -14,8 +14,9 @@ import z3
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.normal import Normaliser
-from dotopt.compiler.prove.polynomial import ONE, Atom, Polynomial, TooLarge, fraction, single
+from dotopt.compiler.prove.polynomial import ONE, Atom, Polynomial, TooLarge, existing, fraction, single
 
+PATIENCE = 2  # wall-clock time for each unit of budget: other processes run too
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
 
@@ -213,7 +214,7 @@ class Smt:
         while todo:
             a = todo.pop()
             self.variable(a)
-            for b in self.uses[a]:
+            for b in (*self.uses[a], *_squares(a)):
                 if b not in seen:
                     seen.add(b)
                     todo.append(b)
@@ -235,6 +236,17 @@ class Smt:
                 xx = sums.get((axis, ((inside[0][0], 2),)))
                 if xx is not None and _size(axis) in atoms:
                     yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
+
+
+def _squares(a: Atom) -> Iterator[Atom]:
+    """For Σ x*y the sums of squares of x and y that occur anywhere: Cauchy and Schwarz relate them."""
+    if a.kind != "sum":
+        return
+    axis, inside = a.key
+    for b, _ in inside if len(inside) <= 2 else ():
+        found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
+        if found is not None:
+            yield found
 
 
 def _size(axis: str) -> Atom:
@@ -265,7 +277,7 @@ def _power(base: Any, power: int) -> Any:
 def check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[str, z3.ModelRef | None]:
     """`sat` with a model, `unsat`, or `unknown`."""
     solver = z3.Solver()
-    solver.set("timeout", milliseconds)
+    solver.set("timeout", milliseconds * PATIENCE)
     solver.add(*assertions)
     result = solver.check()
     return str(result), solver.model() if result == z3.sat else None

@@ -225,9 +225,9 @@ def _hypers(case: Case) -> set[Node]:
 
 def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, seconds: float) -> dict[str, Any] | None:
     search = Search(tuple(case.premises), condition, case.program)
-    deadline = time.monotonic() + seconds * 0.4
+    deadline = time.process_time() + seconds * 0.4
     for seed in islice(count(), 3000):
-        if time.monotonic() > deadline:
+        if time.process_time() > deadline:
             return None
         found = _unlike(step, condition, World(seed, draw=search.draw), case, exactly)
         if found is not None:
@@ -269,6 +269,9 @@ def _float(p: Polynomial, values: dict[Atom, float]) -> float:
                     base = 1 / _float(a.key[0], values)
                 case "sqrt":
                     base = _float(a.key[0], values) ** 0.5
+                case "truth":
+                    inside = _float(a.key[1], values)
+                    base = float(inside > 0 if a.key[0] == "gt" else inside == 0)
                 case "abs":
                     base = abs(_float(a.key[0], values))
                 case _:

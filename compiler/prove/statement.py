@@ -205,6 +205,9 @@ def _open_case(case: Case) -> bool:
         if isinstance(clause, s.ForAll):
             for q in clause.names:
                 case.premises += quantified(case, q)
+    for p in case.file.head.parameters:
+        if p.bounds is not None:
+            case.premises += quantified(case, s.Quantified(p.span, p.name, (), p.type, p.bounds))
     written: list[Node] = []
     for clause in (*case.file.statements, *case.claim.body):
         if isinstance(clause, s.Given):

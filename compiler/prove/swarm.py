@@ -57,7 +57,8 @@ class Swarm:
                 return np.minimum.reduce([self.margin(a) for a in goal.args])
             case "le" | "lt" | "ge" | "gt" | "eq":
                 x, y = goal.args if goal.op not in ("ge", "gt") else goal.args[::-1]
-                _, (a, b) = self._aligned([self.value(x), self.value(y)])
+                _, arrays = self._aligned([self.value(x), self.value(y)])
+                a, b = (np.asarray(array, dtype=float) for array in arrays)
                 gap = np.abs(a - b) if goal.op == "eq" else a - b
                 relative = gap / (1 + np.abs(a) + np.abs(b))
                 return relative.reshape(self.count, -1).max(axis=1)
