@@ -269,3 +269,9 @@ class Optimizer(torch.optim.Optimizer):
     def __repr__(self) -> str:
         equations = "\n".join(f"    {line}" for line in self.rule.text.splitlines())
         return f"{super().__repr__()}\n{equations}" if equations else super().__repr__()
+
+    def _repr_latex_(self) -> str | None:
+        """What a notebook shows: the equations."""
+        from dotopt.runtime.notebook import equations
+
+        return equations(self.origin)

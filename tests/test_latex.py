@@ -101,3 +101,19 @@ def test_any_expression_is_balanced(expression: object) -> None:
         return f"({text(node[1])} {node[0]} {text(node[2])})" if isinstance(node, tuple) else str(node)
 
     assert balanced(written(f"x' = {text(expression)}"))
+
+
+def test_a_notebook_shows_the_equations(tmp_path: Path) -> None:
+    import torch
+
+    import dotopt
+    from dotopt.stdlib import Lion, Lookahead
+
+    x = [torch.nn.Parameter(torch.ones(2))]
+    lion = latex(tree(catalogue()["lion.opt"]))
+    assert lion in Lion(x)._repr_latex_()
+    both = Lookahead(Lion)(x)._repr_latex_()
+    assert lion in both and latex(tree(catalogue()["lookahead.opt"])) in both
+    path = tmp_path / "own.opt"
+    path.write_text("rule Own\nobjective f\nparam y : real[...]\ny' = y - ∇f(y)\n", encoding="utf-8")
+    assert r"y_{t} &= y_{t-1} - \nabla f(y_{t-1})" in dotopt.load(path).Own(x)._repr_latex_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,7 @@ def _kernel(facts: Explanation, form: str) -> str:
     program = usual(facts.program)
     plan = schedule(program)
     names = {buffer.name for buffer in plan.buffers} | {state.name for state in program.states} | {"grad"}
-    if form == "cpu":
-        from dotopt.compiler.emit.cpu import emit
-
-        return emit(plan, dict.fromkeys((*names, program.params[0].name), "fp32"), facts.name).text
-    raise Unsupported("the Triton backend is not there")
+    stored = dict.fromkeys((*names, program.params[0].name), "fp32")
+    emitter = import_module(f"dotopt.compiler.emit.{form}")
+    text: str = emitter.emit(plan, stored, facts.name).text
+    return text
