@@ -285,13 +285,13 @@ def divided(rest: tuple[tuple[Node, Node], ...], scale: Node) -> Node:
 def sherman_morrison(free: Node, scale: Node, c: Node, f: Node, g: Node, on_the_left: bool) -> Node:
     """S of `(scale*I + c*f gᵀ) @ S = scale*free`, or with the matrix on the right; the scale may be a diagonal."""
     z = node("div", f, scale) if scale.type.axes else f
-    known = node("matmul", g, free) if on_the_left else node("matmul", free, f)
+    vectors = free.type.axes == f.type.axes
+    known = inner(g, free) if vectors else node("matmul", g, free) if on_the_left else node("matmul", free, f)
     if scale.type.axes:
-        bottom = node("add", number(1), times(c, node("matmul", g, z)))
-        weight = node("div", c, bottom)
+        weight = node("div", c, node("add", number(1), times(c, inner(g, z))))
     else:
-        weight = node("div", number(1), node("add", simplify(node("div", scale, c)), node("matmul", g, f)))
-    if not known.type.axes:
+        weight = node("div", number(1), node("add", simplify(node("div", scale, c)), inner(g, f)))
+    if vectors:
         return node("sub", free, times(times(weight, known), z))
     change = node("outer", z, known) if on_the_left else node("outer", known, g)
     return node("sub", free, times(weight, change))
@@ -339,10 +339,16 @@ def joined(a: Factor, b: Factor) -> Factor:
         case "row", "matrix":
             return Factor(node("matmul", node("transpose", b.value), a.value), "row")
         case "row", "column":
-            return Factor(node("matmul", a.value, b.value), "scalar")
+            return Factor(inner(a.value, b.value), "scalar")
         case "column", "row":
             return Factor(node("outer", a.value, b.value), "matrix")
     raise NotQuadratic
+
+
+def inner(a: Node, b: Node) -> Node:
+    """The inner product of two vectors, whatever their axes are called."""
+    product_ = node("mul", a, b)
+    return node("sum", product_, attrs=(product_.type.axes, False))
 
 
 def turned(chain: Chain) -> Chain:
