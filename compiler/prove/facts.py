@@ -110,6 +110,7 @@ class Facts:
                     (q,) = self.normal(second).atoms()
                     words.orthogonal.add((q, turned))
                     axes = second.type.axes
+                    words.columns[q] = axes[-1]
                     if len(axes) == 2 and axes[0] == axes[1]:
                         words.orthogonal.add((q, not turned))
         for x, y in ((left, right), (right, left)):

@@ -412,7 +412,7 @@ class Normaliser:
     def add_up(self, p: Polynomial, axes: tuple[str, ...]) -> Polynomial:
         """The sum along several axes, the last one first."""
         for axis in reversed(axes):
-            p = add_up(p, axis)
+            p = add_up(p, axis, self.words)
         return p
 
     def _size(self, axes: tuple[str, ...]) -> Polynomial:

@@ -14,14 +14,14 @@ from itertools import product
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import Node, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import Loop, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import Scope
 from dotopt.compiler.lower.calls import function_of
 from dotopt.compiler.prove.decide import Task, decide
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
-from dotopt.compiler.prove.statement import Case, Unreadable
+from dotopt.compiler.prove.statement import Case, Unreadable, fold
 from dotopt.compiler.prove.unroll import start, state_leaves, trajectory
 from dotopt.compiler.types import REST, Mismatch
 
@@ -163,6 +163,10 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     """Decides `X -> Y under maps`."""
     maps = read(case, goal)
     old, new = case.value(goal.old), case.value(goal.new)
+    if old.op == "item":
+        passes = _through_passes(case, maps, old, new, seconds)
+        if passes is not None:
+            return passes
     needed = [state for state in case.program.states if _reaches(case, state.name, old)]
     problem = "no motion of the states is preserved by a step"
     for motion in _motions(case, maps, [state.name for state in needed]):
@@ -175,6 +179,33 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     if found is not None:
         return Refuted("first steps", found)
     return Open(problem)
+
+
+def _through_passes(case: Case, maps: Maps, old: Node, new: Node, seconds: float) -> Outcome | None:
+    """The result of a loop moves as claimed if its start does and one pass preserves the motion."""
+    loop = old.args[0]
+    if loop.op != "loop":
+        return None
+    body: Loop = loop.attrs[0]
+    if len(body.variables) != 1 or body.until is not None or body.index is not None:
+        return None
+    (variable,), (following,), begin = body.variables, body.nexts, loop.args[1]
+
+    def moved(x: Node) -> Node:
+        return substitute(new, {old: x})
+
+    try:
+        first = node("eq", maps.apply(begin, {}), moved(begin))
+        step = node("eq", maps.apply(following, {variable: moved(variable)}), moved(following))
+    except Mismatch:
+        return None
+    own = frozenset(h for root in (first, step) for h in root.walk())  # nothing here is of the claim's own text
+    held = Task(tuple(case.premises), case.program, own, seconds=seconds / 2, refute=False)
+    parts = [decide(fold(g), held) for g in (first, step)]
+    outcome = all_of(_quick(p) for p in parts)
+    if not isinstance(outcome, Proved):
+        return None
+    return Proved(outcome.procedure, {"kind": "induction", "parts": [outcome.certificate]}, outcome.assumptions)
 
 
 def _reaches(case: Case, name: str, root: Node) -> bool:

@@ -24,6 +24,7 @@ class Words:
 
     orthogonal: set[tuple[Atom, bool]] = field(default_factory=set)  # (Q, True): Qᵀ @ Q = I; (Q, False): Q @ Qᵀ = I
     symmetric: set[Atom] = field(default_factory=set)
+    columns: dict[Atom, str] = field(default_factory=dict)  # the column axis of orthogonal letters that are not square
 
     def letters(self, monomial: Monomial, row: str | None, column: str | None) -> Word:
         """The word that an entrywise monomial is, seen as a matrix with these axes."""
@@ -82,6 +83,9 @@ class Words:
             letters = letters[1:-1]
         if not letters:
             return factor * single(atom("size", axis))
+        if len(letters) == 2 and None is not letters[0][2] != letters[0][3]:
+            pair = single_product(letters[0][0]) * single_product(letters[1][0])
+            return factor * add_up(add_up(pair, str(letters[0][3]), self), str(letters[0][2]), self)
         turned = [letters[i:] + letters[:i] for i in range(len(letters))]
         for candidate in turned:  # a vector in the cycle opens it to a 1×1 word
             if candidate[0][2] is None and candidate[-1][3] is None:
@@ -94,7 +98,7 @@ class Words:
         if len(word) == 2:
             axis = str(word[0][3])
             product = single_product(word[0][0]) * single_product(word[1][0])
-            return add_up(product, axis)
+            return add_up(product, axis, self)
         word = min(word, flip(word), key=_key)
         return single(atom("trace", word, axes=frozenset(_carried(word))))
 
@@ -105,9 +109,11 @@ class Words:
         return letter
 
     def _cancels(self, left: Letter, right: Letter) -> bool:
-        if left[0] != right[0] or len(left[0]) != 1 or left[1] == right[1]:
+        if left[0] != right[0] or len(left[0]) != 1 or left[0][0][1] != 1 or left[2] != right[3]:
             return False
-        return (left[0][0][0], left[1]) in self.orthogonal and left[0][0][1] == 1
+        if left[2] == left[3]:
+            return left[1] != right[1] and (left[0][0][0], left[1]) in self.orthogonal
+        return (left[0][0][0], self.columns.get(left[0][0][0]) != left[3]) in self.orthogonal
 
 
 def _scalar_stretch(letters: list[Letter]) -> tuple[int, int] | None:
@@ -122,7 +128,7 @@ def _scalar_stretch(letters: list[Letter]) -> tuple[int, int] | None:
 
 def flip(word: Word) -> Word:
     """The transpose of a word."""
-    return tuple((m, not t if r is not None and c is not None else False, c, r) for m, t, r, c in reversed(word))
+    return tuple((m, not t if r == c else False, c, r) for m, t, r, c in reversed(word))
 
 
 def _key(word: Word) -> tuple[tuple[tuple[tuple[int, int], ...], bool, str, str], ...]:
@@ -135,7 +141,7 @@ def _carried(word: Word) -> set[str]:
     return {axis for letter in word for a, _ in letter[0] for axis in a.axes} - inner
 
 
-def add_up(p: Polynomial, axis: str) -> Polynomial:
+def add_up(p: Polynomial, axis: str, words: Words) -> Polynomial:
     """The sum of p along one axis: what does not vary along it is pulled out."""
     result = ONE - ONE
     for monomial, coefficient in p.terms:
@@ -143,15 +149,18 @@ def add_up(p: Polynomial, axis: str) -> Polynomial:
         inside = tuple(f for f in monomial if axis in f[0].axes)
         if not inside:
             total = single(atom("size", axis))
+        elif len(inside) == 1 and inside[0][1] == 1 and inside[0][0].kind == "sum" and axis > inside[0][0].key[0]:
+            inner, body = inside[0][0].key  # sums are nested in one order
+            total = add_up(add_up(single_product(body), axis, words), inner, words)
         else:
-            total = _trace_of_product(inside, axis) or single(
+            total = _trace_of_product(inside, axis, words) or single(
                 atom("sum", axis, inside, axes=frozenset(x for a, _ in inside for x in a.axes) - {axis})
             )
         result = result + single_product(outside) * coefficient * total
     return result
 
 
-def _trace_of_product(inside: Monomial, row: str) -> Polynomial | None:
+def _trace_of_product(inside: Monomial, row: str, words: Words) -> Polynomial | None:
     """Σ_r Σ_c a*b is the trace of aᵀ @ b when both vary along rows and columns and one is a product of matrices."""
     if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "sum":
         return None
@@ -161,6 +170,5 @@ def _trace_of_product(inside: Monomial, row: str) -> Polynomial | None:
         return None
     if any(not {row, column} <= a.axes for a in factors):
         return None
-    plain = Words()
-    left, right = (plain.letters(((a, 1),), row, column) for a in factors)
-    return plain.trace(flip(left) + right, column)
+    left, right = (words.letters(((a, 1),), row, column) for a in factors)
+    return words.trace(flip(left) + right, column)
