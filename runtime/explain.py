@@ -8,6 +8,7 @@ Everything is read off the lowered program, for one choice of options; nothing i
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from dotopt.compiler.types import REST
 from dotopt.compiler.units import Units, infer
 
 BYTES = 4  # of a float32 entry
+LONGEST = 110  # characters of a right side in terms of the IR
 
 KINDS = {
     "optimizer": "a torch.optim.Optimizer",
@@ -182,9 +184,15 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
 
 
 def _named(equation: ir.Equation, names: Mapping[Node, str]) -> str:
-    """The right side, in terms of the other names of the file."""
+    """The right side, in terms of the other names; as written, where local functions made it long."""
     known = names.get(equation.node, equation.label)
-    return known if known != equation.label else infix(equation.node, names)
+    if known != equation.label:
+        return known
+    text = infix(equation.node, names)
+    if len(text) <= LONGEST or equation.span is None:
+        return text
+    written = re.split(r"(?<![<>=!])=(?!=)", equation.span.text, maxsplit=1)
+    return written[-1].strip()
 
 
 def _by_name(program: Program, options: Mapping[str, bool | str]) -> dict[str, bool | str]:
