@@ -59,7 +59,7 @@ def define(kind: str, name: str, text: str) -> str:
 
 def cast(kind: str, text: Text) -> str:
     """A value as another type."""
-    return text[0] if kind == "int" else f"tl.cast({text[0]}, {DTYPES[kind]})"
+    return f"{_bracketed(text, SUM)} != 0" if kind == "int" else f"tl.cast({text[0]}, {DTYPES[kind]})"
 
 
 DTYPES = {"float": "tl.float32", "double": "tl.float64"}

@@ -1,0 +1,47 @@
+"""Machine code for cards that are not here: width and number of memory accesses, as the schedule promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
+_path = Path(__file__).parent.parent / "bench" / "codegen.py"
+_spec = importlib.util.spec_from_file_location("codegen", _path)
+assert _spec is not None and _spec.loader is not None
+codegen = importlib.util.module_from_spec(_spec)
+sys.modules["codegen"] = codegen
+_spec.loader.exec_module(codegen)
+
+
+def test_every_rule_moves_128_bits_at_a_time_and_only_what_the_schedule_says() -> None:
+    """On one target here; `python bench/codegen.py` does all three."""
+    from dotopt.compiler.places import Unsupported
+
+    compiled = set()
+    for rule in codegen.rules():
+        try:
+            found = list(codegen.figures(rule, targets=("cuda:90",)))
+        except Unsupported:
+            continue
+        for one in found:
+            assert (one.loads, one.stores) == one.wanted, one
+            assert one.narrow == 0 and one.local == 0, one
+        compiled.add(rule)
+    assert {"AdamW", "Lion", "Adan", "LAMB", "AuON", "AMAdamW", "SGDSaI", "CautiousAdamW"} <= compiled
+
+
+@pytest.mark.parametrize("target", codegen.TARGETS)
+@pytest.mark.parametrize("rule", ["AdamW", "LAMB"])
+def test_all_targets(rule: str, target: str) -> None:
+    for one in codegen.figures(rule, targets=(target,)):
+        assert (one.loads, one.stores) == one.wanted and one.narrow == 0 and one.local == 0, one
+
+
+def test_16_bit_arrays_take_half_as_many_accesses() -> None:
+    (one,) = codegen.figures("Lion", targets=("cuda:90",), stored={"x": "bf16", "grad": "bf16"})
+    assert (one.loads, one.stores) == one.wanted == (4, 3)
