@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from dotopt.compiler.ir import Param
-from dotopt.compiler.types import REST
+if TYPE_CHECKING:  # every optimizer loads this module, and most have no need of the compiler
+    from dotopt.compiler.ir import Param
+
+REST = "…"  # as in `compiler.types`
 
 Integers = npt.NDArray[np.int64]
 

@@ -1,0 +1,250 @@
+"""From file to class: by path, from the library, as a written module; and the cache on disk that all of them share."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import dotopt
+from dotopt.runtime import cache, load
+
+ROOT = Path(__file__).parent.parent
+HEAVY_BALL = """\
+\"\"\"Heavy ball.\"\"\"
+rule HeavyBall
+objective f
+param θ : real[...]
+hyper η as lr >= 0 = 0.1
+hyper μ in [0, 1) = 0.9
+state b as buffer : like θ = 0
+b' = μ*b + ∇f(θ)
+θ' = θ - η*b'
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A cache of its own for this test."""
+    monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "cache"))
+    forget()
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    """What another process would not know."""
+    load._loaded.cache_clear()
+    load._composed.cache_clear()
+
+
+def write(path: Path, text: str = HEAVY_BALL) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted((folder / "cache").glob("*.json"))
+
+
+def step(cls, **options):
+    p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    optimizer = cls([p], **options, backend="torch")
+    for _ in range(2):
+        p.grad = torch.full_like(p, 0.5)
+        optimizer.step()
+    return p.detach()
+
+
+def test_a_file_becomes_a_module_with_its_class(folder) -> None:
+    module = dotopt.load(write(folder / "heavy.opt"))
+    assert module.__all__ == ["HeavyBall"] and issubclass(module.HeavyBall, torch.optim.Optimizer)
+    assert module.HeavyBall.__doc__ == "Heavy ball."
+    torch.testing.assert_close(step(module.HeavyBall), torch.full((3,), 1 - 0.05 - 0.095, dtype=torch.float64))
+    assert dotopt.load(folder / "heavy.opt") is module
+
+
+def test_a_changed_file_is_another_module(folder) -> None:
+    path = write(folder / "heavy.opt")
+    first = dotopt.load(path).HeavyBall
+    write(path, HEAVY_BALL.replace("= 0.9", "= 0.5"))
+    second = dotopt.load(path).HeavyBall
+    assert (first.rule.hypers[1].default, second.rule.hypers[1].default) == (0.9, 0.5)
+
+
+def test_a_change_in_what_a_rule_is_made_of_is_noticed(folder) -> None:
+    write(folder / "heavy_ball.opt")
+    path = write(folder / "warm.opt", "rule Warm = WarmUp(HeavyBall, warmup_steps=1)\n")
+    assert torch.allclose(step(dotopt.load(path).Warm), torch.tensor(0.855, dtype=torch.float64))
+    write(folder / "heavy_ball.opt", HEAVY_BALL.replace("= 0.9", "= 0"))
+    forget()
+    assert torch.allclose(step(dotopt.load(path).Warm), torch.tensor(0.9, dtype=torch.float64))
+
+
+def test_the_second_process_needs_no_compiler(folder) -> None:
+    path = write(folder / "heavy.opt")
+    dotopt.load(path)
+    code = f"""
+        import sys, torch, dotopt
+        cls = dotopt.load({str(path)!r}).HeavyBall
+        from dotopt.stdlib import Lion
+        print({{"lark", "sympy", "z3", "dotopt.compiler.parse", "dotopt.compiler.lower"}} & set(sys.modules) or "none")
+    """
+    load.stdlib("Lion")
+    assert run(code).stdout == "none\n"
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "other text", "not json", "no uses"])
+def test_a_damaged_entry_is_rebuilt_and_not_trusted(folder, damage) -> None:
+    path = write(folder / "heavy.opt")
+    wanted = step(dotopt.load(path).HeavyBall)
+    (entry,) = entries(folder)
+    whole = entry.read_text()
+    content = json.loads(whole)
+    match damage:
+        case "half":
+            entry.write_text(whole[: len(whole) // 2])
+        case "empty":
+            entry.write_text("")
+        case "other text":
+            entry.write_text(json.dumps(content | {"text": "raise SystemExit('somebody else wrote this')"}))
+        case "not json":
+            entry.write_bytes(b"\xff\x00\x01")
+        case "no uses":
+            entry.write_text(json.dumps({"hash": content["hash"], "text": content["text"]}))
+    forget()
+    torch.testing.assert_close(step(dotopt.load(path).HeavyBall), wanted)
+    assert entry.read_text() == whole
+
+
+def test_an_entry_of_another_version_is_not_used(folder, monkeypatch) -> None:
+    path = write(folder / "heavy.opt")
+    dotopt.load(path)
+    forget()
+    monkeypatch.setattr(cache, "toolchain", lambda: "another compiler")
+    dotopt.load(path)
+    assert len(entries(folder)) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("DOTOPT_CACHE", str(blocked / "below"))
+    forget()
+    assert torch.isfinite(step(dotopt.load(write(tmp_path / "heavy.opt")).HeavyBall)).all()
+    forget()
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, check=False,
+    )
+
+
+def test_eight_processes_at_once(folder) -> None:
+    path = write(folder / "heavy.opt")
+    code = textwrap.dedent(f"""
+        from pathlib import Path
+        from dotopt.runtime import cache, load
+        for path in (Path({str(path)!r}), Path("stdlib/optimizers/adan.opt").resolve()):
+            print(cache.digest(cache.fetch(cache.key(path.read_bytes(), ""), lambda: load._built(path, "file")).text.encode()))
+    """)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, stdout=-1, stderr=-1)
+        for _ in range(8)
+    ]
+    finished = [process.communicate(timeout=120) for process in started]
+    assert {process.returncode for process in started} == {0}, finished
+    assert len({out for out, _ in finished}) == 1
+    assert len(entries(folder)) == 2 and not list((folder / "cache").glob("*.tmp"))
+
+
+def test_a_written_module_stands_on_torch_and_the_runtime(folder) -> None:
+    out = folder / "written.py"
+    dotopt.compile(ROOT / "stdlib" / "optimizers" / "adan.opt", out)
+    text = out.read_text()
+    assert "dotopt.compiler" not in text and "def step1(" in text and "# d  = g - p" in text
+    code = f"""
+        import sys, torch
+        sys.path.insert(0, {str(folder)!r})
+        from written import Adan
+        p = torch.ones(3, requires_grad=True)
+        p.grad = torch.ones(3)
+        Adan([p], lr=0.1, no_prox=True).step()
+        assert not [name for name in sys.modules if name.startswith("dotopt.compiler")]
+        print(float(p[0]))
+    """
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(0.9)
+    spec = importlib.util.spec_from_file_location("written_adan", out)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["written_adan"] = module
+    spec.loader.exec_module(module)
+    p = torch.ones(3, requires_grad=True)
+    optimizer = pickle.loads(pickle.dumps(module.Adan([p], lr=0.3)))
+    assert type(optimizer) is module.Adan and optimizer.param_groups[0]["lr"] == 0.3
+
+
+def test_imports_are_cheap(folder) -> None:
+    load.stdlib("Lion")
+    code = """
+        import time, torch
+        a = time.process_time()  # what it costs, however busy the machine is
+        import dotopt
+        b = time.process_time()
+        from dotopt.stdlib import Lion
+        c = time.process_time()
+        print(b - a, c - b)
+    """
+    best = [min(column) for column in zip(*(map(float, run(code).stdout.split()) for _ in range(2)), strict=True)]
+    assert best[0] < 0.05 and best[1] < 0.1, best
+
+
+def test_names_that_do_not_exist() -> None:
+    with pytest.raises(ImportError, match="NoSuchRule"):
+        from dotopt.stdlib import NoSuchRule  # noqa: F401
+    with pytest.raises(AttributeError, match=r"dotopt.stdlib has no `lion`; lion.opt defines Lion"):
+        dotopt.stdlib.lion  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (None, "E901"),
+        (b"\xff\xfe\x00rule", "E90"),
+        (b"rule Broken\nparam x : real[...]\nx' = y\n", "E201"),
+        (b"theorem Nothing\nclaim a:\n  show 1 == 1\n", "E601"),
+        (b"rule Family\nobjective f\nparam x[i in layers] : real[...]\nhyper h as lr = 1\nx'[i] = x[i] - h*grad f(x)[i]\n", "E601"),
+    ],
+)
+def test_what_cannot_be_loaded_says_why(folder, content, code) -> None:
+    path = folder / "broken.opt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(dotopt.OptError, match=code):
+        dotopt.load(path)
+    assert not entries(folder)
+
+
+def test_what_is_not_compiled_yet_is_named() -> None:
+    """Everything in the library loads or names the construct that stands in the way."""
+    refused = {}
+    for name in dotopt.names():
+        try:
+            load.stdlib(name)
+        except dotopt.OptError as error:
+            assert all(d.code == "E601" for d in error.diagnostics), (name, str(error))
+            refused[name] = str(error)
+    assert not {"Lion", "AdamW", "SOAP", "SAM", "Lookahead", "M3"} & set(refused)
+    assert all("is not compiled yet" in text for text in refused.values())
