@@ -157,7 +157,7 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
         )
     )
     names = program.names
-    lines = tuple(
+    lines = tuple(_functions(file)) + tuple(
         Line(e.label, _named(e, names), str(e.node.type), units.of(e.node), e.span) for e in program.equations
     )
     knobs = tuple(
@@ -183,6 +183,18 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
     )  # fmt: skip
 
 
+def _functions(file: s.File) -> Iterator[Line]:
+    """The local functions, as written: they are inlined and have no node of their own."""
+    for statement in file.statements:
+        if isinstance(statement, s.Definition) and isinstance(statement.targets[0], s.Call):
+            yield Line(statement.targets[0].span.text, _right(statement.span), "", "", statement.span)
+
+
+def _right(span: Span) -> str:
+    """What stands right of the `=` of a definition."""
+    return re.split(r"(?<![<>=!])=(?!=)", span.text, maxsplit=1)[-1].strip()
+
+
 def _named(equation: ir.Equation, names: Mapping[Node, str]) -> str:
     """The right side, in terms of the other names; as written, where local functions made it long."""
     known = names.get(equation.node, equation.label)
@@ -191,8 +203,7 @@ def _named(equation: ir.Equation, names: Mapping[Node, str]) -> str:
     text = infix(equation.node, names)
     if len(text) <= LONGEST or equation.span is None:
         return text
-    written = re.split(r"(?<![<>=!])=(?!=)", equation.span.text, maxsplit=1)
-    return written[-1].strip()
+    return _right(equation.span)
 
 
 def _by_name(program: Program, options: Mapping[str, bool | str]) -> dict[str, bool | str]:

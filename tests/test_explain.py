@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from dotopt.compiler.library import Library, catalogue
 from dotopt.runtime.catalogue import entries
-from dotopt.runtime.explain import Explanation, explain
+from dotopt.runtime.explain import Explanation
+from dotopt.runtime.explain import explain as explain_anew
 from dotopt.runtime.timeline import listing, timeline
+
+
+@cache
+def explain(path: Path) -> Explanation:
+    return explain_anew(path)
 
 
 def facts(name: str, **options: bool | str) -> Explanation:
     path = Library().find(name)
     assert path is not None
-    return explain(path, options)
+    return explain_anew(path, options) if options else explain(path)
 
 
 @pytest.mark.parametrize("path", sorted(catalogue().values()), ids=lambda path: path.stem)
