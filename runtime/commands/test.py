@@ -1,0 +1,60 @@
+"""`dotopt test`: property tests: every backend against the reference, every numeric claim at random points."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from dotopt.runtime.commands import FAILED, PROVED, Refused
+
+if TYPE_CHECKING:
+    from dotopt.runtime.property.outcome import Report
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Files."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files, folders, or names of the catalogue")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0; 1 if something failed or a file is broken."""
+    from dotopt.runtime.commands.files import expand, locate
+
+    try:
+        from dotopt.runtime.property import test_file
+    except ImportError as error:
+        hint = "; pip install 'dotopt[test]' brings it" if error.name == "hypothesis" else ""
+        raise Refused(f"the property tests cannot run: {error.msg}{hint}") from None
+    code = PROVED
+    for path in expand(args.files):
+        report = test_file(locate(str(path or "-")))
+        show(report)
+        code = max(code, FAILED if report.code else PROVED)
+    return code
+
+
+def show(report: Report) -> None:
+    """A line for each property, then what failed, with Python that shows it."""
+    from rich.text import Text
+
+    from dotopt.compiler.render import render_all
+    from dotopt.runtime.console import err, out, table
+    from dotopt.runtime.property.outcome import Failed, Passed, Untested
+
+    if report.errors:
+        print(render_all(report.errors, color=err().is_terminal and not err().no_color), file=err().file)
+        return
+    rows = table("rule", "property", "outcome", "seconds", "", title=report.file)
+    for result in report.results:
+        match result.outcome:
+            case Passed(examples, note):
+                cells = Text("passed", style="green"), f"{examples} examples" + f"; {note}" * bool(note)
+            case Failed():
+                cells = Text("failed", style="red"), "see below"
+            case Untested(reason):
+                cells = Text("untested", style="yellow"), reason
+        rows.add_row(result.rule, Text(result.name), cells[0], f"{result.seconds:.2f}", Text(cells[1]))
+    out().print(rows)
+    for result in report.failures:
+        if isinstance(result.outcome, Failed):
+            out().print(Text(f"\n{result.outcome.message}\n\n{result.outcome.reproducer}"))
