@@ -50,6 +50,6 @@ def number_at(root: Node, t: int, program: Program) -> float | None:
         root = substitute(root, table)
     ranks = {here: 2.0 for here in root.walk() if here.role == "rank"}
     try:
-        return float(f"{float(evaluate(root, {TIME: float(t), **ranks})):.15g}")  # decimals, not their binary neighbours
+        return float(f"{float(evaluate(root, {TIME: float(t), **ranks})):.15g}")  # decimals, not their neighbours
     except (KeyError, TypeError, ValueError):
         return None
