@@ -63,7 +63,8 @@ def show(facts: Explanation) -> None:
     from dotopt.runtime.explain import KINDS
 
     console = out()
-    sentence = facts.sentence if facts.sentence.startswith(facts.name) else f"{facts.name}: {facts.sentence}"
+    named = facts.sentence.startswith(facts.name)
+    sentence = facts.sentence if named else f"{facts.name}: {facts.sentence}".rstrip(": ")
     title = Text(sentence)
     title.stylize("bold cyan", 0, len(facts.name))
     console.print(title, Text(facts.source, style="dim"), sep="  ")
