@@ -25,6 +25,7 @@ OPTIONS = [
     ("AdamP", {"delta": 0.3}), ("AdamP", {"nesterov": True}), ("SGDP", {"momentum": 0.8}), ("LAMB", {}), ("LAMB", {"variant": "po"}),
     ("SGDSaI", {}), ("AuON", {}), ("AuON", {"normalize": False}), ("AMAdamW", {}), ("AMSGD", {}), ("Prodigy", {}),
     ("Prodigy", {"safeguard_warmup": True, "use_bias_correction": True}), ("MARS", {}), ("MARS", {"mars_type": "lion"}),
+    ("Muon", {}), ("Muon", {"nesterov": False, "adjust_lr_fn": "match_rms_adamw"}), ("HybridAuON", {}),
 ]  # fmt: skip
 
 MOVED = {"lr": 0.013, "weight_decay": 0.07, "eps": 1e-5, "betas": (0.83, 0.93, 0.89)}

@@ -1,0 +1,173 @@
+"""The matrix work between two passes of a kernel backend: products, loops of them, and what lies between, by torch.
+
+    run(routine, inputs, number, sizes)    the results, one tensor at a time
+
+A value is a tensor with one dimension for each axis of its type, or a float. Tall matrices are worked on as their
+transposes, which are views, where that gives the same result: a sum of products of X and Xᵀ that has the shape of X is
+made of words X Xᵀ X … X, and the transpose of such a word in Xᵀ is the word itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dotopt.compiler.ir import Loop, Node
+from dotopt.compiler.places import Unsupported
+from dotopt.compiler.schedule import Routine
+from dotopt.runtime import matrices, scalars
+
+Value = Any  # a float or a Tensor
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": scalars.divide,
+    "min": scalars.minimum, "max": scalars.maximum, "pow": scalars.power,
+    "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b,
+}  # fmt: skip
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "neg": lambda a: -a, "stop": lambda a: a, "abs": abs, "sqrt": scalars.sqrt, "exp": scalars.exp, "sign": scalars.sign,
+}  # fmt: skip
+REDUCTIONS: dict[str, Callable[..., Tensor]] = {"sum": torch.sum, "amax": torch.amax, "amin": torch.amin}
+
+KNOWN = frozenset(
+    [*BINARY, *UNARY, *REDUCTIONS, "leaf", "const", "inf", "pi", "bool", "matmul", "transpose", "loop", "item", "polar",
+     "matrix_power", "select", "size"]
+)
+
+# a sum of words of X and its transpose; entrywise products of matrices are allowed where all of it is summed
+WORDS = frozenset(
+    ["const", "matmul", "transpose", "add", "sub", "neg", "mul", "div", "loop", "item", "sum", "sqrt", "max"]
+)
+
+
+def supported(routine: Routine) -> None:
+    """Raises `Unsupported` for a routine with an operation that is not here."""
+    for here in region([result for _, result in routine.results], routine.inputs):
+        if here.op not in KNOWN:
+            raise Unsupported(f"it needs {here.op}")
+        if here.op == "loop" and (here.attrs[0].until is not None or here.attrs[0].index is not None):
+            raise Unsupported("it loops over something else than a number of passes")
+
+
+def region(roots: Sequence[Node], inputs: Container[Node]) -> Iterator[Node]:
+    """The nodes that are computed between `inputs` and `roots`, operands first, with those inside loops."""
+    seen: set[Node] = set()
+    stack = [(root, False) for root in roots]
+    while stack:
+        here, done = stack.pop()
+        if done:
+            yield here
+        elif here not in seen and here not in inputs:
+            seen.add(here)
+            stack.append((here, True))
+            stack.extend((child, False) for child in reversed(here.children))
+
+
+def run(
+    routine: Routine, inputs: Mapping[Node, Tensor], number: Callable[[Node], float], sizes: Mapping[str, int]
+) -> list[Tensor]:
+    """The results of `routine` for one tensor; `number` gives the numbers of the group."""
+    results = [result for _, result in routine.results]
+    axes = results[0].type.axes
+    tall = len(axes) >= 2 and sizes[axes[-2]] > sizes[axes[-1]] and made_of_words(results, routine.inputs)
+    if tall:
+        inputs = {here: value.mT for here, value in inputs.items()}
+        sizes = {**sizes, axes[-2]: sizes[axes[-1]], axes[-1]: sizes[axes[-2]]}
+    made = _Evaluation(dict(inputs), number, sizes)
+    return [made.value(result).mT if tall else made.value(result) for result in results]
+
+
+def made_of_words(results: Sequence[Node], inputs: Container[Node]) -> bool:
+    """Whether the results for the transposed inputs are the transposed results."""
+    for here in region(results, inputs):
+        matrices_met = [arg for arg in here.args if len(arg.type.axes) > 1]
+        if here.op == "leaf":
+            if here.role == "axis":
+                return False
+        elif here.op not in WORDS:
+            return False
+        elif here.op in ("mul", "div") and len(matrices_met) == 2 and matrices_met[0] is not matrices_met[1]:
+            return False
+    return True
+
+
+class _Evaluation:
+    def __init__(self, known: dict[Node, Value], number: Callable[[Node], float], sizes: Mapping[str, int]) -> None:
+        self.known, self.number, self.sizes = known, number, sizes
+
+    def value(self, root: Node) -> Value:
+        stack = [root]
+        while stack:
+            here = stack[-1]
+            missing = [arg for arg in here.args if arg not in self.known]
+            if here in self.known:
+                stack.pop()
+            elif missing:
+                stack.extend(missing)
+            else:
+                self.known[here] = self._compute(here)
+        return self.known[root]
+
+    def _compute(self, here: Node) -> Value:
+        args = [self.known[arg] for arg in here.args]
+        match here.op:
+            case "leaf" if here.role == "axis":
+                return float(self.sizes[here.name])
+            case "leaf" | "const" | "inf" | "pi" | "bool":
+                return self.number(here)
+            case "size":
+                return float(_product(self.sizes[axis] for axis in here.attrs[0]))
+            case "matmul":
+                return args[0] @ args[1]
+            case "transpose":
+                return args[0].mT
+            case "loop":
+                return self._loop(here, args)
+            case "item":
+                return args[0][here.attrs[0]]
+            case "select":
+                chosen = args[0] if not isinstance(args[0], Tensor) else bool(args[0])
+                return args[1] if chosen else args[2]
+            case "polar":
+                return matrices.polar([args[0]])[0]
+            case "matrix_power":
+                return matrices.matrix_power([args[0]], args[1])[0]
+            case op if op in REDUCTIONS:
+                dims = [here.args[0].type.axes.index(axis) for axis in here.attrs[0]]
+                return REDUCTIONS[op](args[0], dim=dims)
+            case op if op in BINARY:
+                aligned = [
+                    _aligned(value, arg.type.axes, here.type.axes) for value, arg in zip(args, here.args, strict=True)
+                ]
+                return BINARY[op](*aligned)
+            case op:
+                return UNARY[op](args[0])
+
+    def _loop(self, here: Node, args: Sequence[Value]) -> tuple[Value, ...]:
+        body: Loop = here.attrs[0]
+        now = tuple(args[-len(body.variables) :])
+        for _ in range(int(args[0])):
+            inner = _Evaluation(self.known | dict(zip(body.variables, now, strict=True)), self.number, self.sizes)
+            now = tuple(inner.value(following) for following in body.nexts)
+        return now
+
+
+def _aligned(value: Value, axes: tuple[str, ...], wanted: tuple[str, ...]) -> Value:
+    """`value` with dimensions of size one for the axes that it lacks."""
+    if not isinstance(value, Tensor) or axes == wanted:
+        return value
+    for place, axis in enumerate(wanted):
+        if axis not in axes:
+            value = value.unsqueeze(place)
+    return value
+
+
+def _product(values: Any) -> int:
+    result = 1
+    for value in values:
+        result *= value
+    return result
