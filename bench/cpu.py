@@ -8,7 +8,6 @@ Each rule is measured in a process of its own, all contestants in that process t
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -25,8 +24,13 @@ REDUCING = ("AdamP", "LAMB", "SGDSaI", "AuON", "AMAdamW")
 MODELS = ("AdamW", "Lion")  # on the shapes of models, and on very many small tensors
 
 COLOURS = {
-    "dotopt": "#d62728", "torch fused": "#1f77b4", "torch foreach": "#6baed6", "torch for loop": "#9ecae1",
-    "pytorch_optimizer": "#2ca02c", "optimi": "#9467bd", "torch": "#1f77b4",
+    "dotopt": "#d62728",
+    "torch fused": "#1f77b4",
+    "torch foreach": "#6baed6",
+    "torch for loop": "#9ecae1",
+    "pytorch_optimizer": "#2ca02c",
+    "optimi": "#9467bd",
+    "torch": "#1f77b4",
 }
 
 
@@ -64,7 +68,9 @@ def start(rule: str) -> dict[str, float]:
 
 def overhead(rule: str) -> dict[str, float]:
     """Microseconds of a step of 400 tensors of one entry."""
-    found: dict[str, float] = json.loads(child(f"import json; from dotopt.runtime.bench import overhead; print(json.dumps(overhead({rule!r})))"))
+    found: dict[str, float] = json.loads(
+        child(f"import json; from dotopt.runtime.bench import overhead; print(json.dumps(overhead({rule!r})))")
+    )
     return found
 
 
@@ -76,34 +82,55 @@ def machine() -> str:
     compiler = subprocess.run(["cc", "--version"], capture_output=True, text=True, check=False).stdout.splitlines()[:1]
     import torch
 
-    return f"{model} (family {family}), {os.cpu_count()} cores, {platform.system()}; {' '.join(compiler)}; torch {torch.__version__}"
+    processor = f"{model} (family {family}), {os.cpu_count()} cores, {platform.system()}"
+    return f"{processor}; {' '.join(compiler)}; torch {torch.__version__}"
 
 
-def report(rows: list[dict[str, object]], starts: dict[str, dict[str, float]], overheads: dict[str, dict[str, float]]) -> str:
+def report(
+    rows: list[dict[str, object]], starts: dict[str, dict[str, float]], overheads: dict[str, dict[str, float]]
+) -> str:
     """The Markdown of the results."""
-    parts = ["# Steps on the CPU", "", f"Written by `make bench` on {machine()}.", "",
-             "Median milliseconds of a step, in brackets the ratio to the floor: the bytes of a step, each input read "
-             "once and each output written once, at the in-place bandwidth measured between the steps of the same run. "
-             "For rules with sums the second ratio is to the bytes of the passes that the schedule found necessary.", ""]
+    parts = [
+        "# Steps on the CPU",
+        "",
+        f"Written by `make bench` on {machine()}.",
+        "",
+        "Median milliseconds of a step, in brackets the ratio to the floor: the bytes of a step, each input read "
+        "once and each output written once, at the in-place bandwidth measured between the steps of the same run. "
+        "For rules with sums the second ratio is to the bytes of the passes that the schedule found necessary.",
+        "",
+    ]
     for threads, clock in ((2, "two threads, wall clock"), (1, "one thread, processor clock")):
         for work in dict.fromkeys(str(row["work"]) for row in rows if row["threads"] == threads):
             some = [row for row in rows if row["work"] == work and row["threads"] == threads]
             people = list(dict.fromkeys(str(row["who"]) for row in some))
             bandwidth = statistics.median(float(row["bandwidth"]) for row in some)
-            parts += [f"## {work}: {clock}; {bandwidth:.1f} GB/s in place", "",
-                      "| rule | " + " | ".join(people) + " |", "|---" * (len(people) + 1) + "|"]
+            parts += [
+                f"## {work}: {clock}; {bandwidth:.1f} GB/s in place",
+                "",
+                "| rule | " + " | ".join(people) + " |",
+                "|---" * (len(people) + 1) + "|",
+            ]
             for rule in dict.fromkeys(str(row["rule"]) for row in some):
                 by = {str(row["who"]): row for row in some if row["rule"] == rule}
                 parts.append(f"| {rule} | " + " | ".join(cell(by.get(who)) for who in people) + " |")
             parts.append("")
-    parts += ["## A step of 400 tensors of one entry, microseconds", "", "| rule | " , ""]
+    parts += ["## A step of 400 tensors of one entry, microseconds", "", "| rule | ", ""]
     parts.pop()
     people = list(dict.fromkeys(who for one in overheads.values() for who in one))
     parts[-1] = "| rule | " + " | ".join(people) + " |"
     parts.append("|---" * (len(people) + 1) + "|")
-    parts += [f"| {rule} | " + " | ".join(f"{one[who]:.0f}" if who in one else "" for who in people) + " |"
-              for rule, one in overheads.items()]
-    parts += ["", "## The first step, milliseconds", "", "| rule | compiled by `cc` | from the cache |", "|---|---|---|"]
+    parts += [
+        f"| {rule} | " + " | ".join(f"{one[who]:.0f}" if who in one else "" for who in people) + " |"
+        for rule, one in overheads.items()
+    ]
+    parts += [
+        "",
+        "## The first step, milliseconds",
+        "",
+        "| rule | compiled by `cc` | from the cache |",
+        "|---|---|---|",
+    ]
     parts += [f"| {rule} | {1e3 * one['cold']:.0f} | {1e3 * one['cached']:.1f} |" for rule, one in starts.items()]
     return "\n".join(parts) + "\n"
 
@@ -136,7 +163,11 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
             if points:
                 axis.scatter(*zip(*points, strict=True), color=colour, label=who, zorder=3 if who == "dotopt" else 2)
         axis.axvline(1, color="black", linewidth=0.8)
-        axis.set(xscale="log", xlabel="time of a step / floor", title={"one": "one tensor of 20M", "400": "400 tensors of 10k to 50k"}[work])
+        axis.set(
+            xscale="log",
+            xlabel="time of a step / floor",
+            title={"one": "one tensor of 20M", "400": "400 tensors of 10k to 50k"}[work],
+        )
         axis.set_yticks(range(len(rules)), rules)
         axis.grid(axis="x", which="both", alpha=0.3)
     axes[0][-1].legend(fontsize=8)
@@ -160,11 +191,21 @@ def main() -> None:
         for rule in rules:
             for work in ("one", "400", *(("resnet50", "gpt2", "10000") if rule in MODELS else ())):
                 rows += measured(rule, work, threads, args.rounds)
-                print(*(f"{row['rule']} {row['work']} {row['threads']} {row['who']}: {cell(row)}" for row in rows[-6:] if row["rule"] == rule), sep="\n", flush=True)
+                print(
+                    *(
+                        f"{row['rule']} {row['work']} {row['threads']} {row['who']}: {cell(row)}"
+                        for row in rows[-6:]
+                        if row["rule"] == rule
+                    ),
+                    sep="\n",
+                    flush=True,
+                )
     starts = {rule: start(rule) for rule in ("AdamW", "Lion", "AdamP")}
     overheads = {rule: overhead(rule) for rule in ("AdamW", "Lion")}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cpu.json").write_text(json.dumps({"machine": machine(), "rows": rows, "starts": starts, "overheads": overheads}, indent=1) + "\n")
+    (RESULTS / "cpu.json").write_text(
+        json.dumps({"machine": machine(), "rows": rows, "starts": starts, "overheads": overheads}, indent=1) + "\n"
+    )
     (RESULTS / "cpu.md").write_text(report(rows, starts, overheads))
     plot(rows, RESULTS / "cpu.svg")
 

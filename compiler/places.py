@@ -40,13 +40,71 @@ class Unsupported(Exception):
 REDUCE = frozenset(("sum", "amax", "amin"))
 
 ENTRYWISE = frozenset(
-    "neg abs sign relu floor ceil sqrt exp log sin cos tan tanh acos atanh erf sigmoid gelu stop "
-    "add sub mul div pow min max mod lt le gt ge eq ne and or not select".split()
+    [
+        "neg",
+        "abs",
+        "sign",
+        "relu",
+        "floor",
+        "ceil",
+        "sqrt",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "tan",
+        "tanh",
+        "acos",
+        "atanh",
+        "erf",
+        "sigmoid",
+        "gelu",
+        "stop",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "pow",
+        "min",
+        "max",
+        "mod",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "and",
+        "or",
+        "not",
+        "select",
+    ]
 )
 
 MATRIX = frozenset(
-    "matmul transpose outer loop item solve inverse qr eigenvectors top_eigenvector svdvals polar matrix_power "
-    "spectral_norm trace diagonal tril eye unit columns argsort".split()
+    [
+        "matmul",
+        "transpose",
+        "outer",
+        "loop",
+        "item",
+        "solve",
+        "inverse",
+        "qr",
+        "eigenvectors",
+        "top_eigenvector",
+        "svdvals",
+        "polar",
+        "matrix_power",
+        "spectral_norm",
+        "trace",
+        "diagonal",
+        "tril",
+        "eye",
+        "unit",
+        "columns",
+        "argsort",
+    ]
 )
 
 NUMBERS = frozenset(("const", "bool", "inf", "pi"))

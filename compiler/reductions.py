@@ -131,7 +131,11 @@ def _numbers(fixed: list[Node], rest: list[Node]) -> tuple[list[Node], list[Node
 
 
 def _common(here: Node) -> bool:
-    return here.role in ("hyper", "time") if here.op == "leaf" else here.op not in ("sum", "amax", "amin", "size", "native")
+    return (
+        here.role in ("hyper", "time")
+        if here.op == "leaf"
+        else here.op not in ("sum", "amax", "amin", "size", "native")
+    )
 
 
 def _product(factors: list[Node]) -> Node:
@@ -145,4 +149,3 @@ def _product(factors: list[Node]) -> Node:
 
 def _quotient(above: Node, below: list[Node]) -> Node:
     return node("div", above, _product(below)) if below else above
-

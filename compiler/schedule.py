@@ -4,16 +4,17 @@
     schedule(program).bytes()    read and written, per entry of the parameter
     schedule(program).floor()    the same if each input were read once and each output written once
 
-Everything entrywise fuses. A sum over entries ends a pass, since its result is needed before the next can begin; so does
-a routine of the library. Within a pass values live in registers, and what a later pass needs again it computes
-again from what it loads. The one freedom left is when each new state is written: early, so that later passes read it in place
-of what it was made from, or late, while its old value is still needed. All choices are priced and the cheapest is taken.
+Everything entrywise fuses. A sum over entries ends a pass, since its result is needed before the next can begin; so
+does a routine of the library. Within a pass values live in registers, and what a later pass needs again it computes
+again from what it loads. The one freedom left is when each new state is written: early, so that later passes read it in
+place of what it was made from, or late, while its old value is still needed. All choices are priced, the cheapest is
+taken.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.emit.expression import infix
@@ -77,23 +78,25 @@ class Schedule:
 
         The work of the library routines between the passes is not counted.
         """
-        size = lambda buffer: (sizes or {}).get(buffer.name, 4)  # noqa: E731
-        read = sum(size(buffer) for one in self.passes for buffer in one.loads)
-        written = sum(size(buffer) for one in self.passes for buffer, _ in one.stores)
-        return read, written
+        read = [buffer for one in self.passes for buffer in one.loads]
+        written = [buffer for one in self.passes for buffer, _ in one.stores]
+        return _bytes(read, sizes), _bytes(written, sizes)
 
     def floor(self, sizes: Mapping[str, float] | None = None) -> tuple[float, float]:
         """Bytes if each input were read once and each output written once."""
-        size = lambda buffer: (sizes or {}).get(buffer.name, 4)  # noqa: E731
         inputs = {buffer for one in self.passes for buffer in one.loads if buffer.kind != "scratch"}
         outputs = {buffer for one in self.passes for buffer, _ in one.stores if buffer.kind != "scratch"}
-        return sum(map(size, inputs)), sum(map(size, outputs))
+        return _bytes(inputs, sizes), _bytes(outputs, sizes)
 
     @property
     def launches(self) -> int:
         """Kernels a step: a pass each, and one between two passes that puts the partial sums together."""
         finishes = sum(1 for one in self.passes if one.sums)
         return len(self.passes) + finishes
+
+
+def _bytes(buffers: Iterable[Buffer], sizes: Mapping[str, float] | None) -> float:
+    return sum((sizes or {}).get(buffer.name, 4) for buffer in buffers)
 
 
 def schedule(program: Program) -> Schedule:
@@ -128,9 +131,7 @@ def _in_primitive_form(program: Program) -> tuple[Program, dict[Node, str], dict
         if here not in labels:
             others = {other: name for other, name in names.items() if other is not equation.node}
             labels[here], texts[here] = equation.label, f"{equation.label} = {infix(equation.node, others)}"
-    states = tuple(
-        replace(state, next=None if state.next is None else table[state.next]) for state in program.states
-    )
+    states = tuple(replace(state, next=None if state.next is None else table[state.next]) for state in program.states)
     following = {name: table[root] for name, root in program.next.items()}
     return replace(program, states=states, next=following), labels, texts
 
@@ -232,7 +233,9 @@ class _Planner:
             written = {value: buffer for buffer, value in stores}
             now = [routine for routine in self.routines if routine.after == index]
             feeds = [
-                (buffer, value) for routine in now for value, buffer in routine.inputs.items()
+                (buffer, value)
+                for routine in now
+                for value, buffer in routine.inputs.items()
                 if value not in held and value not in written and value not in self.buffers
             ]
             sums = [total for total in self.sums if self.places.stage(total.args[0]) == index]

@@ -100,8 +100,35 @@ def _uniform(condition: Node, shared: frozenset[str]) -> bool:
 
 
 _SCALAR_OPS = NUMBERS | frozenset(
-    "leaf neg abs sqrt exp log floor ceil add sub mul div pow min max mod lt le gt ge eq ne and or not select "
-    "fires".split()
+    [
+        "leaf",
+        "neg",
+        "abs",
+        "sqrt",
+        "exp",
+        "log",
+        "floor",
+        "ceil",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "pow",
+        "min",
+        "max",
+        "mod",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "and",
+        "or",
+        "not",
+        "select",
+        "fires",
+    ]
 )
 
 
@@ -114,4 +141,4 @@ def _touches(program: Program) -> frozenset[Node]:
     )
 
 
-_WAITED_FOR = frozenset("oracle sum mean amax amin norm std matmul loop".split())
+_WAITED_FOR = frozenset(["oracle", "sum", "mean", "amax", "amin", "norm", "std", "matmul", "loop"])

@@ -4,9 +4,9 @@
     run(["AdamW", "Lion"])                the same printed, a workload after the other
 
 Everybody's tensors have the same shapes and gradients. In each round the in-place bandwidth of memory is measured, then
-one step of each contestant, so that whatever else the machine does hits all alike; medians are reported. The floor is the time
-that the bytes of a step take at that bandwidth, each input read once and each output written once. With two threads the
-clock is the wall's; with one it is the processor's own, which other programs do not disturb.
+one step of each contestant, so that whatever else the machine does hits all alike; medians are reported. The floor is
+the time that the bytes of a step take at that bandwidth, each input read once and each output written once. With two
+threads the clock is the wall's; with one it is the processor's own, which other programs do not disturb.
 """
 
 from __future__ import annotations
@@ -68,18 +68,20 @@ class Row:
 def workloads() -> dict[str, Shapes]:
     """The shapes to step, by name: one large tensor, 400 of 10k to 50k, two models, ten thousand of 100."""
     generator = torch.Generator().manual_seed(1)
-    some = []
+    some: Shapes = []
+    one: Shapes = [(4096, 4883)]
+    small: Shapes = [(100,)] * 10_000
     for _ in range(400):
         size, rows = (
             int(torch.randint(low, high, (), generator=generator)) for low, high in ((10_000, 50_000), (50, 200))
         )
         some.append((rows, size // rows))
     return {
-        "one": [(4096, 4883)],
+        "one": one,
         "400": some,
         "resnet50": resnet50(),
         "gpt2": gpt2(),
-        "10000": [(100,)] * 10_000,
+        "10000": small,
         "ones": [(1,)] * 400,
     }
 
@@ -231,7 +233,8 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         passes = "" if row.passes is None else f"{row.passes:.2f}"
         lines.append(
-            f"| {row.rule} | {row.work} | {row.threads} | {row.who} | {row.milliseconds:.2f} | {row.floor:.2f} | {passes} |"
+            f"| {row.rule} | {row.work} | {row.threads} | {row.who} | {row.milliseconds:.2f} | {row.floor:.2f} "
+            f"| {passes} |"
         )
     return "\n".join(lines)
 

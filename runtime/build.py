@@ -23,7 +23,13 @@ from pathlib import Path
 # Vector code for this very processor, with IEEE arithmetic: no product is fused with a sum and nothing is reordered, so
 # that all compilers give the same bits. errno and floating-point traps, which two of the flags give up, are not values.
 FLAGS = (
-    "-std=gnu11", "-O3", "-fPIC", "-shared", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno",
+    "-std=gnu11",
+    "-O3",
+    "-fPIC",
+    "-shared",
+    "-fopenmp-simd",
+    "-ffp-contract=off",
+    "-fno-math-errno",
     "-fno-trapping-math",
 )
 

@@ -117,7 +117,7 @@ class Kernel:
         self.module(dict.fromkeys(self.conditions, False))  # what is unsupported is said now, not at the first step
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
-        """The schedule and the C text of the variant where the conditions are `truth`; arrays are fp32 unless `stored`."""
+        """The schedule and the C text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
         plan = schedule(specialise(self.program, truth))
         for routine in plan.routines:
             routines.supported(routine)
@@ -158,10 +158,10 @@ class Kernel:
         alike: dict[tuple[object, ...], list[Bucket]] = {}
         for bucket in buckets:
             alike.setdefault((id(bucket.group), bucket.t, bucket.params[0].dtype), []).append(bucket)
-        found = []
+        found: list[Any] = []
         for some in alike.values():
             key = tuple(map(id, some))
-            if self._unions.get(key[0], (None, None))[0] != key:
+            if key[0] not in self._unions or self._unions[key[0]][0] != key:
                 self._unions[key[0]] = key, Union(some)
             found.append(self._unions[key[0]][1])
         return found
@@ -170,7 +170,7 @@ class Kernel:
         if bucket.cache is None:
             bucket.cache = {}
         truth = self.truth(bucket) if self.conditions else ()
-        table = bucket.cache.get(truth)
+        table: Table | None = bucket.cache.get(truth)
         if table is None or table.stale():
             table = bucket.cache[truth] = Table(self, truth, bucket)
         return table
@@ -211,12 +211,15 @@ def step(tables: Sequence[Table]) -> None:
         table.keep()
 
 
+_JOIN: dict[str, Callable[[Any], Any]] = {"sum": np.sum, "amax": np.max, "amin": np.min}
+
+
 def _share(tables: Sequence[Table]) -> None:
     """Add up the sums over the model that each table made; the k-th sum of one is the k-th of all."""
     for index in range(max((len(table.model) for table in tables), default=0)):
         having = [table for table in tables if index < len(table.model)]
         parts = np.array([table.made[table.model[index][1]] for table in having])
-        whole = {"sum": np.sum, "amax": np.max, "amin": np.min}[having[0].model[index][2]](parts)
+        whole = _JOIN[having[0].model[index][2]](parts)
         for table in having:
             table.given[table.model[index][0]] = whole
 
@@ -230,7 +233,9 @@ class Table:
         param = program.params[0]
         self.columns = {param.name: bucket.params, **bucket.states}
         first = {name: tensors[0] for name, tensors in self.columns.items()}
-        stored = {name: STORED[tensor.dtype] for name, tensor in first.items()} | {"grad": STORED[first[param.name].dtype]}
+        stored = {name: STORED[tensor.dtype] for name, tensor in first.items()} | {
+            "grad": STORED[first[param.name].dtype]
+        }
         compiled = kernel.compiled(truth, tuple(sorted(stored.items())))
         self.compiled = compiled
         module = self.module = compiled.module
@@ -244,34 +249,41 @@ class Table:
         self.fixed = [name for name in module.arrays if name != "grad"]
         self.scratch = {
             buffer.name: [torch.empty(p.shape, dtype=SCRATCH.get(p.dtype, p.dtype)) for p in bucket.params]
-            for buffer in compiled.schedule.buffers if buffer.kind == "scratch"
+            for buffer in compiled.schedule.buffers
+            if buffer.kind == "scratch"
         }
         self.gradient = module.arrays.index("grad")
         self.gradients: list[int] = []
         shapes = self.axes = [axis_sizes(param, tensor.shape) for tensor in bucket.params]
         self.shape = np.array(
-            [[extent(key, sizes, tensor.shape) for key in module.shape] for sizes, tensor in
-             zip(shapes, bucket.params, strict=True)], dtype=np.int64,
+            [
+                [extent(key, sizes, tensor.shape) for key in module.shape]
+                for sizes, tensor in zip(shapes, bucket.params, strict=True)
+            ],
+            dtype=np.int64,
         ).reshape(count, len(module.shape))
         whole = PIECE if module.stages == 1 else WHOLE
         self.pieces = cut(self.sizes, list(self.shape[:, 1]) if module.by_rows else None, whole)
-        rows = self.shape[:, 0] // np.maximum(self.shape[:, 1], 1) if module.by_rows else np.zeros(count, dtype=np.int64)
+        rows = (
+            self.shape[:, 0] // np.maximum(self.shape[:, 1], 1) if module.by_rows else np.zeros(count, dtype=np.int64)
+        )
         self.row = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
         self.given = np.zeros(max(len(module.given), 1))
         self.made = np.zeros(max(len(module.made), 1))
         pieces = len(self.pieces.tensor)
         self.spaces = [
-            np.zeros(max(n, 1)) for n in (
-                module.host, pieces * module.sums, count * module.totals, int(self.row[-1]) * module.rows)
+            np.zeros(max(n, 1))
+            for n in (module.host, pieces * module.sums, count * module.totals, int(self.row[-1]) * module.rows)
         ]
         self.model = [
             (module.given.index(("model", k)), module.made.index(("model", k)), op) for k, op in enumerate(module.model)
         ]
         self.keys = [_reader(key) for key in module.given]
         self.counts = [k for k, (kind, _) in enumerate(module.given) if kind == "count"]
-        self.shared = [(k, name) for k, (kind, name) in enumerate(module.made) if kind == "shared"]
+        self.shared = [(k, str(name)) for k, (kind, name) in enumerate(module.made) if kind == "shared"]
         p = self.pieces
-        arrays = (self.data, self.shape, p.tensor, p.start, p.stop, p.first, p.unit, self.row, self.given, self.made)
+        cuts = (p.tensor, p.start, p.stop, p.first, p.unit)
+        arrays: tuple[Any, ...] = (self.data, self.shape, *cuts, self.row, self.given, self.made)
         self.work = Work(
             count, pieces, len(p.unit) - 1, *(array.ctypes.data for array in (*arrays, *self.spaces)), 0, parallel(), 1
         )
@@ -318,7 +330,9 @@ class Table:
             if routine.after == stage:
                 for place, sizes in enumerate(self.axes):
                     shape = tuple(sizes.values())
-                    inputs = {here: self._column(buffer.name)[place].view(shape) for here, buffer in routine.inputs.items()}
+                    inputs = {
+                        here: self._column(buffer.name)[place].view(shape) for here, buffer in routine.inputs.items()
+                    }
                     results = routines.run(routine, inputs, self._group_number, sizes)
                     for (buffer, _), result in zip(routine.results, results, strict=True):
                         self.scratch[buffer.name][place].view(shape).copy_(result)
@@ -365,7 +379,9 @@ def _condition(condition: Node, program: Program) -> Callable[[Bucket], bool]:
             case "time":
                 names[here] = "bucket.t"
     writer = Scalars(names, {hyper.name: hyper for hyper in program.hypers}, lambda here: None)
-    made: Callable[[Bucket], bool] = eval(f"lambda bucket: {writer.text(condition)}", {"scalars": scalars, "math": math})
+    made: Callable[[Bucket], bool] = eval(
+        f"lambda bucket: {writer.text(condition)}", {"scalars": scalars, "math": math}
+    )
     return made
 
 
@@ -378,7 +394,7 @@ def _entry(text: str) -> Callable[[int, int], None]:
 
 @cache
 def parallel() -> int | None:
-    """The address of the OpenMP entry that torch's own loops use, so that there is one team of threads; None without."""
+    """The address of the OpenMP entry that torch's own loops use, for one team of threads in all; None without."""
     folder = Path(torch.__file__).parent / "lib"
     for name in (*sorted(map(str, folder.glob("lib*omp*"))), "libgomp.so.1"):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class Pieces:
 
 
 def cut(sizes: Sequence[int], rows: Sequence[int] | None = None, piece: int = PIECE, unit: int = PIECE) -> Pieces:
-    """The pieces of tensors with `sizes` entries, at most `piece` entries each; whole rows where `rows` gives their length.
+    """The pieces of tensors with `sizes` entries, up to `piece` entries each; whole rows if `rows` gives their length.
 
     >>> cut([5, 0, 2], piece=2, unit=4)  # doctest: +ELLIPSIS
     Pieces(tensor=array([0, 0, 0, 2], dtype=int32), start=array([0, 2, 4, 0]), stop=array([2, 4, 5, 2]), ...
@@ -79,9 +79,9 @@ def axis_sizes(param: Param, shape: Sequence[int]) -> dict[str, int]:
     return dict(zip(axes, extents, strict=True))
 
 
-def extent(key: tuple[str, object], sizes: Mapping[str, int], shape: Sequence[int]) -> int:
+def extent(key: tuple[str, Any], sizes: Mapping[str, int], shape: Sequence[int]) -> int:
     """One entry of the table of shapes: ("size", axes) or ("native", axis)."""
     kind, which = key
     if kind == "native":
-        return int(shape[which]) if shape else 1  # type: ignore[call-overload]
-    return math.prod(sizes[axis] for axis in which)  # type: ignore[attr-defined]
+        return int(shape[which]) if shape else 1
+    return math.prod(sizes[axis] for axis in which)

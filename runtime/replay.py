@@ -1,8 +1,9 @@
 """A step like the one before it, without finding out again what it is.
 
-Collecting buckets costs a few microseconds a tensor, each step, to learn what nearly always is the same. After a step that
-ran wholly on kernels an optimizer keeps what it was; the next one only checks that nothing has changed, reads gradients
-and numbers, and runs. Anything else (a tensor without a gradient, a new group, a loaded state) goes the long way.
+Collecting buckets costs a few microseconds a tensor, each step, to learn what nearly always is the same. After a step
+that ran wholly on kernels an optimizer keeps what it was; the next one only checks that nothing has changed, reads
+gradients and numbers, and runs. Anything else (a tensor without a gradient, a new group, a loaded state) goes the long
+way.
 
 What is not looked at: whether somebody has put another tensor into `optimizer.state[p]` under a key that exists. Change
 such a tensor in place, or use `load_state_dict`.
@@ -80,7 +81,10 @@ class Replay:
         if len(optimizer.param_groups) != len(self.groups) or any(p.grad is not None for p in self.idle):
             return False
         return all(
-            now is group and group["params"] is params and len(params) == count and group["foreach"] is not False
+            now is group
+            and group["params"] is params
+            and len(params) == count
+            and group["foreach"] is not False
             and groups.options_of(optimizer.rule_of(group), group) == options
             for now, (group, params, count, options) in zip(optimizer.param_groups, self.groups, strict=True)
         )

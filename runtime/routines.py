@@ -29,13 +29,30 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b,
 }  # fmt: skip
 UNARY: dict[str, Callable[[Any], Any]] = {
-    "neg": lambda a: -a, "stop": lambda a: a, "abs": abs, "sqrt": scalars.sqrt, "exp": scalars.exp, "sign": scalars.sign,
+    "neg": lambda a: -a, "stop": lambda a: a, "abs": abs, "sqrt": scalars.sqrt, "exp": scalars.exp,
+    "sign": scalars.sign,
 }  # fmt: skip
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {"sum": torch.sum, "amax": torch.amax, "amin": torch.amin}
 
 KNOWN = frozenset(
-    [*BINARY, *UNARY, *REDUCTIONS, "leaf", "const", "inf", "pi", "bool", "matmul", "transpose", "loop", "item", "polar",
-     "matrix_power", "select", "size"]
+    [
+        *BINARY,
+        *UNARY,
+        *REDUCTIONS,
+        "leaf",
+        "const",
+        "inf",
+        "pi",
+        "bool",
+        "matmul",
+        "transpose",
+        "loop",
+        "item",
+        "polar",
+        "matrix_power",
+        "select",
+        "size",
+    ]
 )
 
 # a sum of words of X and its transpose; entrywise products of matrices are allowed where all of it is summed
@@ -88,9 +105,9 @@ def made_of_words(results: Sequence[Node], inputs: Container[Node]) -> bool:
         if here.op == "leaf":
             if here.role == "axis":
                 return False
-        elif here.op not in WORDS:
-            return False
-        elif here.op in ("mul", "div") and len(matrices_met) == 2 and matrices_met[0] is not matrices_met[1]:
+        elif here.op not in WORDS or (
+            here.op in ("mul", "div") and len(matrices_met) == 2 and matrices_met[0] is not matrices_met[1]
+        ):
             return False
     return True
 

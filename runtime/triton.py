@@ -1,7 +1,7 @@
 """The Triton backend: a step is one launch a pass, however many tensors there are.
 
-The tables of a bucket (addresses, extents, pieces) lie in device memory and are rebuilt only when an address changes. The
-numbers of a step are worked out on the host in double precision and go over in one small copy; a bucket whose group
+The tables of a bucket (addresses, extents, pieces) lie in device memory and are rebuilt only when an address changes.
+The numbers of a step are worked out on the host in double precision and go over in one small copy; a bucket whose group
 says `capturable` works them out on the device, from a step count that lives there, so that a captured graph advances.
 
 With TRITON_INTERPRET=1 in the environment the kernels run on CPU tensors, for tests.
@@ -86,7 +86,7 @@ class Kernel:
         self.module(dict.fromkeys(self.conditions, False))
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
-        """The schedule and the text of the variant where the conditions are `truth`; arrays are fp32 unless `stored`."""
+        """The schedule and the text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
         plan = schedule(specialise(self.program, truth))
         if plan.routines:
             raise Unsupported("it needs matrix products")
@@ -140,7 +140,7 @@ class Kernel:
         if bucket.cache is None:
             bucket.cache = {}
         truth = tuple(map(bool, self.decide(bucket)))
-        table = bucket.cache.get(truth)
+        table: Table | None = bucket.cache.get(truth)
         if table is None or table.stale():
             table = bucket.cache[truth] = Table(self, truth, bucket)
         return table
@@ -165,7 +165,10 @@ class Table:
                 addresses[place] = [tensor.data_ptr() for tensor in columns[name]]
         self.data = torch.from_numpy(addresses).to(device)
         shapes = [axis_sizes(param, p.shape) for p in bucket.params]
-        extents = [[extent(key, sizes, p.shape) for key in module.shape] for sizes, p in zip(shapes, bucket.params, strict=True)]
+        extents = [
+            [extent(key, sizes, p.shape) for key in module.shape]
+            for sizes, p in zip(shapes, bucket.params, strict=True)
+        ]
         self.entries = sum(p.numel() for p in bucket.params)
         self.pieces: Pieces = cut([p.numel() for p in bucket.params], piece=PIECE, unit=PIECE)
         self.aligned = (addresses % 16 == 0).all(axis=0)
@@ -234,8 +237,7 @@ class Table:
             if key[0] == "time":
                 self.given[place] += 1.0
             elif key[0] != "model":
-                number = self.bucket.hypers.get(key[1]) if key[0] == "hyper" else self._number(key)
-                self.given[place] = number
+                self.given[place] = self.bucket.hypers[str(key[1])] if key[0] == "hyper" else self._number(key)
         self._launch("host_0", 1)
 
     def launch(self, stage: int) -> None:
@@ -253,8 +255,18 @@ class Table:
 
     def _launch(self, name: str, programs: int, **constants: int) -> None:
         getattr(self.compiled.kernels, name)[(programs,)](
-            self.data, self.shape, self.tensor, self.start, self.full, self.first, self.given, self.host, self.sums,
-            self.totals, len(self.bucket.params), **constants,
+            self.data,
+            self.shape,
+            self.tensor,
+            self.start,
+            self.full,
+            self.first,
+            self.given,
+            self.host,
+            self.sums,
+            self.totals,
+            len(self.bucket.params),
+            **constants,
         )
 
     def model_places(self, stage: int) -> list[int]:
@@ -274,7 +286,11 @@ def _numbers(nodes: Sequence[Node], program: Program) -> Callable[[Bucket], tupl
     names = {}
     for here in order(nodes):
         if here.op == "leaf" and not here.args:
-            word = {"hyper": f"bucket.hypers[{here.name!r}]", "state": f"bucket.shared[{here.name!r}]", "time": "bucket.t"}
+            word = {
+                "hyper": f"bucket.hypers[{here.name!r}]",
+                "state": f"bucket.shared[{here.name!r}]",
+                "time": "bucket.t",
+            }
             names[here] = word.get(here.role, here.name)
         if here.op in REDUCE or here.op in ("size", "native"):
             raise Unsupported(f"{here!r} is not known before the step")

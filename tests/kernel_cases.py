@@ -1,4 +1,4 @@
-"""Runs that the tests of the kernel backends share: every rule of the library against the judge, generic values throughout."""
+"""Runs that the tests of the kernel backends share: every rule of the library against the judge, on generic values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (40, 23))
 # what differs from the defaults: ("rule", options); every number is moved off its default besides
 OPTIONS = [
     ("SGD", {"momentum": 0.83, "dampening": 0.21}), ("SGD", {"momentum": 0.77, "nesterov": True}), ("SGD", {}),
-    ("Adam", {}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("AdamW", {"amsgrad": True}), ("NAdam", {}), ("RAdam", {}),
+    ("Adam", {}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("AdamW", {"amsgrad": True}), ("NAdam", {}),
+    ("RAdam", {}),
     ("Adagrad", {"initial_accumulator_value": 0.2}), ("Adadelta", {}), ("Adamax", {}), ("ASGD", {}), ("Rprop", {}),
     ("RMSprop", {"momentum": 0.4, "centered": True}), ("RMSprop", {}),
     ("Lion", {}), ("LionK", {}), ("CautiousLion", {}), ("CautiousAdamW", {}), ("Signum", {}), ("SignSGD", {}),
-    ("Adan", {}), ("Adan", {"max_grad_norm": 0.9}), ("AdaBelief", {}), ("AdaBelief", {"rectify": False, "amsgrad": True}),
+    ("Adan", {}), ("Adan", {"max_grad_norm": 0.9}), ("AdaBelief", {}),
+    ("AdaBelief", {"rectify": False, "amsgrad": True}),
     ("ADOPT", {}), ("ADOPT", {"weight_decouple": True}), ("ScheduleFreeAdamW", {"warmup_steps": 3}),
-    ("AdamP", {"delta": 0.3}), ("AdamP", {"nesterov": True}), ("SGDP", {"momentum": 0.8}), ("LAMB", {}), ("LAMB", {"variant": "po"}),
+    ("AdamP", {"delta": 0.3}), ("AdamP", {"nesterov": True}), ("SGDP", {"momentum": 0.8}), ("LAMB", {}),
+    ("LAMB", {"variant": "po"}),
     ("SGDSaI", {}), ("AuON", {}), ("AuON", {"normalize": False}), ("AMAdamW", {}), ("AMSGD", {}), ("Prodigy", {}),
     ("Prodigy", {"safeguard_warmup": True, "use_bias_correction": True}), ("MARS", {}), ("MARS", {"mars_type": "lion"}),
     ("Muon", {}), ("Muon", {"nesterov": False, "adjust_lr_fn": "match_rms_adamw"}), ("HybridAuON", {}),
@@ -40,7 +43,9 @@ def keywords(name, options):
             continue
         if hyper.position is not None:
             given[hyper.keyword] = tuple(
-                MOVED["betas"][h.position] if h.keyword == "betas" else h.default for h in rule.hypers if h.keyword == hyper.keyword
+                MOVED["betas"][h.position] if h.keyword == "betas" else h.default
+                for h in rule.hypers
+                if h.keyword == hyper.keyword
             )
         elif hyper.keyword in MOVED:
             given[hyper.keyword] = MOVED[hyper.keyword]

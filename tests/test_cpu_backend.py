@@ -1,4 +1,4 @@
-"""The C backend: the numbers of the judge for every rule, whatever the dtype, the cut into pieces, the compiler, the threads."""
+"""The C backend: the numbers of the judge for every rule, whatever the dtype, the pieces, the compiler, the threads."""
 
 from __future__ import annotations
 
@@ -155,8 +155,10 @@ def test_a_loaded_state_is_used_at_once() -> None:
     saved = []
     for step in range(6):
         if step == 3:
-            saved = [p.detach().clone(), {**optimizer.state_dict(), "state": {0: {
-                k: v.clone() for k, v in optimizer.state[p].items()}}}]
+            saved = [
+                p.detach().clone(),
+                {**optimizer.state_dict(), "state": {0: {k: v.clone() for k, v in optimizer.state[p].items()}}},
+            ]
         p.grad = gradients[0] * (-1) ** (step // 2)
         optimizer.step()
     finished = p.detach().clone()

@@ -106,7 +106,7 @@ def test_a_state_with_a_first_value_is_not_read_at_the_first_step() -> None:
     first = schedule(specialise(adan, {c: c is FIRST_STEP for c in conditions(adan)}))
     assert names(first.passes[0]) == (["grad", "m", "n", "v", "x"], ["m", "n", "p", "v", "x"])
     scale = program("SGDSaI")
-    begun = schedule(specialise(scale, {c: True for c in conditions(scale)}))
+    begun = schedule(specialise(scale, dict.fromkeys(conditions(scale), True)))
     assert len(begun.passes) == 2, "the scale of a tensor is measured once, on its first gradient"
     assert usual("SGDSaI").bytes() == (12, 8)
 

@@ -23,7 +23,10 @@ ELSEWHERE = ("AdamP", "SGDP", "Prodigy")
 def interpreted() -> dict[str, dict[str, object]]:
     """What each case gave, by its label."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "interpreted.py"), str(HERE)], capture_output=True, text=True, check=False,
+        [sys.executable, str(HERE / "interpreted.py"), str(HERE)],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
     )
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -15,9 +15,67 @@ from dotopt.compiler.ir import Node
 CONDITION, COMPARE, SUM, PRODUCT = range(4)
 
 keywords = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while i w row from to "
-    "piece tensor start stop end block cols scale word half y0 y1 yn j0 j1 jn gamma signgam exp log".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "i",
+        "w",
+        "row",
+        "from",
+        "to",
+        "piece",
+        "tensor",
+        "start",
+        "stop",
+        "end",
+        "block",
+        "cols",
+        "scale",
+        "word",
+        "half",
+        "y0",
+        "y1",
+        "yn",
+        "j0",
+        "j1",
+        "jn",
+        "gamma",
+        "signgam",
+        "exp",
+        "log",
+    ]
 )
 
 # operation: its sign, its level, the lowest level of the left and of the right operand without parentheses
@@ -114,7 +172,10 @@ def operation(here: Node, args: Sequence[Text], real: str) -> Text:
         case "pow":
             return _power(here.args[1].value, args, suffix)
         case "select":
-            return f"{_bracketed(args[0], COMPARE)} ? {_bracketed(args[1], SUM)} : {_bracketed(args[2], SUM)}", CONDITION
+            return (
+                f"{_bracketed(args[0], COMPARE)} ? {_bracketed(args[1], SUM)} : {_bracketed(args[2], SUM)}",
+                CONDITION,
+            )
         case op if op in INFIX:
             sign, level, left, right = INFIX[op]
             return f"{_bracketed(args[0], left)}{sign}{_bracketed(args[1], right)}", level

@@ -1,6 +1,6 @@
 """How numbers lie in memory, for C: a type, and the functions that load and store it in the type of the arithmetic.
 
-bf16 and fp16 are computed in float and rounded to nearest even when stored; both conversions are plain integer arithmetic
+bf16 and fp16 are computed in float and rounded to nearest even when stored; both conversions are integer arithmetic
 without branches, so that every compiler vectorises them on every processor.
 """
 

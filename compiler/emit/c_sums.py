@@ -14,8 +14,8 @@ JOIN = {"sum": "{0} + {1}", "amax": "max_double({0}, {1})", "amin": "min_double(
 class Accumulator:
     """One reduction inside a loop: `value` is what each entry adds; a largest or smallest value passes a NaN on.
 
-    The loop runs in blocks: within a block the sum is in the type of the arithmetic, a lane of vector code adding no more
-    than some dozens of entries, and the blocks are added in double. That is as good as pairwise summation.
+    The loop runs in blocks: within a block the sum is in the type of the arithmetic, a lane of vector code adding some
+    dozens of entries at most, and the blocks are added in double. That is as good as pairwise summation.
     """
 
     total: Node
@@ -53,7 +53,8 @@ class Accumulator:
         if self.total.op == "sum":
             return f"{block} += {self.value};"
         sign = ">" if self.total.op == "amax" else "<"
-        return f"{block} = {self.value} {sign} {block} ? {self.value} : {block}; {self.name}_nan |= {self.value} != {self.value};"
+        best = f"{block} = {self.value} {sign} {block} ? {self.value} : {block};"
+        return f"{best} {self.name}_nan |= {self.value} != {self.value};"
 
     @property
     def end(self) -> str:

@@ -182,7 +182,12 @@ class _Writer:
         hosts = [self._host(index) for index in range(stages + 1)]
         fused = stages > 1 and not self.schedule.routines and not self.facts.models
         works = [_work(index, stages, fused) for index in range(stages)]
-        defines = {"DIMENSIONS": len(self.shape), "SUMS": len(self.facts.sums), "TOTALS": len(self.facts.totals), "ROWS": len(self.facts.rows)}
+        defines = {
+            "DIMENSIONS": len(self.shape),
+            "SUMS": len(self.facts.sums),
+            "TOTALS": len(self.facts.totals),
+            "ROWS": len(self.facts.rows),
+        }
         parts = [
             *([f"/* {title} */"] if title else []),
             HEAD,
@@ -190,13 +195,28 @@ class _Writer:
             "\n".join(f"#define {name} {max(value, 1)}" for name, value in defines.items()),
             c_expression.PRELUDE + c_storage.PRELUDE,
             STRUCT,
-            *hosts, *passes, *finishes, *models, close, shared, *works,
+            *hosts,
+            *passes,
+            *finishes,
+            *models,
+            close,
+            shared,
+            *works,
             _run(stages, fused),
         ]
         return Module(
-            "\n".join(parts), tuple(self.facts.arrays), tuple(self.given), tuple(self.made), tuple(self.shape),
-            len(self.host.slots), len(self.facts.sums), len(self.facts.totals), len(self.facts.rows), bool(self.facts.kept),
-            tuple(total.op for total in self.facts.models), stages,
+            "\n".join(parts),
+            tuple(self.facts.arrays),
+            tuple(self.given),
+            tuple(self.made),
+            tuple(self.shape),
+            len(self.host.slots),
+            len(self.facts.sums),
+            len(self.facts.totals),
+            len(self.facts.rows),
+            bool(self.facts.kept),
+            tuple(total.op for total in self.facts.models),
+            stages,
         )
 
     def _scope(self, place: Place, real: str, outer: Scope | HostSlots | None) -> Scope:
@@ -215,26 +235,38 @@ class _Writer:
         for buffer, value in one.stores:
             text = entry.number(value)[0]
             body_stores.append(f"{_at(buffer.name)}[i] = store_{self.stored[buffer.name]}({text});")
-        totals = [Accumulator(total, entry.number(total.args[0])[0], f"s{k}", self.real) for k, total in enumerate(one.sums)]
+        totals = [
+            Accumulator(total, entry.number(total.args[0])[0], f"s{k}", self.real) for k, total in enumerate(one.sums)
+        ]
         for accumulator in totals:
             entry.taken.add(accumulator.name)
         first, last = ("from", "to") if self.facts.kept else ("start", "stop")
         body = [*entry.lines, *(a.update for a in totals), *body_stores]
-        loop = [f"#pragma omp simd{''.join(a.clause for a in totals)}", f"for (int64_t i = {first}; i < {last}; i++) {{",
-                *("  " + line for line in body), "}"]
+        loop = [
+            f"#pragma omp simd{''.join(a.clause for a in totals)}",
+            f"for (int64_t i = {first}; i < {last}; i++) {{",
+            *("  " + line for line in body),
+            "}",
+        ]
         if totals:
             loop[1] = "for (int64_t i = block; i < end; i++) {"
-            loop = [f"for (int64_t block = {first}; block < {last}; block += BLOCK) {{",
-                    f"  const int64_t end = block + BLOCK < {last} ? block + BLOCK : {last};",
-                    *("  " + line for line in [*(a.block for a in totals), *loop, *(a.end for a in totals)]), "}"]
+            loop = [
+                f"for (int64_t block = {first}; block < {last}; block += BLOCK) {{",
+                f"  const int64_t end = block + BLOCK < {last} ? block + BLOCK : {last};",
+                *("  " + line for line in [*(a.block for a in totals), *loop, *(a.end for a in totals)]),
+                "}",
+            ]
         lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece], stop = w->stop[piece];", *pointers]
         wide = [a for a in totals if a.total in self.facts.sums]
         if self.facts.kept:
-            lines += [f"const int64_t cols = {self.dimension(('size', self.facts.along))};",
-                      *tensor.lines, *(f"double t{a.name} = {a.start};" for a in wide),
-                      "for (int64_t row = cols ? start/cols : 0; row*cols < stop; row++) {",
-                      "  const int64_t from = row*cols, to = from + cols;",
-                      *("  " + line for line in [*row.lines, *(a.declaration for a in totals), *loop])]
+            lines += [
+                f"const int64_t cols = {self.dimension(('size', self.facts.along))};",
+                *tensor.lines,
+                *(f"double t{a.name} = {a.start};" for a in wide),
+                "for (int64_t row = cols ? start/cols : 0; row*cols < stop; row++) {",
+                "  const int64_t from = row*cols, to = from + cols;",
+                *("  " + line for line in [*row.lines, *(a.declaration for a in totals), *loop]),
+            ]
             for a in totals:
                 if a.total in self.facts.rows:
                     lines.append(f"  w->rows[(w->row[tensor] + row)*ROWS + {self.facts.rows[a.total]}] = {a.name};")
@@ -243,15 +275,21 @@ class _Writer:
             lines.append("}")
             lines += [f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = t{a.name};" for a in wide]
         else:
-            lines += [*tensor.lines, *(a.declaration for a in totals), *loop,
-                      *(f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = {a.name};" for a in totals)]
+            lines += [
+                *tensor.lines,
+                *(a.declaration for a in totals),
+                *loop,
+                *(f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = {a.name};" for a in totals),
+            ]
         return _function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
 
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
-        pointers = [f"{c_storage.STORED[self.stored[name]]} *restrict {_at(name)} = {self._pointer(name)};" for name in touched]
+        pointers = [
+            f"{c_storage.STORED[self.stored[name]]} *restrict {_at(name)} = {self._pointer(name)};" for name in touched
+        ]
         entry.taken.update(_at(name) for name in touched)
-        held = {value: buffer for value, buffer in one.held.items()}
+        held = dict(one.held.items())
         taken = {buffer.name for buffer in held.values()}
         held |= {buffer.node: buffer for buffer in one.loads if buffer.name not in taken}
         return pointers, {value: self._loaded(b) for value, b in held.items()}
@@ -282,12 +320,15 @@ class _Writer:
         row = self._scope(Place.ROW, "double", tensor)
         value = row.number(total.args[0])[0]
         return [
-            "{", *("  " + line for line in tensor.lines),
+            "{",
+            *("  " + line for line in tensor.lines),
             f"  double y = {START[total.op]};",
             f"  for (int64_t row = 0; row < {self._row_count()}; row++) {{",
             *("    " + line for line in row.lines),
-            f"    y = {JOIN[total.op].format('y', value)};", "  }",
-            f"  w->totals[tensor*TOTALS + {slot}] = y;", "}",
+            f"    y = {JOIN[total.op].format('y', value)};",
+            "  }",
+            f"  w->totals[tensor*TOTALS + {slot}] = y;",
+            "}",
         ]
 
     def _row_count(self) -> str:
@@ -301,13 +342,18 @@ class _Writer:
                 continue
             tensor = self._scope(Place.TENSOR, "double", self.host)
             entries = self.places(total.args[0]) is Place.ELEMENT
-            value = f"w->totals[tensor*TOTALS + {self.facts.totals[total]}]" if entries else tensor.number(total.args[0])[0]
+            value = (
+                f"w->totals[tensor*TOTALS + {self.facts.totals[total]}]" if entries else tensor.number(total.args[0])[0]
+            )
             lines += [
-                "{", f"  double y = {START[total.op]};",
+                "{",
+                f"  double y = {START[total.op]};",
                 "  for (int64_t tensor = 0; tensor < w->tensors; tensor++) {",
                 *("    " + line for line in tensor.lines),
-                f"    y = {JOIN[total.op].format('y', value)};", "  }",
-                f"  w->made[{self.made[('model', slot)]}] = y;", "}",
+                f"    y = {JOIN[total.op].format('y', value)};",
+                "  }",
+                f"  w->made[{self.made[('model', slot)]}] = y;",
+                "}",
             ]
         return _function(f"static void model_{index}(struct work *w)", lines)
 
@@ -322,10 +368,16 @@ class _Writer:
             if state.type.axes and state.type.axes != self.facts.kept:
                 raise Unsupported(f"the state {state.name} is kept along other axes than the rows")
             scope, into, at = (row, row_ends, "row") if state.type.axes else (tensor, ends, "0")
-            into.append(f"{self._pointer(state.name)}[{at}] = store_{self.stored[state.name]}({scope.number(state.next)[0]});")
+            into.append(
+                f"{self._pointer(state.name)}[{at}] = store_{self.stored[state.name]}({scope.number(state.next)[0]});"
+            )
         lines = list(tensor.lines)
         if row_ends:
-            lines += [f"for (int64_t row = 0; row < {self._row_count()}; row++) {{", *("  " + line for line in [*row.lines, *row_ends]), "}"]
+            lines += [
+                f"for (int64_t row = 0; row < {self._row_count()}; row++) {{",
+                *("  " + line for line in [*row.lines, *row_ends]),
+                "}",
+            ]
         return _function("static void close(struct work *w, int64_t tensor)", lines + ends)
 
     def _shared(self) -> str:
@@ -340,7 +392,8 @@ class _Writer:
         """Numbers of the group that are first known before pass `index`."""
         host = self._scope(Place.HOST, "double", None)
         ends = [
-            f"w->host[{slot}] = {host.number(here)[0]};" for here, slot in list(self.host.slots.items())
+            f"w->host[{slot}] = {host.number(here)[0]};"
+            for here, slot in list(self.host.slots.items())
             if self.places.stage(here) == index
         ]
         return _function(f"static void host_{index}(struct work *w)", host.lines + ends)
@@ -361,16 +414,27 @@ def _work(index: int, stages: int, fused: bool) -> str:
         rest = [f"finish_{k}(w, tensor); pass_{k + 1}(w, piece);" for k in range(stages - 1)]
         whole = ["const int64_t tensor = w->tensor[piece];"]
         if index == 0:
-            piece = [*whole, *piece, "if (w->first[tensor + 1] - w->first[tensor] == 1) {",
-                     *("  " + line for line in rest), f"  finish_{stages - 1}(w, tensor);", "  close(w, tensor);", "}"]
+            piece = [
+                *whole,
+                *piece,
+                "if (w->first[tensor + 1] - w->first[tensor] == 1) {",
+                *("  " + line for line in rest),
+                f"  finish_{stages - 1}(w, tensor);",
+                "  close(w, tensor);",
+                "}",
+            ]
         else:
             piece = [*whole, "if (w->first[tensor + 1] - w->first[tensor] == 1) continue;", *piece]
-    return _function(f"static void work_{index}(void *given)", [
-        "struct work *w = given;",
-        "for (int64_t unit; (unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->units;)",
-        "  for (int64_t piece = w->unit[unit]; piece < w->unit[unit + 1]; piece++) {",
-        *("    " + line for line in piece), "  }",
-    ])
+    return _function(
+        f"static void work_{index}(void *given)",
+        [
+            "struct work *w = given;",
+            "for (int64_t unit; (unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->units;)",
+            "  for (int64_t piece = w->unit[unit]; piece < w->unit[unit + 1]; piece++) {",
+            *("    " + line for line in piece),
+            "  }",
+        ],
+    )
 
 
 def _run(stages: int, fused: bool) -> str:
@@ -380,15 +444,22 @@ def _run(stages: int, fused: bool) -> str:
     for index in range(stages):
         last = index == stages - 1
         lines += [
-            f"if (stage < 0 || stage == {index}) {{", f"  host_{index}(w);", f"  each(w, work_{index});",
+            f"if (stage < 0 || stage == {index}) {{",
+            f"  host_{index}(w);",
+            f"  each(w, work_{index});",
             f"  for (int64_t tensor = 0; tensor < w->tensors; tensor++){whole} {{ finish_{index}(w, tensor);"
             f"{' close(w, tensor);' if last else ''} }}",
             f"  model_{index}(w);",
-            *(["  shared(w);"] if last else []), "}",
+            *(["  shared(w);"] if last else []),
+            "}",
         ]
-    each = _function("static void each(struct work *w, void (*work)(void *))", [
-        "w->next = 0;",
-        "if (w->parallel && w->threads > 1 && w->units > 1) w->parallel(work, w, w->threads < w->units ? w->threads : w->units, 0);",
-        "else work(w);",
-    ])
+    each = _function(
+        "static void each(struct work *w, void (*work)(void *))",
+        [
+            "w->next = 0;",
+            "const int64_t threads = w->threads < w->units ? w->threads : w->units;",
+            "if (w->parallel && threads > 1) w->parallel(work, w, threads, 0);",
+            "else work(w);",
+        ],
+    )
     return each + "\n" + _function("void dotopt_run(struct work *w, int64_t stage)", lines)

@@ -131,8 +131,8 @@ class Scope:
         name = self.fresh(self.facts.identifier(here, label))
         comment = "" if here.op == "leaf" else "  " + self.language.comment(label or _short(infix(here)))
         kind = "int" if here.type.kind == "bool" else self.real
-        text = top.outer.value(here)
-        text = text[0] if kind == "double" else self.language.cast(kind, text)
+        slot = top.outer.value(here)
+        text = slot[0] if kind == "double" else self.language.cast(kind, slot)
         top.lines.append(self.language.define(kind, name, text) + comment)
         return name, ATOM
 
@@ -143,7 +143,9 @@ class Scope:
                 args = [self.condition(here.args[0]), branch(here.args[1]), branch(here.args[2])]
             case "and" | "or" | "not":
                 args = [self.condition(arg) for arg in here.args]
-            case "div" if self.place is Place.ELEMENT and here.args[0].value != 1 and self.facts.divides_often(here.args[1]):
+            case "div" if (
+                self.place is Place.ELEMENT and here.args[0].value != 1 and self.facts.divides_often(here.args[1])
+            ):
                 return self._computed(node("mul", here.args[0], self.facts.reciprocal(here.args[1])))
             case "exp" if self.place is Place.ELEMENT and (opposite := self.facts.opposite(here)) is not None:
                 return self._computed(node("div", number(1), opposite))

@@ -6,9 +6,9 @@
     host_k      one program: the numbers of the group that only these sums make known
     close       a program a tensor: the new values of states that are one number
 
-A piece that is full and whose arrays all begin on 16 bytes takes the first branch: no mask, so that loads and stores are
-128 bits wide. Tails and views take the second. Addresses, lengths and numbers come from tables in device memory, so a launch
-needs nothing from the host but the tables, and a graph that was captured sees what changes in them.
+A piece that is full and whose arrays all begin on 16 bytes takes the first branch: no mask, so that loads and stores
+are 128 bits wide. Tails and views take the second. Addresses, lengths and numbers come from tables in device memory, so
+a launch needs nothing from the host but the tables, and a graph that was captured sees what changes in them.
 """
 
 from __future__ import annotations
@@ -152,8 +152,17 @@ class _Writer:
         text = text.replace("DIMENSIONS", str(len(self.shape)))
         late = tuple(here for here in self.host.slots if self.places.stage(here) > 0)
         return Module(
-            text, tuple(self.facts.arrays), tuple(self.given), tuple(self.shape), tuple(self.host.slots), late,
-            len(self.facts.sums), len(self.facts.totals), model, bool(close), stages,
+            text,
+            tuple(self.facts.arrays),
+            tuple(self.given),
+            tuple(self.shape),
+            tuple(self.host.slots),
+            late,
+            len(self.facts.sums),
+            len(self.facts.totals),
+            model,
+            bool(close),
+            stages,
         )
 
     def _scope(self, place: Place, real: str, outer: Scope | HostSlots | None) -> Scope:
@@ -182,7 +191,10 @@ class _Writer:
         lines += ["else:", f"    size = tl.load(shape + tensor * DIMENSIONS + {self.slot(('size', self.places.axes))})"]
         lines += ["    for block in range(0, PIECE, BLOCK):", "        i = start + block + tl.arange(0, BLOCK)"]
         lines += ["        inside = i < size", *("        " + line for line in tail)]
-        lines += [f"tl.store(sums + piece * {len(self.facts.sums)} + {slot}, tl.sum(s{slot}).to(tl.float64))" for slot in slots]
+        lines += [
+            f"tl.store(sums + piece * {len(self.facts.sums)} + {slot}, tl.sum(s{slot}).to(tl.float64))"
+            for slot in slots
+        ]
         return _kernel(f"pass_{index}({ARGUMENTS}, PIECE: tl.constexpr, BLOCK: tl.constexpr)", lines)
 
     def _loop(self, one: Pass, masked: bool) -> tuple[list[str], list[str]]:
@@ -212,7 +224,9 @@ class _Writer:
         lines = ["tensor = tl.program_id(0)", "begin = tl.load(first + tensor)", "end = tl.load(first + tensor + 1)"]
         for total in self.schedule.passes[index].sums:
             lines += _added(f"sums + p * {len(self.facts.sums)} + {self.facts.sums[total]}", "begin", "end")
-            lines.append(f"tl.store(totals + tensor * {len(self.facts.totals)} + {self.facts.totals[total]}, tl.sum(y))")
+            lines.append(
+                f"tl.store(totals + tensor * {len(self.facts.totals)} + {self.facts.totals[total]}, tl.sum(y))"
+            )
         return _kernel(f"finish_{index}({ARGUMENTS})", lines)
 
     def _model_sums(self, index: int) -> tuple[int, ...]:
@@ -237,7 +251,8 @@ class _Writer:
         """Numbers of the group first known before pass `index`; those of pass 0 only when a graph is captured."""
         host = self._scope(Place.HOST, "double", None)
         ends = [
-            f"tl.store(host + {slot}, {host.number(here)[0]})" for here, slot in list(self.host.slots.items())
+            f"tl.store(host + {slot}, {host.number(here)[0]})"
+            for here, slot in list(self.host.slots.items())
             if self.places.stage(here) == index
         ]
         return _kernel(f"host_{index}({ARGUMENTS})", [*host.lines, *ends] or ["pass"])
