@@ -245,6 +245,7 @@ class Table:
         self.stages = module.stages
         count = len(bucket.params)
         self.sizes = [tensor.numel() for tensor in bucket.params]
+        same_size(kernel.program, bucket, self.sizes)
         self.data = np.zeros((len(module.arrays), count), dtype=np.uint64)
         self.fixed = [name for name in module.arrays if name != "grad"]
         self.scratch = {
@@ -314,6 +315,8 @@ class Table:
             if {gradient.dtype for gradient in gradients} != {dtype}:
                 found = next(gradient.dtype for gradient in gradients if gradient.dtype != dtype)
                 raise TypeError(f"a gradient is {found}, its parameter {dtype}: convert it before the step")
+            if list(map(Tensor.numel, gradients)) != self.sizes:
+                raise RuntimeError("a parameter or its gradient was resized since the last step")
             self.gradients = addresses
             self.data[self.gradient] = addresses
         self.kept = gradients
@@ -350,6 +353,19 @@ class Table:
         for place, name in self.shared:
             self.bucket.shared[name] = float(self.made[place])
         self.kept = []
+
+
+def same_size(program: Program, bucket: Bucket, sizes: Sequence[int]) -> None:
+    """Raises RuntimeError if a state does not have the size of its parameter, so that no kernel leaves an array."""
+    axes = program.params[0].type.axes
+    for state in program.states:
+        if state.type.axes == axes and not state.shared:
+            for tensor, size in zip(bucket.states[state.name], sizes, strict=True):
+                if tensor.numel() != size:
+                    raise RuntimeError(
+                        f"a parameter has {size} entries and its `{state.key}` {tensor.numel()}: it was resized after "
+                        "its first step; remove it from the optimizer and add it again"
+                    )
 
 
 def _reader(key: tuple[str, object]) -> Callable[[Bucket], float]:

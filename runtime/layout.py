@@ -63,6 +63,7 @@ def cut(sizes: Sequence[int], rows: Sequence[int] | None = None, piece: int = PI
 def axis_sizes(param: Param, shape: Sequence[int]) -> dict[str, int]:
     """The extent of every axis of `param` in a tensor of this shape; a 0-dimensional one is seen as one entry.
 
+    >>> from dotopt.compiler.ir import Param
     >>> from dotopt.compiler.types import Type
     >>> axis_sizes(Param("w", Type("real", ("rows", "cols")), merged=True), (3, 4, 5))
     {'rows': 3, 'cols': 20}

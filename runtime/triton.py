@@ -29,7 +29,7 @@ from dotopt.compiler.places import REDUCE, Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
 from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import scalars
-from dotopt.runtime.cpu import STORED, Bucket, Union
+from dotopt.runtime.cpu import STORED, Bucket, Union, same_size
 from dotopt.runtime.layout import Changed, Pieces, axis_sizes, cut, extent
 
 PIECE = 16384  # entries of a program
@@ -159,6 +159,8 @@ class Table:
         device = bucket.params[0].device
         self.parameters = [p.data_ptr() for p in bucket.params]
         count = len(bucket.params)
+        self.sizes = [p.numel() for p in bucket.params]
+        same_size(kernel.program, bucket, self.sizes)
         addresses = np.zeros((len(module.arrays), count), dtype=np.int64)
         for place, name in enumerate(module.arrays):
             if name != "grad":
@@ -169,8 +171,8 @@ class Table:
             [extent(key, sizes, p.shape) for key in module.shape]
             for sizes, p in zip(shapes, bucket.params, strict=True)
         ]
-        self.entries = sum(p.numel() for p in bucket.params)
-        self.pieces: Pieces = cut([p.numel() for p in bucket.params], piece=PIECE, unit=PIECE)
+        self.entries = sum(self.sizes)
+        self.pieces: Pieces = cut(self.sizes, piece=PIECE, unit=PIECE)
         self.aligned = (addresses % 16 == 0).all(axis=0)
         self.shape = torch.tensor(extents, dtype=torch.int64, device=device).reshape(count, len(module.shape))
         self.tensor = torch.from_numpy(self.pieces.tensor).to(device)
@@ -202,6 +204,8 @@ class Table:
         gradients = [gradient.contiguous() for gradient in gradients]
         addresses = list(map(Tensor.data_ptr, gradients))
         if addresses != self.gradients:
+            if [gradient.numel() for gradient in gradients] != self.sizes:
+                raise RuntimeError("a parameter or its gradient was resized since the last step")
             self.gradients = addresses
             row = np.array(addresses, dtype=np.int64)
             self.data[self.gradient] = torch.from_numpy(row).to(self.data.device)

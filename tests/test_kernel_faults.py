@@ -1,0 +1,192 @@
+"""What may go wrong around a kernel: each either works, or says so before any parameter has moved."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+import torch
+
+import dotopt.stdlib as stdlib
+from dotopt.runtime import backends, build, cpu
+
+TEXT = "int dotopt_answer(void) { return 42; }"
+
+
+def runs(code, **environment):
+    """The output of a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, done.stderr
+
+
+STEP = """
+    import torch
+    from dotopt.stdlib import Lion
+    p = torch.nn.Parameter(torch.ones(5)); p.grad = torch.ones(5)
+    o = Lion([p], lr=0.5)
+    o.step(); o.step()
+    print(p.tolist(), o._last is not None)
+"""
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"])
+def test_without_a_working_compiler_there_is_one_warning_and_the_torch_code(compiler, tmp_path) -> None:
+    (tmp_path / "cc").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    path = {"PATH": str(tmp_path) if compiler == "false" else str(tmp_path / "empty"), "CC": compiler}
+    out, err = runs(STEP, DOTOPT_CACHE=str(tmp_path / "cache"), **path)
+    assert out.strip() == "[0.0, 0.0, 0.0, 0.0, 0.0] False"
+    assert err.count("torch backend, which is slower") == 1
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C compiler")
+class TestCache:
+    def test_a_folder_that_cannot_be_written(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "file" / "below"))
+        (tmp_path / "file").write_text("in the way")
+        assert build.cache_folder() is None
+        assert build.load(TEXT).dotopt_answer() == 42
+
+    def test_a_folder_that_takes_no_files(self, monkeypatch, tmp_path) -> None:
+        """As a full disk or one that is mounted read-only."""
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path))
+        place = build.tempfile.mkstemp
+
+        def refuse(*args, dir=None, **more):
+            if str(dir) == str(tmp_path):
+                raise OSError(28, "No space left on device")
+            return place(*args, dir=dir, **more)
+
+        monkeypatch.setattr(build.tempfile, "mkstemp", refuse)
+        assert build.load(TEXT).dotopt_answer() == 42
+        assert not list(tmp_path.glob("*.so"))
+
+    def test_a_file_that_is_not_whole(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path))
+        build.load(TEXT)
+        (made,) = tmp_path.glob("*.so")
+        made.unlink()
+        made.write_bytes(b"\x7fELF")
+        assert build.load(TEXT).dotopt_answer() == 42
+
+    def test_another_processor_or_compiler_has_files_of_its_own(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path))
+        build.load(TEXT)
+        monkeypatch.setattr(build, "processor", lambda: "another one")
+        build.load(TEXT)
+        assert len(list(tmp_path.glob("*.so"))) == 2
+
+    def test_only_the_user_reads_it(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "new"))
+        build.load(TEXT)
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+    def test_processes_that_build_the_same_kernel_at_once(self, tmp_path) -> None:
+        environment = os.environ | {"DOTOPT_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        code = f"from dotopt.runtime import build; assert build.load({TEXT!r}).dotopt_answer() == 42"
+        jobs = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(4)]
+        assert [job.wait() for job in jobs] == [0] * 4
+        assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
+
+    def test_a_text_that_the_compiler_refuses(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path))
+        with pytest.raises(build.BuildError, match="refused a kernel"):
+            build.load("this is not C")
+        assert not list(tmp_path.iterdir())
+
+
+def adamw(*params, **more):
+    return stdlib.AdamW(list(params), lr=0.1, backend="cpu", **more)
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C compiler")
+class TestTensors:
+    def test_memory_that_moves_between_steps(self) -> None:
+        p, q = (torch.nn.Parameter(torch.ones(4, 3)) for _ in range(2))
+        one, two = adamw(p), stdlib.AdamW([q], lr=0.1, backend="torch")
+        for step in range(4):
+            if step == 2:
+                p.data = p.data.clone()
+            for x, optimizer in ((p, one), (q, two)):
+                x.grad = torch.full((4, 3), 1.0 + step)
+                optimizer.step()
+        torch.testing.assert_close(p, q)
+
+    def test_a_gradient_of_another_dtype(self) -> None:
+        p, r = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+        if not hasattr(p, "grad_dtype"):
+            pytest.skip("this torch has no gradients of another dtype")
+        optimizer = adamw(p, r)
+        p.grad_dtype = None
+        p.grad, r.grad = torch.ones(4, dtype=torch.bfloat16), torch.ones(4)
+        with pytest.raises(TypeError, match="convert it"):
+            optimizer.step()
+        assert torch.equal(p, torch.ones(4)) and torch.equal(r, torch.ones(4))
+
+    def test_the_same_tensor_twice(self) -> None:
+        p = torch.nn.Parameter(torch.ones(4))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises((ValueError, UserWarning), match="duplicate"):
+                adamw(p, p)
+        with pytest.raises(ValueError, match="more than one"):
+            adamw({"params": [p]}, {"params": [p]})
+
+    def test_nothing_moves_if_one_bucket_is_wrong(self) -> None:
+        good, bad = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.ones(4))
+        optimizer = adamw({"params": [good]}, {"params": [bad], "lr": 0.5})
+        for p in (good, bad):
+            p.grad = torch.ones(4)
+        optimizer.step()
+        kept = good.detach().clone()
+        optimizer.param_groups[1]["betas"] = (1.5, 0.9)
+        with pytest.raises(ValueError):
+            optimizer.step()
+        assert torch.equal(good, kept)
+        assert float(optimizer.state[good]["step"]) == 1
+
+    def test_a_gradient_that_is_not_finite_under_a_scaler(self) -> None:
+        p = torch.nn.Parameter(torch.ones(4))
+        optimizer = adamw(p)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for value in (1.0, float("inf"), 2.0):
+            before = p.detach().clone()
+            optimizer.zero_grad()
+            scaler.scale((p * value).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            assert torch.equal(p, before) == (value == float("inf"))
+        assert float(optimizer.state[p]["step"]) == 2
+
+    def test_resized_between_steps(self) -> None:
+        """The state no longer fits; nobody reads or writes beyond the end of it."""
+        p = torch.nn.Parameter(torch.ones(4))
+        optimizer = adamw(p)
+        p.grad = torch.ones(4)
+        optimizer.step()
+        p.data = torch.ones(100_000)
+        p.grad = torch.ones(100_000)
+        with pytest.raises((RuntimeError, ValueError)):
+            optimizer.step()
+        assert torch.equal(p, torch.ones(100_000))
+
+
+def test_the_layout_that_python_and_c_share() -> None:
+    fields = [name for name, _ in cpu.Work._fields_]
+    from dotopt.compiler.emit.cpu import STRUCT
+
+    words = re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", STRUCT))
+    assert [word for word in words if word in fields] == fields
+    assert ctypes.sizeof(cpu.Work) == 8 * len(fields)
+    assert backends.NAMES[0] == "auto"
