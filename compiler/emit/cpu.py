@@ -19,10 +19,11 @@ not depend on the number of threads. The layout of `struct work` is mirrored by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.emit import c_expression, c_storage
+from dotopt.compiler.emit.c_driver import driver, function
 from dotopt.compiler.emit.c_sums import JOIN, START, Accumulator
 from dotopt.compiler.emit.kernel_facts import Facts
 from dotopt.compiler.emit.kernel_scope import HostSlots, Scope
@@ -179,9 +180,12 @@ class _Writer:
         finishes = [self._finish(index) for index in range(stages)]
         models = [self._model(index) for index in range(stages)]
         close, shared = self._close(), self._shared()
-        hosts = [self._host(index) for index in range(stages + 1)]
+        hosts = [self._host(index) for index in range(stages)]
+        if any(self.places.stage(here) >= stages for here in self.host.slots):
+            raise Unsupported("a number of the group is known only after the last pass")
         fused = stages > 1 and not self.schedule.routines and not self.facts.models
-        works = [_work(index, stages, fused) for index in range(stages)]
+        functions = [text for text in (*hosts, *passes, *finishes, *models, close, shared) if text.count("\n") > 2]
+        present = {text.split("(")[0].split()[-1] for text in functions}
         defines = {
             "DIMENSIONS": len(self.shape),
             "SUMS": len(self.facts.sums),
@@ -195,14 +199,8 @@ class _Writer:
             "\n".join(f"#define {name} {max(value, 1)}" for name, value in defines.items()),
             c_expression.PRELUDE + c_storage.PRELUDE,
             STRUCT,
-            *hosts,
-            *passes,
-            *finishes,
-            *models,
-            close,
-            shared,
-            *works,
-            _run(stages, fused),
+            *functions,
+            driver(stages, fused, present),
         ]
         return Module(
             "\n".join(parts),
@@ -281,7 +279,7 @@ class _Writer:
                 *loop,
                 *(f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = {a.name};" for a in totals),
             ]
-        return _function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
+        return function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
 
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
@@ -313,7 +311,7 @@ class _Writer:
         for total, slot in self.facts.totals.items():
             if self.places(total.args[0]) is Place.ROW and self.places.stage(total) == index + 1:
                 lines += self._over_rows(total, slot)
-        return _function(f"static void finish_{index}(struct work *w, int64_t tensor)", lines)
+        return function(f"static void finish_{index}(struct work *w, int64_t tensor)", lines)
 
     def _over_rows(self, total: Node, slot: int) -> list[str]:
         tensor = self._scope(Place.TENSOR, "double", self.host)
@@ -355,7 +353,7 @@ class _Writer:
                 f"  w->made[{self.made[('model', slot)]}] = y;",
                 "}",
             ]
-        return _function(f"static void model_{index}(struct work *w)", lines)
+        return function(f"static void model_{index}(struct work *w)", lines)
 
     def _close(self) -> str:
         tensor = self._scope(Place.TENSOR, "double", self.host)
@@ -378,7 +376,7 @@ class _Writer:
                 *("  " + line for line in [*row.lines, *row_ends]),
                 "}",
             ]
-        return _function("static void close(struct work *w, int64_t tensor)", lines + ends)
+        return function("static void close(struct work *w, int64_t tensor)", lines + ends)
 
     def _shared(self) -> str:
         host = self._scope(Place.HOST, "double", None)
@@ -386,7 +384,7 @@ class _Writer:
         for state in self.schedule.program.states:
             if state.shared and state.next is not None:
                 ends.append(f"w->made[{self.made[('shared', state.name)]}] = {host.number(state.next)[0]};")
-        return _function("static void shared(struct work *w)", host.lines + ends)
+        return function("static void shared(struct work *w)", host.lines + ends)
 
     def _host(self, index: int) -> str:
         """Numbers of the group that are first known before pass `index`."""
@@ -396,70 +394,8 @@ class _Writer:
             for here, slot in list(self.host.slots.items())
             if self.places.stage(here) == index
         ]
-        return _function(f"static void host_{index}(struct work *w)", host.lines + ends)
+        return function(f"static void host_{index}(struct work *w)", host.lines + ends)
 
 
 def _at(array: str) -> str:
     return spelling.ascii(array) + "_at"
-
-
-def _function(head: str, lines: Iterable[str]) -> str:
-    return "\n".join([head + " {", *("  " + line for line in lines), "}", ""])
-
-
-def _work(index: int, stages: int, fused: bool) -> str:
-    """What a thread runs: units in turn."""
-    piece = [f"pass_{index}(w, piece);"]
-    if fused:
-        rest = [f"finish_{k}(w, tensor); pass_{k + 1}(w, piece);" for k in range(stages - 1)]
-        whole = ["const int64_t tensor = w->tensor[piece];"]
-        if index == 0:
-            piece = [
-                *whole,
-                *piece,
-                "if (w->first[tensor + 1] - w->first[tensor] == 1) {",
-                *("  " + line for line in rest),
-                f"  finish_{stages - 1}(w, tensor);",
-                "  close(w, tensor);",
-                "}",
-            ]
-        else:
-            piece = [*whole, "if (w->first[tensor + 1] - w->first[tensor] == 1) continue;", *piece]
-    return _function(
-        f"static void work_{index}(void *given)",
-        [
-            "struct work *w = given;",
-            "for (int64_t unit; (unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->units;)",
-            "  for (int64_t piece = w->unit[unit]; piece < w->unit[unit + 1]; piece++) {",
-            *("    " + line for line in piece),
-            "  }",
-        ],
-    )
-
-
-def _run(stages: int, fused: bool) -> str:
-    """The entry: stage `stage`, or all of them if it is negative."""
-    lines = []
-    whole = " if (w->first[tensor + 1] - w->first[tensor] != 1)" if fused else ""
-    for index in range(stages):
-        last = index == stages - 1
-        lines += [
-            f"if (stage < 0 || stage == {index}) {{",
-            f"  host_{index}(w);",
-            f"  each(w, work_{index});",
-            f"  for (int64_t tensor = 0; tensor < w->tensors; tensor++){whole} {{ finish_{index}(w, tensor);"
-            f"{' close(w, tensor);' if last else ''} }}",
-            f"  model_{index}(w);",
-            *(["  shared(w);"] if last else []),
-            "}",
-        ]
-    each = _function(
-        "static void each(struct work *w, void (*work)(void *))",
-        [
-            "w->next = 0;",
-            "const int64_t threads = w->threads < w->units ? w->threads : w->units;",
-            "if (w->parallel && threads > 1) w->parallel(work, w, threads, 0);",
-            "else work(w);",
-        ],
-    )
-    return each + "\n" + _function("void dotopt_run(struct work *w, int64_t stage)", lines)
