@@ -1,14 +1,14 @@
 """Verifies certificates again, apart from the engine that found them: polynomial arithmetic only, no SymPy.
 
-    nf-zero                       two quotients that must be equal: in every case the cross product vanishes, after the
-                                  laws of roots (s² is what stands below) and the values that premises and cases put in
-    multipliers                   goal - Σ multiplier * inequality must vanish, and each multiplier must be >= 0 (its part)
-    trees                         the coefficient of every tree must vanish
-    smt-unsat                     an SMT-LIB question that z3 must still find unsatisfiable
-    truth, counterexample         nothing to verify
-    others                        their parts
+nf-zero                       two quotients that must be equal: in every case the cross product vanishes, after the
+                              laws of roots (s² is what stands below) and the values that premises and cases put in
+multipliers                   goal - Σ multiplier * inequality must vanish, and each multiplier must be >= 0 (its part)
+trees                         the coefficient of every tree must vanish
+smt-unsat                     an SMT-LIB question that z3 must still find unsatisfiable
+truth, counterexample         nothing to verify
+others                        their parts
 
-    polynomial = [[coefficient, [[atom, power], …]], …]
+polynomial = [[coefficient, [[atom, power], …]], …]
 """
 
 from __future__ import annotations
@@ -44,8 +44,20 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
                     add(total, dict(monomial), -c)
             return not cleared(total, certificate) and parts(certificate["parts"], milliseconds)
         case "trees":
-            return all(not cleared(collect(row["coefficient"]), certificate, row["zeros"]) for row in certificate["rows"])
-        case "induction" | "symmetry" | "equivalence" | "stability" | "cases" | "all" | "conjugate" | "interval" | "sturm":
+            return all(
+                not cleared(collect(row["coefficient"]), certificate, row["zeros"]) for row in certificate["rows"]
+            )
+        case (
+            "induction"
+            | "symmetry"
+            | "equivalence"
+            | "stability"
+            | "cases"
+            | "all"
+            | "conjugate"
+            | "interval"
+            | "sturm"
+        ):
             return bool(certificate["parts"]) and parts(certificate["parts"], milliseconds)
     return False
 
@@ -75,7 +87,7 @@ def reduce(total: Terms, laws: dict[str, Terms], values: dict[str, Terms]) -> Te
     """`total` with squares of roots replaced by what is below them, and atoms by their values, until nothing changes."""
     for _ in range(60):
         total = {m: c for m, c in total.items() if c}
-        found = next(((a, p) for m in total for a, p in m if a in values and p > 0 or a in laws and p >= 2), None)
+        found = next(((a, p) for m in total for a, p in m if (a in values and p > 0) or (a in laws and p >= 2)), None)
         if found is None:
             return total
         a = found[0]

@@ -6,6 +6,7 @@ e in y, which is where it must be if e is differentiable.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from dotopt.compiler import syntax as s
@@ -69,10 +70,8 @@ def _inside(case: Case, name: str) -> Bound | None:
 def _points(y: Node, e: Node) -> Iterator[Node]:
     yield node("zeros", attrs=(y.type,))
     if y.op == "leaf" and y in set(e.walk()):
-        try:
+        with contextlib.suppress(NotDifferentiable):
             yield gradient(e, y)
-        except NotDifferentiable:
-            pass
     yield y
 
 

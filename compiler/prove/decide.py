@@ -1,10 +1,10 @@
 """Decides one boolean node under premises: the procedures in their order, the first answer counts.
 
-    P1  a few random worlds                              refutes
-    P2  normal form of the difference is zero            proves an equation
-    P6  z3 on the entries at one place                   proves, or gives a model that is evaluated exactly
-    P6s a sum is compared term by term                   proves an inequality between sums
-    P5  worlds from models and more random ones          refutes
+P1  a few random worlds                              refutes
+P2  normal form of the difference is zero            proves an equation
+P6  z3 on the entries at one place                   proves, or gives a model that is evaluated exactly
+P6s a sum is compared term by term                   proves an inequality between sums
+P5  worlds from models and more random ones          refutes
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from dotopt.compiler.prove.facts import Facts, conjuncts
 from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import (
-    ONE, Atom, Polynomial, fraction, number, single, single_product, within,
+    ONE,
+    Atom,
+    Polynomial,
+    fraction,
+    number,
+    single,
+    single_product,
+    within,
 )
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.smt import check
@@ -70,7 +77,9 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
 
 
 def _one(goal: Node, task: Task) -> Outcome:
-    search = Search((*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, free_states=task.free_states)
+    search = Search(
+        (*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, free_states=task.free_states
+    )
     if task.refute:
         found = search.quick()
         if found is not None:
@@ -159,13 +168,17 @@ def equation_certificate(
                 values[name] = encode(facts.rewrites[a])
                 stack.append(facts.rewrites[a])
     cases = [{repr(a): v for a, v in choice.items()} for choice in chosen]
-    return {"kind": "nf-zero", "left": [encode(p) for p in sides[:2]], "right": [encode(p) for p in sides[2:]],
-            "laws": laws, "values": values, "cases": cases}
+    return {
+        "kind": "nf-zero",
+        "left": [encode(p) for p in sides[:2]],
+        "right": [encode(p) for p in sides[2:]],
+        "laws": laws,
+        "values": values,
+        "cases": cases,
+    }
 
 
-def _vanishes(
-    p: Polynomial, facts: Facts, chosen: dict[Atom, int], cases: list[dict[Atom, int]], depth: int
-) -> bool:
+def _vanishes(p: Polynomial, facts: Facts, chosen: dict[Atom, int], cases: list[dict[Atom, int]], depth: int) -> bool:
     top = settle(p)
     for _ in range(4 if facts.rewrites else 0):
         top = settle(top.replace(facts.rewrites.get))
@@ -218,7 +231,7 @@ def smt_certificate(assertions: list[z3.BoolRef]) -> dict[str, Any]:
 
 def _below(p: Polynomial, strict: bool, facts: Facts) -> Proved | None:
     """p <= 0 (or < 0): by its atoms, by the largest entry, or term by term under a sum."""
-    if strict and facts.positive(-p) or not strict and facts.nonnegative(-p):
+    if (strict and facts.positive(-p)) or (not strict and facts.nonnegative(-p)):
         uses: set[Atom] = set()
         t = facts.smt.term(p, uses)
         assertions, _ = facts.assertions(uses)

@@ -22,7 +22,14 @@ from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import (
-    Case, Unreadable, _absorb, _binds_function, _conjuncts, _parts, fold, specialise,
+    Case,
+    Unreadable,
+    _absorb,
+    _binds_function,
+    _conjuncts,
+    _parts,
+    fold,
+    specialise,
 )
 from dotopt.compiler.prove.unroll import start, trajectory
 from dotopt.compiler.types import REST, Mismatch
@@ -31,9 +38,13 @@ from dotopt.compiler.types import REST, Mismatch
 def equivalent(case: Case, goal: s.Equivalent, seconds: float) -> Outcome:
     """Decides the equivalence in one case; a `when` that this case excludes makes it hold."""
     if goal.condition is not None:
-        written = [value(case.context, c, case.scope) for c in _conjuncts(goal.condition) if not _binds_function(case, c)]
+        written = [
+            value(case.context, c, case.scope) for c in _conjuncts(goal.condition) if not _binds_function(case, c)
+        ]
         parts = [p for w in written for p in _parts(case.settle(w))]
-        if any(p.op == "bool" and not p.attrs[0] for p in parts) or not _absorb(case, [p for p in parts if p.op != "bool"]):
+        if any(p.op == "bool" and not p.attrs[0] for p in parts) or not _absorb(
+            case, [p for p in parts if p.op != "bool"]
+        ):
             return Proved("cases", {"kind": "truth", "value": True})
     other = _other(case, goal)
     if len(case.program.params) != 1 or len(other.params) != 1:
@@ -43,8 +54,11 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float) -> Outcome:
         outcome = _by_induction(case, other, match, seconds)
         if isinstance(outcome, Proved):
             shown = {x: repr(e) for x, e in ((k.name.removeprefix("R."), v) for k, v in match.items())}
-            return Proved(outcome.procedure, {"kind": "equivalence", "matching": shown, "parts": [outcome.certificate]},
-                          outcome.assumptions)
+            return Proved(
+                outcome.procedure,
+                {"kind": "equivalence", "matching": shown, "parts": [outcome.certificate]},
+                outcome.assumptions,
+            )
         if isinstance(outcome, Open):
             problem = outcome.reason
     found = _first_difference(case, other, seconds)
@@ -122,8 +136,10 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
             first = here.args[here.attrs[3][0]].type if here.attrs[1] != "value" else here.attrs[-1]
             return node("oracle", *here.args, attrs=(objective, *here.attrs[1:-1], first), span=here.span)
         if axes and here.op in ("leaf", "eye", "zeros", "ones"):
-            attrs = tuple(_retyped(a, axes) if hasattr(a, "axes") else axes.get(a, a) if here.op == "eye" else a
-                          for a in here.attrs)
+            attrs = tuple(
+                _retyped(a, axes) if hasattr(a, "axes") else axes.get(a, a) if here.op == "eye" else a
+                for a in here.attrs
+            )
             if here.op == "leaf" and here.role == "axis":
                 return leaf("axis", axes.get(here.name, here.name), here.type)
             return node(here.op, *here.args, attrs=attrs)
@@ -136,13 +152,23 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
         return case.settle(rebuild(root, change))
 
     def new_state(x: State) -> State:
-        return replace(x, name=f"R.{x.name}", type=_retyped(x.type, axes), start=moved(x.start),
-                       next=moved(x.next) if x.next is not None else None)
+        return replace(
+            x,
+            name=f"R.{x.name}",
+            type=_retyped(x.type, axes),
+            start=moved(x.start),
+            next=moved(x.next) if x.next is not None else None,
+        )
 
     return replace(
-        program, states=tuple(new_state(x) for x in program.states), params=(own,),
-        next={own.name: moved(program.next[param.name])}, hypers=(), options=(),
-        equations=(), outputs={},
+        program,
+        states=tuple(new_state(x) for x in program.states),
+        params=(own,),
+        next={own.name: moved(program.next[param.name])},
+        hypers=(),
+        options=(),
+        equations=(),
+        outputs={},
     )
 
 
@@ -269,12 +295,18 @@ def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: 
         goals.append(node("eq", mine, theirs))
         if not case.at_start:
             begin = start(case.program)
-            step = {leaf("state", x.name, x.type): case.settle(x.next) for x in case.program.states if x.next is not None}
+            step = {
+                leaf("state", x.name, x.type): case.settle(x.next) for x in case.program.states if x.next is not None
+            }
             for x in other.states:
                 here = leaf("state", x.name, x.type)
                 if here not in _needed(other):
                     continue
-                goals.append(node("eq", case.settle(fold(substitute(match[here], begin))), case.settle(substitute(x.start, begin))))
+                goals.append(
+                    node(
+                        "eq", case.settle(fold(substitute(match[here], begin))), case.settle(substitute(x.start, begin))
+                    )
+                )
                 if x.next is not None:
                     goals.append(node("eq", substitute(match[here], step), substitute(x.next, match)))
     except Mismatch as error:
@@ -283,8 +315,15 @@ def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: 
     for g in goals:
         if g.args[0] is g.args[1]:
             continue
-        outcome = decide(fold(g), held) if fold(g).op != "bool" else (
-            Proved("algebra", {"kind": "truth", "value": True}) if fold(g).attrs[0] else Open("the initial values differ"))
+        outcome = (
+            decide(fold(g), held)
+            if fold(g).op != "bool"
+            else (
+                Proved("algebra", {"kind": "truth", "value": True})
+                if fold(g).attrs[0]
+                else Open("the initial values differ")
+            )
+        )
         if not isinstance(outcome, Proved):
             return Open(f"`{g!r}` is not proved"[:400])
         parts.append(outcome)

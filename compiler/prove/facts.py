@@ -1,7 +1,7 @@
 """What the premises say: signs of polynomials for the normal forms, and assertions for z3.
 
-    facts = Facts(premises)          facts.normal(node)         normal form that knows the signs
-                                     facts.proves(node)         whether the premises imply a boolean node
+facts = Facts(premises)          facts.normal(node)         normal form that knows the signs
+                                 facts.proves(node)         whether the premises imply a boolean node
 """
 
 from __future__ import annotations
@@ -122,21 +122,21 @@ class Facts:
         if a in self._quick:
             return self._quick[a]
         match a.kind, a.key:
-            case ("size" | "pi"), _:
+            case (("size" | "pi"), _):
                 return 2
             case "leaf", (("time" | "rank" | "axis"), *_):
                 return 2
-            case ("exp" | "sigmoid"), _:
+            case (("exp" | "sigmoid"), _):
                 return 2
-            case ("sqrt" | "abs" | "inverse"), (p,):
+            case (("sqrt" | "abs" | "inverse"), (p,)):
                 return 2 if self._ready and self.positive(p) else (0 if a.kind == "inverse" else 1)
-            case ("truth" | "spectral_norm" | "spectral_radius"), _:
+            case (("truth" | "spectral_norm" | "spectral_radius"), _):
                 return 1
             case "sum", (_, inside) if self._ready and self.positive(single_product(inside)):
                 return 2
             case "sum", (_, inside):
                 return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
-            case ("amax" | "amin"), (_, p):
+            case (("amax" | "amin"), (_, p)):
                 return 2 if self.positive(p) else int(self.nonnegative(p))
             case "pow", (base, _):
                 return 2 if self.positive(base) else 1 if self.nonnegative(base) else 0

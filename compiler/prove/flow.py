@@ -110,8 +110,9 @@ def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outco
             return Proved("multipliers", certificate(found), (smooth,))
     if unknowns:
         return Open("no constants were found for which it is a combination of the inequalities of its functions")
-    return decide(goal, Task(tuple(case.premises), case.program, classes=classes(case),
-                             free_states=True, seconds=seconds))
+    return decide(
+        goal, Task(tuple(case.premises), case.program, classes=classes(case), free_states=True, seconds=seconds)
+    )
 
 
 __all__ = ["along", "derivative", "flow", "flow_of"]

@@ -69,15 +69,26 @@ def _wanted_counterexample(outcome: Outcome) -> Outcome:
         case Refuted(procedure, counterexample):
             return Proved(procedure, {"kind": "counterexample", "values": counterexample})
         case Proved(procedure, certificate):
-            return Refuted(procedure, {"theorem": "the sentence is proved, so it cannot be refuted", "by": certificate["kind"]})
+            return Refuted(
+                procedure, {"theorem": "the sentence is proved, so it cannot be refuted", "by": certificate["kind"]}
+            )
     return outcome
 
 
 def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool = True) -> Task:
     """What `decide` needs to know of a case."""
     own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
-    return Task((*case.premises, *extra), case.program, own, dict(case.context.index_sets), classes(case),
-                case.fixed_states, tuple(case.point_premises), seconds, refute)
+    return Task(
+        (*case.premises, *extra),
+        case.program,
+        own,
+        dict(case.context.index_sets),
+        classes(case),
+        case.fixed_states,
+        tuple(case.point_premises),
+        seconds,
+        refute,
+    )
 
 
 def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
@@ -86,6 +97,7 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     if abstracted is not None:
         return abstracted
     if any(here.op == "conjugate" for here in goal.walk()):
+
         def again(part: Node) -> Outcome:
             return with_invariants(case, part, seconds / 2)
 
@@ -214,8 +226,15 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     initial = case.settle(substitute(goal, table))
     first = tuple(case.settle(substitute(p, table)) for p in case.premises)
     held = Task(tuple(p for p in first if p.op != "bool"), program, classes=classes(case), seconds=seconds / 2)
-    base = decide(initial, held) if initial.op != "bool" else (
-        Proved("algebra", {"kind": "truth", "value": True}) if initial.attrs[0] else Refuted("initial values", {"fails": repr(goal)}))
+    base = (
+        decide(initial, held)
+        if initial.op != "bool"
+        else (
+            Proved("algebra", {"kind": "truth", "value": True})
+            if initial.attrs[0]
+            else Refuted("initial values", {"fails": repr(goal)})
+        )
+    )
     if isinstance(base, Refuted):
         return base
     kept = tuple(signs_kept(case)) if not isinstance(base, Open) else ()
@@ -223,19 +242,29 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     parts = [decide(part, task(case, seconds, (goal, *kept), refute=False)) for part in conjuncts_of(following)]
     step = all_of(parts)
     if isinstance(base, Proved) and isinstance(step, Proved):
-        return Proved("induction", {"kind": "induction", "parts": [base.certificate, step.certificate]},
-                      tuple(dict.fromkeys((*base.assumptions, *step.assumptions))))
+        return Proved(
+            "induction",
+            {"kind": "induction", "parts": [base.certificate, step.certificate]},
+            tuple(dict.fromkeys((*base.assumptions, *step.assumptions))),
+        )
     if isinstance(base, Vacuous):
         return base
     for reached in list(trajectory(program, 4))[1:]:
         premises = tuple(case.settle(substitute(p, reached)) for p in case.premises)
-        search = Search(tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program,
-                        classes(case))
+        search = Search(
+            tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program, classes(case)
+        )
         search.reads_states = False
         found = search.run(seconds / 6)
         if found is not None:
             return Refuted("first steps", found)
-    missing = step.reason if isinstance(step, Open) else base.reason if isinstance(base, Open) else "the premises exclude each other"
+    missing = (
+        step.reason
+        if isinstance(step, Open)
+        else base.reason
+        if isinstance(base, Open)
+        else "the premises exclude each other"
+    )
     where = "the step" if isinstance(step, Open) else "the first step"
     return Open(f"induction: {where} is not proved ({missing}); no counterexample in the first 3 steps")
 

@@ -73,8 +73,10 @@ def combination(
             continue
         return Combination(
             {pairs[k][0]: m for k, m in zip(support, lambdas, strict=True)},
-            {u.name: c for u, c in zip(unknowns, constants, strict=True)}, g,
-            [(m, pairs[k][1]) for k, m in zip(support, lambdas, strict=True)], signs,
+            {u.name: c for u, c in zip(unknowns, constants, strict=True)},
+            g,
+            [(m, pairs[k][1]) for k, m in zip(support, lambdas, strict=True)],
+            signs,
         )
     return None
 
@@ -125,7 +127,9 @@ def _rows(p: Polynomial, free: list[Atom]) -> tuple[Row, list[Row]] | None:
 
 def _squares(polynomials: list[Polynomial]) -> list[Atom]:
     """The squared norms that occur: they are never negative."""
-    found = {a for p in polynomials for a in p.atoms() if a.kind == "sum" and len(a.key[1]) == 1 and a.key[1][0][1] == 2}
+    found = {
+        a for p in polynomials for a in p.atoms() if a.kind == "sum" and len(a.key[1]) == 1 and a.key[1][0][1] == 2
+    }
     return sorted(found, key=repr)
 
 
@@ -134,8 +138,9 @@ def _squares(polynomials: list[Polynomial]) -> list[Atom]:
 
 def _support(constant: Row, linear: list[Row], rows: list[Row], facts: Facts, seed: int) -> list[int] | None:
     """The positive multipliers of a vertex at one point of the parameters, by z3's simplex."""
-    atoms = sorted({a for r in (constant, *linear, *rows) for c in r.values() for b in c.atoms() for a in _leaves(b)},
-                   key=repr)
+    atoms = sorted(
+        {a for r in (constant, *linear, *rows) for c in r.values() for b in c.atoms() for a in _leaves(b)}, key=repr
+    )
     values = _point(atoms, facts, seed)
     if values is None:
         return None
@@ -176,7 +181,7 @@ def _point(atoms: list[Atom], facts: Facts, seed: int) -> dict[Atom, Fraction] |
     """Rational values of the parameters that satisfy the premises."""
     rng = random.Random(seed)
     uses = set(atoms)
-    assertions, reached = facts.assertions(uses)
+    assertions, _reached = facts.assertions(uses)
     for spread in range(8):
         wanted = []
         for a in atoms:

@@ -16,7 +16,18 @@ from math import isqrt
 from dotopt.compiler.calculus import gradient
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.polynomial import (
-    ONE, ZERO, Atom, Monomial, Polynomial, atom, fraction, inverse, number, single, single_product, split_content,
+    ONE,
+    ZERO,
+    Atom,
+    Monomial,
+    Polynomial,
+    atom,
+    fraction,
+    inverse,
+    number,
+    single,
+    single_product,
+    split_content,
 )
 from dotopt.compiler.prove.words import Words, add_up, flip
 from dotopt.compiler.types import REST
@@ -512,7 +523,10 @@ class Normaliser:
         return self.words.letters(inside, *ends)
 
     def _pairs(
-        self, a: list[Polynomial], left: tuple[str | None, str | None], right: tuple[str | None, str | None],
+        self,
+        a: list[Polynomial],
+        left: tuple[str | None, str | None],
+        right: tuple[str | None, str | None],
         one: Callable[..., Polynomial],
     ) -> Polynomial:
         result = ZERO

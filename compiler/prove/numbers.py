@@ -55,7 +55,7 @@ def mul(x: Any, y: Any) -> Any:
     return Fraction(0) if x == 0 or y == 0 else _product(x, y)
 
 
-div = _binary(lambda x, y: None if y == 0 or not isinstance(y, Fraction) and abs(y) < CLOSE else x / y)
+div = _binary(lambda x, y: None if y == 0 or (not isinstance(y, Fraction) and abs(y) < CLOSE) else x / y)
 
 
 def power(x: Any, y: Any) -> Any:

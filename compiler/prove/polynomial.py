@@ -112,7 +112,7 @@ class Polynomial:
             factor = right.terms[0][1]
             return _frozen(tuple((m, c * factor) for m, c in self.terms))
         pairs = len(self.terms) * len(right.terms)
-        if pairs > MOST_PRODUCTS or pairs > 50 and time.process_time() > _DEADLINE[0]:
+        if pairs > MOST_PRODUCTS or (pairs > 50 and time.process_time() > _DEADLINE[0]):
             raise TooLarge("the expression is too large when multiplied out")
         total: dict[Monomial, Fraction] = {}
         late: list[Polynomial] = []
@@ -314,8 +314,11 @@ def split_content(p: Polynomial) -> tuple[tuple[Monomial, Fraction], Polynomial]
     for monomial, _ in p.terms[1:]:
         here = dict(monomial)
         for a in list(common):
-            power = min(common[a], here.get(a, 0)) if a.kind not in ("sqrt", "abs", "truth", "sign") else (
-                common[a] if here.get(a, 0) == common[a] else 0)
+            power = (
+                min(common[a], here.get(a, 0))
+                if a.kind not in ("sqrt", "abs", "truth", "sign")
+                else (common[a] if here.get(a, 0) == common[a] else 0)
+            )
             if a not in here and common[a] < 0:
                 power = common[a]
             if power:
@@ -353,7 +356,7 @@ def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
         powers: dict[Atom, int] = {}
         for monomial, _c in p.terms:
             for a, power in monomial:
-                if a.kind == "inverse" and power > 0 or power < 0:
+                if (a.kind == "inverse" and power > 0) or power < 0:
                     powers[a] = max(powers.get(a, 0), abs(power))
         if not powers:
             return p, bottom

@@ -120,7 +120,13 @@ def _points(d: s.Declaration, nodes: set[Node]) -> Iterator[Point]:
     seen: set[Node] = set()
     for here in sorted(nodes, key=repr):
         match here.op:
-            case "oracle" | "apply" if here.attrs[0] == d.name and here.attrs[1] in ("gradient", "value", "field", 0, 1):
+            case "oracle" | "apply" if here.attrs[0] == d.name and here.attrs[1] in (
+                "gradient",
+                "value",
+                "field",
+                0,
+                1,
+            ):
                 split = here.attrs[3]
                 if split != (0, 1) or len(here.args) != 1:
                     continue
@@ -183,9 +189,16 @@ def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> I
     if "monotone" in held or "strongly_monotone" in held:
         yield Inequality(f"monotonicity of {label}", product)
     if "strongly_monotone" in held:
-        yield Inequality(f"strong monotonicity of {label}", sub(product, node("mul", held["strongly_monotone"][0], square(step))))
+        yield Inequality(
+            f"strong monotonicity of {label}", sub(product, node("mul", held["strongly_monotone"][0], square(step)))
+        )
     if "cocoercive" in held:
-        yield Inequality(f"cocoercivity of {label}", sub(product, node("mul", held["cocoercive"][0], square(difference))))
+        yield Inequality(
+            f"cocoercivity of {label}", sub(product, node("mul", held["cocoercive"][0], square(difference)))
+        )
     if "lipschitz" in held or "Lipschitz" in held:
         (top,) = held.get("lipschitz") or held["Lipschitz"]
-        yield Inequality(f"Lipschitz continuity of {label}", sub(node("mul", node("mul", top, top), square(step)), square(difference)))
+        yield Inequality(
+            f"Lipschitz continuity of {label}",
+            sub(node("mul", node("mul", top, top), square(step)), square(difference)),
+        )

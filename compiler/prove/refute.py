@@ -24,7 +24,10 @@ from dotopt.compiler.prove.world import Special, Undecidable, World
 from dotopt.compiler.types import REAL
 
 SAMPLES = 20_000
-NICE = [Fraction(n, d) for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))]
+NICE = [
+    Fraction(n, d)
+    for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))
+]
 
 
 @dataclass
@@ -42,13 +45,21 @@ class Search:
     intervals: dict[Node, Interval] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.intervals = {} if self.program is None else {
-            leaf("hyper", h.name, h.type): h.interval for h in self.program.hypers if not h.indices
-        } | {leaf("input", i.name, i.type): i.interval for i in self.program.inputs if not i.indices}
-        self.defaults = {} if self.program is None else {
-            leaf("hyper", h.name, h.type): h.default.value for h in self.program.hypers
-            if h.default is not None and h.default.value is not None
-        }
+        self.intervals = (
+            {}
+            if self.program is None
+            else {leaf("hyper", h.name, h.type): h.interval for h in self.program.hypers if not h.indices}
+            | {leaf("input", i.name, i.type): i.interval for i in self.program.inputs if not i.indices}
+        )
+        self.defaults = (
+            {}
+            if self.program is None
+            else {
+                leaf("hyper", h.name, h.type): h.default.value
+                for h in self.program.hypers
+                if h.default is not None and h.default.value is not None
+            }
+        )
         self.bounds = _bounds(self.premises)
         self.laws = {} if self.program is None else {r.name: r for r in self.program.randoms}
         self.special = special_of(self.premises)
@@ -107,7 +118,7 @@ class Search:
             return Fraction(rng.choice((1, 1, 2, 3, 5)))
         low, high = self.bounds.get(here, (None, None))
         interval = self.intervals.get(here)
-        candidates = list(NICE) + [Fraction(rng.randint(1, 20), rng.choice((1, 2, 5, 10)))]
+        candidates = [*list(NICE), Fraction(rng.randint(1, 20), rng.choice((1, 2, 5, 10)))]
         if interval is not None:
             if interval.low is not None and interval.low.value is not None:
                 low = max(low, interval.low.value) if low is not None else interval.low.value
@@ -136,8 +147,14 @@ class Search:
         for seed in range(most):
             if time.process_time() > deadline:
                 return None
-            world = World(seed * 7919 + 1, draw=self.draw, classes=self.classes, laws=self.laws, index_sets=self.index_sets,
-                          special=self.special)
+            world = World(
+                seed * 7919 + 1,
+                draw=self.draw,
+                classes=self.classes,
+                laws=self.laws,
+                index_sets=self.index_sets,
+                special=self.special,
+            )
             try:
                 failed = self._fails(world, premises, goal)
             except (Undecidable, OverflowError):
@@ -170,8 +187,9 @@ class Search:
                     break
                 candidate[here] = array
                 sizes = world.sizes if isinstance(world.sizes, _Sized) else dict(world.sizes)
-                trial = World(world.seed, sizes, candidate, self.draw, self.classes, self.laws,
-                              self.index_sets, self.special)
+                trial = World(
+                    world.seed, sizes, candidate, self.draw, self.classes, self.laws, self.index_sets, self.special
+                )
                 trial.table = dict(world.table)
                 try:
                     if self._fails(trial, premises, goal):
@@ -242,10 +260,15 @@ class Search:
         def exact(array: Any) -> Any:
             return np.frompyfunc(lambda v: Fraction(float(v)).limit_denominator(10**6), 1, 1)(np.asarray(array[sample]))
 
-        given = {here: _object(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node) and here.op == "leaf"}
-        answers = {here: _object(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node) and here.op != "leaf"}
-        world = World(0, _Sized(swarm.size), given, self.draw, self.classes, self.laws, self.index_sets, self.special,
-                      answers.get)
+        given = {
+            here: _object(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node) and here.op == "leaf"
+        }
+        answers = {
+            here: _object(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node) and here.op != "leaf"
+        }
+        world = World(
+            0, _Sized(swarm.size), given, self.draw, self.classes, self.laws, self.index_sets, self.special, answers.get
+        )
         for key, array in swarm.drawn.items():
             if not isinstance(key, Node) and array is not None:
                 place = (key[0], "stiffness") if np.ndim(array) == 1 else key
@@ -282,8 +305,10 @@ class Search:
                 numbers[a] = rational(found)
         given: dict[Node, Any] = {}
         for here in {n for part in (*premises, goal) for n in part.walk()}:
-            if here.op == "leaf" and here.role not in ("axis", "set", "index", "loop", "identity") and (
-                here.role != "draw" or self.laws.get(here.name.split("#")[0], _NO_LAW).law == "normal"
+            if (
+                here.op == "leaf"
+                and here.role not in ("axis", "set", "index", "loop", "identity")
+                and (here.role != "draw" or self.laws.get(here.name.split("#")[0], _NO_LAW).law == "normal")
             ):
                 value = self._model_value(facts, here, numbers)
                 if value is not None:
@@ -294,7 +319,17 @@ class Search:
 
         for places in (None, 3, 2):
             rounded = {k: _round(v, places) for k, v in given.items()}
-            world = World(0, _Sized(1), rounded, self.draw, {}, self.laws, self.index_sets, self.special, answer if places is None else _nothing)
+            world = World(
+                0,
+                _Sized(1),
+                rounded,
+                self.draw,
+                {},
+                self.laws,
+                self.index_sets,
+                self.special,
+                answer if places is None else _nothing,
+            )
             try:
                 if self._fails(world, premises, goal):
                     return self._report(self._shrink(world, premises, goal), premises, goal)

@@ -20,6 +20,7 @@ from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.statement import Case, Unreadable, cases
 
+
 class OutOfTime(BaseException):
     """The hard limit of a claim has passed; not an `Exception`, so that no procedure takes it for a failure of its own."""
 
@@ -127,7 +128,7 @@ def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float =
         outcome = Open(f"out of time after {seconds * 4:g} s")
     except RecursionError:
         outcome = Open("the expression is too deep")
-    except Exception as error:  # noqa: BLE001 - a defect here must never become a verdict
+    except Exception as error:
         late = "OutOfTime" in str(error)  # raised inside a callback of z3
         outcome = Open(f"out of time after {seconds * 4:g} s" if late else f"internal: {type(error).__name__}: {error}")
     return report(file.head.name, claim, outcome, time.monotonic() - began)
@@ -152,7 +153,9 @@ def _outcomes(file: s.File, claim: s.Claim, library: Library, seconds: float) ->
                 left = max(deadline - time.process_time(), seconds / 2)
                 outcome = outcome_of(case, clause, left)
                 if isinstance(outcome, Refuted) and case.label:
-                    outcome = Refuted(outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair)
+                    outcome = Refuted(
+                        outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair
+                    )
                 if isinstance(outcome, Open) and case.label:
                     outcome = Open(f"{outcome.reason} ({case.label})", outcome.points, outcome.evidence)
                 yield outcome
@@ -192,9 +195,13 @@ def report(rule: str, claim: s.Claim, outcome: Outcome, seconds: float) -> Claim
         case Proved(procedure, certificate, assumptions):
             return ClaimReport(rule, claim.name, "proved", procedure, spent, certificate, None, assumptions, line=line)
         case Refuted(procedure, counterexample, repair):
-            return ClaimReport(rule, claim.name, "refuted", procedure, spent, None, counterexample, repair=repair, line=line)
+            return ClaimReport(
+                rule, claim.name, "refuted", procedure, spent, None, counterexample, repair=repair, line=line
+            )
         case Vacuous(procedure):
             reason = "the premises exclude each other"
             return ClaimReport(rule, claim.name, "vacuous", procedure, spent, reason=reason, line=line)
         case Open(reason, points):
-            return ClaimReport(rule, claim.name, "open", f"{points} points" if points else "", spent, reason=reason, line=line)
+            return ClaimReport(
+                rule, claim.name, "open", f"{points} points" if points else "", spent, reason=reason, line=line
+            )

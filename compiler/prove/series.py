@@ -238,9 +238,16 @@ def _cases(
                 return
             if condition.op == "eq" and len(leaves) == 1 and any(a.value is not None for a in condition.args):
                 fixed = next(a for a in condition.args if a.value is not None)
-                yield from _cases(case, program, {k: substitute(v, {leaves[0]: fixed}) for k, v in table.items()}, c,
-                                  [*chosen, repr(condition)])
-                yield from _cases(case, program, table | {condition: _truth(False)}, c, [*chosen, f"not ({condition!r})"])
+                yield from _cases(
+                    case,
+                    program,
+                    {k: substitute(v, {leaves[0]: fixed}) for k, v in table.items()},
+                    c,
+                    [*chosen, repr(condition)],
+                )
+                yield from _cases(
+                    case, program, table | {condition: _truth(False)}, c, [*chosen, f"not ({condition!r})"]
+                )
                 return
             raise Unreadable(f"a step with the condition `{condition!r}`")
     yield _manifold(program, settled, c), chosen
@@ -365,7 +372,9 @@ def _vanishing(
             return _numbers(tree, power, top, where)
         written.append({"term": f"h^{power} {draw(tree)}", "where": where, "zeros": zeros, "coefficient": encode(q)})
     certificate = {
-        "kind": "trees", "rows": written, "constants": {k: repr(v) for k, v in found.items()},
+        "kind": "trees",
+        "rows": written,
+        "constants": {k: repr(v) for k, v in found.items()},
         "inverses": inverses_of([q for _, _, q in rows]),
         "values": {k: [encode(p) for p in fraction(v)] for k, v in found.items()},
     }
@@ -416,8 +425,16 @@ def _numbers(tree: Tree, power: int, top: Polynomial, where: list[str]) -> Outco
     if total == 0:
         return Open(f"the coefficient of h^{power} {draw(tree)} is {top!r}, which was not zero as a polynomial")
     shown = {repr(a): str(v) for a, v in values.items()}
-    return Refuted("trees", {**shown, "term": f"h^{power} {draw(tree)}", "coefficient of the difference": str(total),
-                             "where": where, "fails": "the trees are independent: f with this derivative alone shows it"})
+    return Refuted(
+        "trees",
+        {
+            **shown,
+            "term": f"h^{power} {draw(tree)}",
+            "coefficient of the difference": str(total),
+            "where": where,
+            "fails": "the trees are independent: f with this derivative alone shows it",
+        },
+    )
 
 
 __all__ = ["expansion"]

@@ -96,9 +96,13 @@ class Smt:
                 yield z3.Implies(inside > 0, z3.And(v <= inside - 1, v * inside >= inside - 1))
             case "tanh", (p,):
                 inside = self.term(p, uses)
-                yield z3.And(v < 1, v > -1, z3.Implies(inside >= 0, z3.And(v >= 0, v <= inside)),
-                             z3.Implies(inside <= 0, z3.And(v <= 0, v >= inside)))
-            case ("cos" | "sin"), _:
+                yield z3.And(
+                    v < 1,
+                    v > -1,
+                    z3.Implies(inside >= 0, z3.And(v >= 0, v <= inside)),
+                    z3.Implies(inside <= 0, z3.And(v <= 0, v >= inside)),
+                )
+            case (("cos" | "sin"), _):
                 yield z3.And(v <= 1, v >= -1)
             case "sigmoid", _:
                 yield z3.And(v < 1, v > 0)
@@ -125,7 +129,8 @@ class Smt:
             case "amax", (_, p):
                 yield v >= self.term(p, uses)
                 if all(power % 2 == 0 or b.kind in ("sqrt", "abs", "truth") for m, c in p.terms for b, power in m) and (
-                    all(c > 0 for _, c in p.terms)):
+                    all(c > 0 for _, c in p.terms)
+                ):
                     yield v >= 0
             case "amin", (_, p):
                 yield v <= self.term(p, uses)
@@ -261,9 +266,7 @@ def _square_of_itself(word: tuple[Any, ...]) -> bool:
 
     n = len(word)
     return any(
-        flip(turned[: n // 2]) == turned[n // 2 :]
-        for i in range(n) if n % 2 == 0
-        for turned in (word[i:] + word[:i],)
+        flip(turned[: n // 2]) == turned[n // 2 :] for i in range(n) if n % 2 == 0 for turned in (word[i:] + word[:i],)
     )
 
 

@@ -195,8 +195,12 @@ def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
             if found:
                 return Refuted("smt", found)
     if not unsure:
-        kind = {"kind": "stability", "states": list(step.names), "characteristic": [repr(ck) for ck in c],
-                "parts": certificates}
+        kind = {
+            "kind": "stability",
+            "states": list(step.names),
+            "characteristic": [repr(ck) for ck in c],
+            "parts": certificates,
+        }
         return Proved("schur-cohn", kind, assumptions)
     found = _sampled(step, condition, case, goal.exactly, seconds)
     if found:

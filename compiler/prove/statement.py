@@ -108,8 +108,16 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
         for rank in ranks:
             picked = options | dict(zip((name for name, _ in free), chosen, strict=True))
             program, context = context_of(file, Static(picked, rank, forced), library)
-            case = Case(claim, file, program, context, Scope(context.scope, claim=True), library,
-                        {k: v for k, v in picked.items() if k not in bound}, rank)
+            case = Case(
+                claim,
+                file,
+                program,
+                context,
+                Scope(context.scope, claim=True),
+                library,
+                {k: v for k, v in picked.items() if k not in bound},
+                rank,
+            )
             if _open_case(case):
                 yield case
 
@@ -341,7 +349,7 @@ def _define_function(case: Case, asked: Node, body: Node) -> bool:
     if len(points) == 1 and points[0].op == "leaf" and points[0] in set(body.walk()):
         case.functions[asked.attrs[0]] = (points[0], body)
         return True
-    if points and body.value is not None or not set(points) & set(body.walk()):
+    if (points and body.value is not None) or not set(points) & set(body.walk()):
         case.substitutions.append({asked: body})
         case.asked.append(asked)
         case.point_premises.append(node("eq", asked, body))
@@ -418,7 +426,10 @@ def _second_derivative(here: Node) -> bool:
         case "oracle":
             return bool(here.attrs[1] == "hessian")
         case "mul" | "div":
-            return any(_second_derivative(a) and b.type.scalar for a, b in (here.args, here.args[::-1])[: 2 if here.op == "mul" else 1])
+            return any(
+                _second_derivative(a) and b.type.scalar
+                for a, b in (here.args, here.args[::-1])[: 2 if here.op == "mul" else 1]
+            )
         case "matmul":
             return all(_second_derivative(a) for a in here.args)
     return False

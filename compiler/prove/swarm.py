@@ -159,7 +159,7 @@ class Swarm:
 
     def _function(self, here: Node, a: list[Value]) -> Value:
         name = here.attrs[0]
-        if here.type.any or REST in here.type.axes and self.size > 1 and here.op == "conjugate":
+        if here.type.any or (REST in here.type.axes and self.size > 1 and here.op == "conjugate"):
             raise Unvectorised(here.op)
         if name in self.classes:
             return self._quadratic(here, a[0] if here.op != "oracle" else a[here.attrs[3][0]])
@@ -208,12 +208,36 @@ def _like(k: Any, array: Any) -> Any:
 
 ARITHMETIC = ("add", "sub", "mul", "div", "neg", "pow", "abs", "sign", "max", "min")
 _ENTRYWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "pow": lambda x, y: np.power(x, y), "max": np.maximum, "min": np.minimum, "abs": np.abs, "sign": np.sign,
-    "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "cos": np.cos,
-    "relu": lambda x: np.maximum(x, 0), "floor": np.floor, "ceil": np.ceil, "stop": lambda x: x, "cast": lambda x: x,
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "neg": np.negative,
+    "pow": lambda x, y: np.power(x, y),
+    "max": np.maximum,
+    "min": np.minimum,
+    "abs": np.abs,
+    "sign": np.sign,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "tanh": np.tanh,
+    "sin": np.sin,
+    "cos": np.cos,
+    "relu": lambda x: np.maximum(x, 0),
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "stop": lambda x: x,
+    "cast": lambda x: x,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "not": np.logical_not,
     "select": lambda c, x, y: np.where(c, x, y),
 }

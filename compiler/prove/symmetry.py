@@ -61,8 +61,9 @@ class Maps:
                 return substitute(gradient(body, variable), same)
             case "hessian_vector":
                 direction = leaf("free", "direction of the product", variable.type)
-                return substitute(jacobian_vector(gradient(body, variable), variable, direction),
-                                  {**same, direction: here.args[-1]})
+                return substitute(
+                    jacobian_vector(gradient(body, variable), variable, direction), {**same, direction: here.args[-1]}
+                )
         raise Unreadable(f"a map of `{here.attrs[0]}` where it is asked for its {here.attrs[1]}")
 
 
@@ -120,8 +121,15 @@ def _new_function(case: Case, name: str, new: s.Expression) -> tuple[Node, Node,
     """The variable and the body of the new function; `f -> h` for a local h, `f -> c*f + a` pointwise."""
     param = case.program.params[0] if case.program.params else None
     type = param.type if param is not None else case.program.inputs[0].type
-    own = next((here for root in case.program.roots for here in case.settle(root).walk()
-                if here.op in ("oracle", "apply") and here.attrs[0] == name), None)
+    own = next(
+        (
+            here
+            for root in case.program.roots
+            for here in case.settle(root).walk()
+            if here.op in ("oracle", "apply") and here.attrs[0] == name
+        ),
+        None,
+    )
     if own is not None:
         type = own.args[own.attrs[3][0]].type
     variable = leaf("free", "the point", type)
@@ -173,8 +181,9 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
         proof = _proved(case, maps, motion, old, new, seconds)
         if isinstance(proof, Proved):
             shown = {here.name: repr(there) for here, there in motion.items() if here is not there}
-            return Proved(proof.procedure, {"kind": "symmetry", "states": shown, "parts": [proof.certificate]},
-                          proof.assumptions)
+            return Proved(
+                proof.procedure, {"kind": "symmetry", "states": shown, "parts": [proof.certificate]}, proof.assumptions
+            )
     found = _counterexample(case, maps, old, new, seconds)
     if found is not None:
         return Refuted("first steps", found)
@@ -341,7 +350,9 @@ def _proved(case: Case, maps: Maps, motion: Move, old: Node, new: Node, seconds:
             continue
         begin = table[here]
         try:
-            goals.append(node("eq", maps.apply(case.settle(begin), {}), substitute(motion[here], {here: case.settle(begin)})))
+            goals.append(
+                node("eq", maps.apply(case.settle(begin), {}), substitute(motion[here], {here: case.settle(begin)}))
+            )
             if state.next is not None:
                 following = case.settle(state.next)
                 goals.append(node("eq", maps.apply(following, motion), substitute(motion[here], {here: following})))
@@ -365,14 +376,19 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
     for table in forms:
         premises = tuple(case.settle(substitute(p, table)) for p in case.premises)
         run_old = case.settle(substitute(old, table))
-        moved_table = {k: v for k, v in table.items()}
+        moved_table = dict(table.items())
         run_new = case.settle(substitute(new, moved_table))
         try:
             goal = node("eq", maps.apply(run_old, {}), run_new)
         except Mismatch:
             return None
-        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case),
-                        dict(case.context.index_sets))
+        search = Search(
+            tuple(p for p in premises if p.op != "bool"),
+            goal,
+            case.program,
+            classes(case),
+            dict(case.context.index_sets),
+        )
         search.reads_states = False
         found = search.run(seconds / 3)
         if found is not None:

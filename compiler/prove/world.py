@@ -50,7 +50,9 @@ class World:
     sizes: dict[str, int] = field(default_factory=dict)
     given: dict[Node, Any] = field(default_factory=dict)
     draw: Callable[[Node, random.Random], Fraction | None] = lambda node, rng: None
-    classes: dict[str, Any] = field(default_factory=dict)  # functions with properties: f = ½ Σ a x² + b x, low <= a <= high
+    classes: dict[str, Any] = field(
+        default_factory=dict
+    )  # functions with properties: f = ½ Σ a x² + b x, low <= a <= high
     laws: dict[str, Random] = field(default_factory=dict)  # of the draws, by name
     index_sets: dict[str, Node] = field(default_factory=dict)  # what each free index runs over
     special: Special = field(default_factory=lambda: Special())
@@ -64,7 +66,9 @@ class World:
         self.table: dict[Any, Any] = {} if self.parent is None else self.parent.table
         self.bound: frozenset[Node] = frozenset()
         self.values: dict[Node, Value] = {} if self.parent is None else self.parent.values
-        self.touched: dict[Any, None] = {} if self.parent is None else self.parent.touched  # keys of the table, in order
+        self.touched: dict[Any, None] = (
+            {} if self.parent is None else self.parent.touched
+        )  # keys of the table, in order
 
     # ---- entry points -----------------------------------------------------------------------------------------------
 
@@ -79,9 +83,8 @@ class World:
                 continue
             if self.parent is not None and not self._depends(here):
                 self.memo[here] = self.parent.value(here)
-            elif all(a in self.memo for a in here.args):
-                if here is root or _outside(here):
-                    self.memo[here] = self._one(here, [self.memo[a] for a in here.args])
+            elif all(a in self.memo for a in here.args) and (here is root or _outside(here)):
+                self.memo[here] = self._one(here, [self.memo[a] for a in here.args])
         if root not in self.memo:
             self.memo[root] = self._one(root, [self.value(a) for a in root.args])
         return self.memo[root]
@@ -118,8 +121,19 @@ class World:
 
     def inner(self, values: dict[Node, Value]) -> World:
         """A world in which the variables of a loop or fold have values."""
-        child = World(self.seed, self.sizes, self.given, self.draw, self.classes,
-                      self.laws, self.index_sets, self.special, self.answer, self, self.small)
+        child = World(
+            self.seed,
+            self.sizes,
+            self.given,
+            self.draw,
+            self.classes,
+            self.laws,
+            self.index_sets,
+            self.special,
+            self.answer,
+            self,
+            self.small,
+        )
         child.rng = self.rng
         child.bound = frozenset(values)
         child.memo = dict(values)
@@ -323,7 +337,8 @@ class World:
                 mean = total(array)
                 squares = total(_each(lambda v: num.mul(v, v), array))
                 return kept, _each(
-                    lambda s, m: num.sqrt(num.div(num.sub(s, num.div(num.mul(m, m), count)), count - 1)), squares, mean)
+                    lambda s, m: num.sqrt(num.div(num.sub(s, num.div(num.mul(m, m), count)), count - 1)), squares, mean
+                )
             case _:
                 raise Undecidable(f"a norm of order {here.attrs[2]}")
 
@@ -374,7 +389,7 @@ class World:
         match here.op:
             case "spectral_norm":
                 return (), _scalar(max(singular))
-            case "svdvals" :
+            case "svdvals":
                 return here.type.axes, _array(singular)
             case "polar":
                 if min(singular) < num.FAR:
@@ -449,21 +464,34 @@ class World:
             centre = self.value(zero)[1] if zero is not None else self._small(array.shape)
             self.table[(name, "centre")] = np.broadcast_to(centre, array.shape)
             self.table[(name, "curvature")] = self._small(array.shape, lambda: self._curvature(name))
-            bend = self.classes[name].low is not None and self.rng.random() < 0.5  # Huber's function: straight further out
+            bend = (
+                self.classes[name].low is not None and self.rng.random() < 0.5
+            )  # Huber's function: straight further out
             self.table[(name, "radius")] = self._small(array.shape, lambda: self.rng.choice(RADII)) if bend else None
         self.touched.update(dict.fromkeys(((name, "curvature"), (name, "centre"), (name, "radius"))))
         a, centre, radius = (self.table[(name, word)] for word in ("curvature", "centre", "radius"))
         self._check_class(name, a)
         low = self.value(self.classes[name].low)[1].item() if self.classes[name].low is not None else Fraction(0)
         off = _each(num.sub, array, centre)
-        near = off if radius is None else _each(
-            lambda v, r: num.largest(num.sub(0, r), num.smallest(r, v)) if v is not None else None, off, radius)
+        near = (
+            off
+            if radius is None
+            else _each(
+                lambda v, r: num.largest(num.sub(0, r), num.smallest(r, v)) if v is not None else None, off, radius
+            )
+        )
         steep = _each(lambda k: num.sub(k, low), a)  # f = low/2 v² + (a - low) huber(v)
         if here.attrs[1] in ("gradient", "field"):
             return axes, _each(lambda k, u, v: num.add(num.mul(k, u), num.mul(low, v)), steep, near, off)
         terms = _each(
-            lambda k, u, v: num.add(num.mul(num.mul(k, u), num.sub(v, num.div(u, Fraction(2)))),
-                                    num.mul(num.div(low, Fraction(2)), num.mul(v, v))), steep, near, off)
+            lambda k, u, v: num.add(
+                num.mul(num.mul(k, u), num.sub(v, num.div(u, Fraction(2)))),
+                num.mul(num.div(low, Fraction(2)), num.mul(v, v)),
+            ),
+            steep,
+            near,
+            off,
+        )
         if (name, "offset") not in self.table:
             self.table[(name, "offset")] = self.rng.choice(self.small)
         return (), _scalar(num.add(self.table[(name, "offset")], reduce(num.add, terms.ravel())))
@@ -475,7 +503,9 @@ class World:
         low = self.value(allowed.low)[1].item() if allowed.low is not None else None
         bottom = low if low is not None else None if high is None else num.sub(Fraction(0), high)
         for k in np.ravel(_object_array(curvatures)):
-            if bottom is not None and num.tell(k, bottom) not in (0, 1) or high is not None and num.tell(k, high) not in (0, -1):
+            if (bottom is not None and num.tell(k, bottom) not in (0, 1)) or (
+                high is not None and num.tell(k, high) not in (0, -1)
+            ):
                 raise Undecidable(f"a curvature outside the class of `{name}`")
 
     def _small(self, shape: tuple[int, ...], draw: Callable[[], Any] | None = None) -> Any:
@@ -571,7 +601,12 @@ class World:
 
     def _fold(self, here: Node, a: list[Value]) -> Value:
         body: Fold = here.attrs[0]
-        if not a or not isinstance(a[0][1], list) or len(body.indices) > 2 or body.kind not in ("sum", "mean", "max", "min"):
+        if (
+            not a
+            or not isinstance(a[0][1], list)
+            or len(body.indices) > 2
+            or body.kind not in ("sum", "mean", "max", "min")
+        ):
             raise Undecidable(f"a reduction over `{here}`")
         elements = a[0][1]
         places = [(i,) for i in elements] if len(body.indices) == 1 else [(i, j) for i in elements for j in elements]
@@ -599,11 +634,19 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
     "floor": num.floor,
     "ceil": lambda x: None if num.floor(None if x is None else -num.plain(x)) is None else -num.floor(-num.plain(x)),
     "not": lambda x: None if x is None else not x,
-    **{name: num.function(name) for name in ("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu")},
+    **{
+        name: num.function(name)
+        for name in ("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu")
+    },
 }
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "add": num.add, "sub": num.sub, "mul": num.mul, "div": num.div, "pow": num.power,
-    "max": num.largest, "min": num.smallest,
+    "add": num.add,
+    "sub": num.sub,
+    "mul": num.mul,
+    "div": num.div,
+    "pow": num.power,
+    "max": num.largest,
+    "min": num.smallest,
     "mod": lambda x, y: None if x is None or y is None or y == 0 else num.sub(x, num.mul(y, num.floor(num.div(x, y)))),
     "and": lambda x, y: False if x is False or y is False else None if x is None or y is None else bool(x and y),
     "or": lambda x, y: True if x is True or y is True else None if x is None or y is None else bool(x or y),
@@ -634,7 +677,9 @@ def _rotation(rows: int, columns: int, rng: random.Random) -> Any:
         if i == j:
             q[i] = -q[i]
             continue
-        c, s = rng.choice(((Fraction(3, 5), Fraction(4, 5)), (Fraction(0), Fraction(1)), (Fraction(5, 13), Fraction(-12, 13))))
+        c, s = rng.choice(
+            ((Fraction(3, 5), Fraction(4, 5)), (Fraction(0), Fraction(1)), (Fraction(5, 13), Fraction(-12, 13)))
+        )
         q[i], q[j] = c * q[i] - s * q[j], s * q[i] + c * q[j]
     return q[:rows, :columns].copy()
 
@@ -678,7 +723,9 @@ def _align(x: Value, axes: tuple[str, ...]) -> Any:
         return array
     order = [own.index(axis) for axis in axes if axis in own]
     moved = np.transpose(array, order) if len(order) > 1 else array
-    return moved.reshape([moved.shape[[a for a in axes if a in own].index(axis)] if axis in own else 1 for axis in axes])
+    return moved.reshape(
+        [moved.shape[[a for a in axes if a in own].index(axis)] if axis in own else 1 for axis in axes]
+    )
 
 
 def _product(left: Any, right: Any) -> Any:
