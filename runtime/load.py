@@ -88,14 +88,29 @@ def named(kind: str, place: str, name: str) -> Any:
 
 
 def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -> Program:
-    """The program of a class for one choice of options and rank, for backends that compile it themselves."""
-    from dotopt.compiler.lower import Static, lower
+    """The program of a class for one choice of options and rank, for backends that compile it themselves.
 
+    Kept on disk like the classes: finding it again loads no part of the compiler that reads `.opt` files.
+    """
     kind, place, name = origin
     if kind == "composition":
-        file, library = _composition(place, name)
-    else:
-        file, library = _parsed(Path(place) if kind == "file" else _ROOT / place)
+        return _lowered(*_composition(place, name), options, rank)
+    from dotopt.runtime import programs
+
+    path = Path(place) if kind == "file" else _ROOT / place
+
+    def build() -> disk.Entry:
+        file, library = _parsed(path)
+        text = programs.store(_lowered(file, library, options, rank))
+        return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
+
+    content = f"{disk.digest(_content(path))} {options} {rank}"
+    return programs.restore(disk.fetch(disk.key(content.encode(), f"program {path}"), build).text)
+
+
+def _lowered(file: s.File, library: Library, options: tuple[bool | str, ...], rank: int | None) -> Program:
+    from dotopt.compiler.lower import Static, lower
+
     declared = lower(file, Static({}, rank), library).options
     given = {option.name: value for option, value in zip(declared, options, strict=True)}
     return lower(file, Static(given, rank), library)
