@@ -44,4 +44,4 @@ print("dotopt.compiler.lower" in sys.modules)
         subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
     ]
-    assert [words.strip() for words in said] == ["True", "False"], "the second process finds the class, the program and the kernel on disk"
+    assert [words.strip() for words in said] == ["True", "False"]  # class, program and kernel are found on disk
