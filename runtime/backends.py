@@ -1,8 +1,9 @@
 """Which code runs a step: a table of backends, and the choice for one bucket of tensors.
 
-The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: None for a program that it cannot run,
-or an object with `filled(buckets)`, which checks buckets (see `groups.Bucket`) and readies them, and `run(filled)`, which
-moves what several kernels have readied. What no other backend takes is run by the emitted torch code.
+The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: None for a program that it cannot
+run, or an object with `filled(buckets)`, which checks buckets (see `groups.Bucket`) and readies them, and
+`run(filled)`, which moves what several kernels have readied. What no other backend takes is run by the emitted torch
+code.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def check(name: str) -> None:
 _kernels: dict[tuple[str, int], Any] = {}
 
 
-def kernel(name: str, origin: tuple[str, ...] | None, bucket: Bucket) -> Any:
+def kernel(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> Any:
     """What steps the bucket, or None if that is the torch code."""
     if name == "torch" or origin is None or bucket.group["foreach"] is False:
         return None
@@ -55,7 +56,7 @@ def kernel(name: str, origin: tuple[str, ...] | None, bucket: Bucket) -> Any:
     return None
 
 
-def _compiled(name: str, found: Any, origin: tuple[str, ...], bucket: Bucket) -> Any:
+def _compiled(name: str, found: Any, origin: tuple[str, str, str], bucket: Bucket) -> Any:
     key = (name, id(bucket.step))
     if key not in _kernels:
         from dotopt.runtime.load import program

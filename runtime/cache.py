@@ -1,9 +1,9 @@
 """Compiled modules on disk: found without the compiler, rebuilt when anything that they were made from has changed.
 
-An entry is one JSON file named after the text of the `.opt` file, the version, the grammar and the compiler. It lists the
-other files that the rule is made of, with their hashes, and is trusted only if all of them match and its own hash does.
-It appears under its name when it is whole, so any number of processes may write it at once; a folder that takes no files
-costs a compilation each time, no more.
+An entry is one JSON file named after the text of the `.opt` file, the version, the grammar and the compiler. It lists
+the other files that the rule is made of, with their hashes, and is trusted only if all of them match and its own hash
+does. It appears under its name when it is whole, so any number of processes may write it at once; a folder that takes
+no files costs a compilation each time, no more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dotopt.runtime.build import cache_folder
 
 @dataclass(frozen=True)
 class Entry:
-    """A compiled module: its text, and the files that it was made from besides its own (path -> hash of the content)."""
+    """A compiled module: its text, and the other files that it was made from (path -> hash of the content)."""
 
     text: str
     uses: Mapping[str, str]

@@ -79,7 +79,7 @@ def _check_layout(optimizer: Optimizer, own: list[Any], saved: list[Any], rule: 
 
 def _group(optimizer: Optimizer, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """The saved group over our own: our keywords, and what schedulers keep there."""
-    rule = optimizer.rule_of(theirs if "rule" in theirs else dict(ours))
+    rule = optimizer.rule_of(dict(theirs if "rule" in theirs else ours))
     flag, expected = theirs.get("decoupled_weight_decay"), DECOUPLED.get(rule.name)
     if flag is not None and expected is not None and flag != expected:
         raise ValueError(f"the checkpoint has decoupled_weight_decay={flag}, which {rule.name} does not do")
@@ -122,11 +122,13 @@ def _state(
 def _missing(rule: Rule, step: Step, s: State, p: Tensor, t: float, filled: dict[str, None]) -> Tensor:
     if s.start is None and t > 0:
         raise ValueError(
-            f"the checkpoint lacks the state `{s.key}` of {rule.name}, which is computed in the first step and cannot be "
-            f"made up after {t:g} steps; load a checkpoint that has it, or start anew"
+            f"the checkpoint lacks the state `{s.key}` of {rule.name}, which is computed in the first step "
+            f"and cannot be made up after {t:g} steps; load a checkpoint that has it, or start anew"
         )
     filled[f"`{s.key}`, which starts from {s.start or 0:g}"] = None
-    return torch.tensor(s.start or 0.0, dtype=torch.float64) if s.place == "clock" else groups.allocate(step.pattern, s, p)
+    return (
+        torch.tensor(s.start or 0.0, dtype=torch.float64) if s.place == "clock" else groups.allocate(step.pattern, s, p)
+    )
 
 
 def _fitted(step: Step, s: State, p: Tensor, value: Tensor) -> Tensor:

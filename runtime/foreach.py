@@ -7,7 +7,7 @@ tensors may be smaller (a norm, a mean over rows) as long as they broadcast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,21 +15,22 @@ from torch import Tensor
 
 from dotopt.runtime.scalars import Scalar
 
-Tensors = Sequence[Tensor]
+Tensors = list[Tensor] | tuple[Tensor, ...]
 Function = Callable[..., Any]
+Kernel = Callable[..., list[Tensor]]
 
 
-def kernel(name: str, single: Function) -> Function:
+def kernel(name: str, single: Function) -> Kernel:
     """`torch._foreach_<name>`, or a loop of `single` over the entries where torch has no such function.
 
     >>> kernel("no_such_kernel", torch.add)([torch.ones(1)], [torch.ones(1)])
     [tensor([2.])]
     """
-    native: Function | None = getattr(torch, f"_foreach_{name}", None)
+    native: Kernel | None = getattr(torch, f"_foreach_{name}", None)
     return native if native is not None else looped(single)
 
 
-def looped(single: Function) -> Function:
+def looped(single: Function) -> Kernel:
     """`single` applied to each place of its lists; other arguments are the same for all."""
 
     def loop(first: Tensors, *rest: Any, **keywords: Any) -> list[Tensor]:
@@ -39,7 +40,7 @@ def looped(single: Function) -> Function:
     return loop
 
 
-def entrywise(name: str, single: Function | None = None) -> tuple[Function, Function]:
+def entrywise(name: str, single: Function | None = None) -> tuple[Kernel, Callable[[Tensors], Tensors]]:
     """The pair (new lists, in place) of a function of one argument."""
     function = single or getattr(torch, name)
     new = kernel(name, function)
@@ -304,7 +305,8 @@ def single(value: Scalar, like: Tensors) -> list[Tensor]:
     return list(_columns(value, like))
 
 
-# ---- reductions, one tensor at a time; `dims` are counted from the end, None is the whole tensor ---------------------------
+# ---- reductions, one tensor at a time; `dims` are counted from the end, None is the whole tensor
+# ---------------------------
 
 
 def sums(x: Tensors, dims: tuple[int, ...] | None = None) -> list[Tensor]:

@@ -76,7 +76,8 @@ def _number(value: Any) -> Scalar:
 
 
 def collect(
-    tensors: Iterable[tuple[Group, Iterable[Tensor]]], state: Mapping[Tensor, dict[str, Any]],
+    tensors: Iterable[tuple[Group, Iterable[Tensor]]],
+    state: Mapping[Tensor, dict[str, Any]],
     rule_of: Callable[[Group], Rule],
 ) -> list[Bucket]:
     """The buckets of this step, with `t` and the numbers filled in; states that do not exist yet are made."""
@@ -94,9 +95,14 @@ def collect(
             own = state.get(p)
             t = int(own["step"]) + 1 if own else 1
             key = (
-                index, id(step), p.device, p.dtype, t,
+                index,
+                id(step),
+                p.device,
+                p.dtype,
+                t,
                 tuple(float(own[s.key]) for s in step.states if s.place == "clock") if own and t > 1 else (),
-                p.shape if step.by_shape else None, id(p) if one_by_one else None,
+                p.shape if step.by_shape else None,
+                id(p) if one_by_one else None,
             )
             found.setdefault(key, []).append(p)
             steps[key] = rule, step, group, t
@@ -150,7 +156,8 @@ def allocate(pattern: Pattern, s: State, p: Tensor) -> Tensor:
     return made.fill_(s.start) if s.start else made
 
 
-# ---- what a step sees of the tensors -------------------------------------------------------------------------------------
+# ---- what a step sees of the tensors
+# -------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)

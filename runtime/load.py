@@ -13,7 +13,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dotopt.runtime import cache as disk
 
@@ -28,7 +28,8 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _ROOT = Path(__file__).resolve().parent.parent / "stdlib"
 
 
-# ---- the public functions ----------------------------------------------------------------------------------------------
+# ---- the public functions
+# ----------------------------------------------------------------------------------------------
 
 
 def load(path: str | Path) -> ModuleType:
@@ -116,7 +117,8 @@ def _lowered(file: s.File, library: Library, options: tuple[bool | str, ...], ra
     return lower(file, Static(given, rank), library)
 
 
-# ---- transforms --------------------------------------------------------------------------------------------------------
+# ---- transforms
+# --------------------------------------------------------------------------------------------------------
 
 
 class Transform:
@@ -133,7 +135,9 @@ class Transform:
         self.origin = origin
 
     def __call__(self, base: Any, **defaults: float) -> Any:
-        """The composed class; `defaults` replace those of the transform. Raises TypeError if `base` has no `.opt` file."""
+        """The composed class; `defaults` replace those of the transform. Raises TypeError if `base` has no `.opt`
+        file.
+        """
         origin = getattr(base, "origin", None)
         if origin is None or not isinstance(base, type):
             raise TypeError(f"{self.__name__} takes an optimizer class compiled from a `.opt` file, not {base!r}")
@@ -157,7 +161,8 @@ def _expression(origin: Origin) -> tuple[str, list[str]]:
     return name, [] if kind == "library" else [f"{name}={place}"]
 
 
-# ---- compiling ---------------------------------------------------------------------------------------------------------
+# ---- compiling
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _content(path: Path) -> bytes:
@@ -181,7 +186,9 @@ def _loaded(path: str, content: str, kind: str) -> ModuleType:
     place = Path(path)
     name = disk.key(content.encode(), f"{kind} {place.parent if kind == 'file' else ''} {place.name}")
     entry = disk.fetch(name, lambda: _built(place, kind))
-    return _executed(entry.text, f"dotopt.compiled.{place.stem}_{name[:8]}", "dotopt.stdlib" if kind == "library" else "")
+    return _executed(
+        entry.text, f"dotopt.compiled.{place.stem}_{name[:8]}", "dotopt.stdlib" if kind == "library" else ""
+    )
 
 
 def _built(path: Path, kind: str) -> disk.Entry:
@@ -250,7 +257,7 @@ def _recorder(folder: Path | None, known: dict[str, Path]) -> _Recorder:
                 self.used.add(path)
             return path
 
-    return Recorder()
+    return cast("_Recorder", Recorder())
 
 
 if TYPE_CHECKING:

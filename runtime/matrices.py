@@ -49,7 +49,8 @@ def matrix_power(x: Tensors, exponent: float) -> list[Tensor]:
 def _power(a: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(a)
     values = values.abs()  # rounding may leave a small eigenvalue below zero
-    return (vectors * values.pow(exponent).unsqueeze(-2)) @ vectors.mT
+    powered: Tensor = (vectors * values.pow(exponent).unsqueeze(-2)) @ vectors.mT
+    return powered
 
 
 def eigenvectors(x: Tensors) -> list[Tensor]:
@@ -69,7 +70,8 @@ def polar(x: Tensors) -> list[Tensor]:
 
 def _polar(a: Tensor) -> Tensor:
     u, _, vh = torch.linalg.svd(a, full_matrices=False)
-    return u @ vh
+    product: Tensor = u @ vh
+    return product
 
 
 def columns(x: Tensors, order: Tensors) -> list[Tensor]:

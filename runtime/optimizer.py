@@ -1,9 +1,9 @@
 """The optimizer that a rule becomes: a `torch.optim.Optimizer` whose step is the compiled one.
 
-    collect     which tensors have a gradient, in buckets; everything is checked before anything moves
-    prepare     the tensors as the rule sees them
-    run         the compiled step, on the backend that fits
-    finish      copies written back, clocks advanced
+collect     which tensors have a gradient, in buckets; everything is checked before anything moves
+prepare     the tensors as the rule sees them
+run         the compiled step, on the backend that fits
+finish      copies written back, clocks advanced
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Optimizer(torch.optim.Optimizer):
 
     rule: ClassVar[Rule]
     __signature__: ClassVar[inspect.Signature]
-    origin: ClassVar[tuple[str, ...] | None] = None  # how another process finds the class; None: by import
+    origin: ClassVar[tuple[str, str, str] | None] = None  # how another process finds the class; None: by import
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

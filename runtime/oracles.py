@@ -68,8 +68,8 @@ Steps = Generator[Request, Any, Any]
 class Objective:
     """Answers requests by calling the user's closure with the parameters moved to where the rule asks.
 
-    `closure` returns the loss; it may call `backward`, as for LBFGS, but must leave the graph alive where the rule asks for
-    Hessian-vector products. `sign` is -1 when maximizing.
+    `closure` returns the loss; it may call `backward`, as for LBFGS, but must leave the graph alive where the rule
+    asks for Hessian-vector products. `sign` is -1 when maximizing.
     """
 
     def __init__(self, closure: Callable[[], Any] | None, params: Sequence[Tensor], sign: float, loss: Any) -> None:
@@ -150,7 +150,9 @@ def _again(loss: Tensor, params: Sequence[Tensor]) -> Sequence[Tensor | None]:
 
 
 def drive(generators: Sequence[Steps], params: Sequence[Sequence[Tensor]], objective: Objective) -> list[Any]:
-    """The results of the generators, each bucket's parameters beside it; requests of one round are answered together."""
+    """The results of the generators, each bucket's parameters beside it; requests of one round are answered
+    together.
+    """
     results: list[Any] = [None] * len(generators)
     answers: dict[int, Any] = dict.fromkeys(range(len(generators)))
     while answers:

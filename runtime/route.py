@@ -1,6 +1,6 @@
 """One optimizer out of several rules: matrices to Muon, the rest to AdamW, with one state and one schedule.
 
-    optimizer = route(model, {Muon: "matrices", AdamW: "rest"}, Muon={"lr": 0.02}, AdamW={"lr": 3e-4})
+optimizer = route(model, {Muon: "matrices", AdamW: "rest"}, Muon={"lr": 0.02}, AdamW={"lr": 3e-4})
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ Named = list[tuple[str, Tensor]]
 
 
 def route(
-    model: nn.Module | Iterable[tuple[str, Tensor]], rules: Mapping[type[Optimizer], Where], *, backend: str = "auto",
+    model: nn.Module | Iterable[tuple[str, Tensor]],
+    rules: Mapping[type[Optimizer], Where],
+    *,
+    backend: str = "auto",
     **options: Any,
 ) -> Routed:
     """One optimizer that gives each parameter to the first rule that takes it.
 
-    A rule takes `"matrices"` (weights with two axes or more, without embeddings and the last linear layer), `"rest"`, or
-    what a predicate of name and tensor says. An option named after a rule holds its own options; any other goes to every
-    rule that has it. Raises TypeError for an option that no rule has, ValueError if a parameter is taken by none.
+    A rule takes `"matrices"` (weights with two axes or more, without embeddings and the last linear layer), `"rest"`,
+    or what a predicate of name and tensor says. An option named after a rule holds its own options; any other goes to
+    every rule that has it. Raises TypeError for an option that no rule has, ValueError if a parameter is taken by none.
     """
     named = _named(model)
     apart = _ends(model) if isinstance(model, nn.Module) else set()
@@ -41,7 +44,7 @@ def route(
                 taken[cls.rule.name].append((name, p))
                 break
         else:
-            raise ValueError(f"no rule takes the parameter `{name}`; give one of them `\"rest\"`")
+            raise ValueError(f'no rule takes the parameter `{name}`; give one of them `"rest"`')
     groups = []
     for name, cls in names.items():
         known = {*cls.__signature__.parameters} - {"params", "backend"}
@@ -61,7 +64,9 @@ def _named(model: nn.Module | Iterable[tuple[str, Tensor]]) -> Named:
 
 
 def _ends(model: nn.Module) -> set[Tensor]:
-    """The weights that are tables rather than maps: embeddings (and what is tied to them), and the last linear layer."""
+    """The weights that are tables rather than maps: embeddings (and what is tied to them), and the last linear
+    layer.
+    """
     embeddings = [m.weight for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     linear = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
     return {*embeddings, *linear[-1:]}
@@ -74,7 +79,9 @@ def _takes(where: Where, name: str, p: Tensor, apart: set[Tensor]) -> bool:
         case "rest":
             return True
         case str():
-            raise ValueError(f"{where!r} is no way to choose parameters; write 'matrices', 'rest', or a function of name and tensor")
+            raise ValueError(
+                f"{where!r} is no way to choose parameters; write 'matrices', 'rest', or a function of name and tensor"
+            )
     return where(name, p)
 
 
@@ -85,13 +92,17 @@ class Routed(torch.optim.Optimizer):
     over the parameters of one rule.
     """
 
-    def __init__(self, params: Iterable[dict[str, Any]], rules: list[type[Optimizer]], *, backend: str = "auto") -> None:
+    def __init__(
+        self, params: Iterable[dict[str, Any]], rules: list[type[Optimizer]], *, backend: str = "auto"
+    ) -> None:
         self.rules = {cls.rule.name: cls for cls in rules}
         self.backend = backend
         self.parts: dict[str, Optimizer] = {}
         for cls in rules:
             if cls.rule.reasons:
-                raise TypeError(f"{cls.rule.name} needs a closure of its own, so it cannot share a step with other rules")
+                raise TypeError(
+                    f"{cls.rule.name} needs a closure of its own, so it cannot share a step with other rules"
+                )
         super().__init__(params, {})
 
     @property
@@ -106,7 +117,7 @@ class Routed(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its key `rule` names one of the rules."""
         rule = param_group.get("rule")
-        name = rule.rule.name if isinstance(rule, type) else rule
+        name = rule.rule.name if isinstance(rule, type) and issubclass(rule, Optimizer) else rule
         if name not in self.rules:
             raise ValueError(f"a group needs `rule`, one of {', '.join(self.rules)}; found {rule!r}")
         taken = {p for group in self.param_groups for p in group["params"]}
@@ -164,7 +175,7 @@ class Routed(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint of the same rules."""
-        checkpoint.load(self, state_dict)
+        checkpoint.load(self, state_dict)  # type: ignore[arg-type]  # it has all that this asks for
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"backend": self.backend, "training": self.training}

@@ -127,7 +127,8 @@ class State:
 class Step:
     """The compiled functions of one specialisation.
 
-    `pattern` is how it sees the parameter. `run(*lists, **scalars)` takes the parameters, the gradients if `gradient`, and the states, then the scalars whose
+    `pattern` is how it sees the parameter. `run(*lists, **scalars)` takes the parameters, the gradients if `gradient`,
+    and the states, then the scalars whose
     `sources` are `t`, `shape`, `keyword`, `keyword position` or `state key`; it returns the next values of the states
     that are numbers. `evaluate` takes the same and returns what evaluation shows.
     """

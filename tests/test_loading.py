@@ -145,8 +145,12 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch) -
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, check=False,
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        check=False,
     )
 
 
@@ -156,7 +160,8 @@ def test_eight_processes_at_once(folder) -> None:
         from pathlib import Path
         from dotopt.runtime import cache, load
         for path in (Path({str(path)!r}), Path("stdlib/optimizers/adan.opt").resolve()):
-            print(cache.digest(cache.fetch(cache.key(path.read_bytes(), ""), lambda: load._built(path, "file")).text.encode()))
+            entry = cache.fetch(cache.key(path.read_bytes(), ""), lambda: load._built(path, "file"))
+            print(cache.digest(entry.text.encode()))
     """)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = [
@@ -225,7 +230,11 @@ def test_names_that_do_not_exist() -> None:
         (b"\xff\xfe\x00rule", "E90"),
         (b"rule Broken\nparam x : real[...]\nx' = y\n", "E201"),
         (b"theorem Nothing\nclaim a:\n  show 1 == 1\n", "E601"),
-        (b"rule Family\nobjective f\nparam x[i in layers] : real[...]\nhyper h as lr = 1\nx'[i] = x[i] - h*grad f(x)[i]\n", "E601"),
+        (
+            b"rule Family\nobjective f\nparam x[i in layers] : real[...]\nhyper h as lr = 1\n"
+            b"x'[i] = x[i] - h*grad f(x)[i]\n",
+            "E601",
+        ),
     ],
 )
 def test_what_cannot_be_loaded_says_why(folder, content, code) -> None:

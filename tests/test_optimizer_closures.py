@@ -42,7 +42,9 @@ def test_a_rule_that_needs_a_closure_says_which_line_asks_for_it() -> None:
     optimizer = SAM(model.parameters())
     loss().backward()
     before = [p.detach().clone() for p in model.parameters()]
-    with pytest.raises(TypeError, match=r"SAM asks for more than the gradient .*in line \d+: θ' = θ - η\*∇f\(y\).*closure"):
+    with pytest.raises(
+        TypeError, match=r"SAM asks for more than the gradient .*in line \d+: θ' = θ - η\*∇f\(y\).*closure"
+    ):
         optimizer.step()
     torch.testing.assert_close(list(model.parameters()), before, rtol=0, atol=0)
 
@@ -123,7 +125,10 @@ def test_a_sum_over_the_model_runs_over_all_groups(backend) -> None:
     whole = torch.randn(12, dtype=torch.float64)
     joined = whole.clone().requires_grad_()
     parts = [whole[:5].clone().requires_grad_(), whole[5:].clone().requires_grad_()]
-    for make in (lambda p: Adan(p, lr=0.1, max_grad_norm=0.5, backend=backend), lambda p: Prodigy(p, d0=0.1, backend=backend)):
+    for make in (
+        lambda p: Adan(p, lr=0.1, max_grad_norm=0.5, backend=backend),
+        lambda p: Prodigy(p, d0=0.1, backend=backend),
+    ):
         one, two = make([joined]), make([{"params": [parts[0]]}, {"params": [parts[1]]}])
         for step in range(6):
             joined.grad = torch.sin(torch.arange(12, dtype=torch.float64) + step)

@@ -73,14 +73,17 @@ def test_a_composed_class_is_one_class_with_the_options_of_both() -> None:
 
 def test_a_keyword_of_both_goes_to_the_base_rule_and_the_outer_one_gets_a_prefix() -> None:
     (p,) = tensors((3,))
-    group = EMA(DecoupledDecay(Lookahead(Lookahead(SGD))))([p], decay=0.3, ema_decay=0.9, k=2, lookahead_k=3).param_groups[0]
+    group = EMA(DecoupledDecay(Lookahead(Lookahead(SGD))))(
+        [p], decay=0.3, ema_decay=0.9, k=2, lookahead_k=3
+    ).param_groups[0]
     assert (group["decay"], group["ema_decay"], group["k"], group["lookahead_k"]) == (0.3, 0.9, 2, 3)
 
 
 def test_composition_in_a_file_is_composition_in_python() -> None:
     one, two = tensors((4, 3)), tensors((4, 3))
     torch.testing.assert_close(
-        train(CautiousLion(one, lr=0.1, weight_decay=0.2), one), train(Cautious(Lion)(two, lr=0.1, weight_decay=0.2), two)
+        train(CautiousLion(one, lr=0.1, weight_decay=0.2), one),
+        train(Cautious(Lion)(two, lr=0.1, weight_decay=0.2), two),
     )
 
 
@@ -164,7 +167,8 @@ def test_what_cannot_be_composed_is_refused() -> None:
         Cautious(SAM)
 
 
-# ---- routing ---------------------------------------------------------------------------------------------------------------
+# ---- routing
+# ---------------------------------------------------------------------------------------------------------------
 
 
 class Language(torch.nn.Module):
@@ -208,13 +212,20 @@ def test_a_routed_optimizer_is_two_optimizers(backend) -> None:
     model = Language()
     other = copy.deepcopy(model)
     optimizer = dotopt.route(
-        model, {Muon: "matrices", AdamW: "rest"}, Muon={"lr": 0.02}, AdamW={"lr": 0.01}, weight_decay=0.1, backend=backend
+        model,
+        {Muon: "matrices", AdamW: "rest"},
+        Muon={"lr": 0.02},
+        AdamW={"lr": 0.01},
+        weight_decay=0.1,
+        backend=backend,
     )
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
     fit(model, optimizer, 3, schedule)
     apart = [
         Muon([other.mix.weight], lr=0.02, weight_decay=0.1, backend=backend),
-        AdamW([p for n, p in other.named_parameters() if n != "mix.weight"], lr=0.01, weight_decay=0.1, backend=backend),
+        AdamW(
+            [p for n, p in other.named_parameters() if n != "mix.weight"], lr=0.01, weight_decay=0.1, backend=backend
+        ),
     ]
     schedules = [torch.optim.lr_scheduler.StepLR(o, 1, 0.5) for o in apart]
     for step in range(3):

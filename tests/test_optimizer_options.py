@@ -50,7 +50,8 @@ def test_a_default_that_follows_from_another_value() -> None:
 def test_groups_with_hyperparameters_of_their_own_equal_optimizers_of_their_own() -> None:
     first, second = tensors((3, 4), (5,)), tensors((3, 4), (5,))
     together = AdamW(
-        [{"params": first[:1], "lr": 0.1}, {"params": first[1:], "betas": [0.5, 0.6], "amsgrad": True}], weight_decay=0.3
+        [{"params": first[:1], "lr": 0.1}, {"params": first[1:], "betas": [0.5, 0.6], "amsgrad": True}],
+        weight_decay=0.3,
     )
     run(together, first)
     run(AdamW(second[:1], lr=0.1, weight_decay=0.3), second[:1])
@@ -82,7 +83,11 @@ def test_add_param_group_in_the_middle_has_a_clock_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"weight_decya": 0.1}, TypeError, "did you mean `weight_decay`.*lr, betas, weight_decay, foreach, maximize, backend"),
+        (
+            {"weight_decya": 0.1},
+            TypeError,
+            "did you mean `weight_decay`.*lr, betas, weight_decay, foreach, maximize, backend",
+        ),
         ({"lr": -1.0}, ValueError, r"lr=-1.0 is out of range: `hyper η as lr >= 0`"),
         ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\]=1.0 is out of range: `hyper β2 as betas\[1\] in \[0, 1\)`"),
         ({"betas": 0.9}, ValueError, "betas=0.9 must be a tuple of 2 numbers"),

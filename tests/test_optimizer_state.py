@@ -1,4 +1,6 @@
-"""Checkpoints: bit for bit, through files, between backends, from and to torch.optim, and after the rule has changed."""
+"""Checkpoints: bit for bit, through files, between backends, from and to torch.optim, and after the rule has
+changed.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(case, dtype) -> None:
     others = copied(params)
     other = cls(others, backend="torch")
     other.load_state_dict(through_a_file(optimizer.state_dict()))
-    for saved, loaded in zip(optimizer.state_dict()["state"].values(), other.state_dict()["state"].values(), strict=True):
+    for saved, loaded in zip(
+        optimizer.state_dict()["state"].values(), other.state_dict()["state"].values(), strict=True
+    ):
         assert saved.keys() == loaded.keys()
         assert all(saved[key].dtype == loaded[key].dtype and torch.equal(saved[key], loaded[key]) for key in saved)
     steps(optimizer, params, 4, 4)
@@ -193,8 +197,10 @@ def test_a_checkpoint_with_tensors_of_other_shapes_changes_nothing() -> None:
     with pytest.raises(ValueError, match=r"`exp_avg` has shape \(99,\) in the checkpoint and \(5,\) here"):
         optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["lr"] == 0.5
-    assert all(torch.equal(a["exp_avg"], b["exp_avg"]) for a, b in zip(
-        before["state"].values(), optimizer.state_dict()["state"].values(), strict=True))
+    assert all(
+        torch.equal(a["exp_avg"], b["exp_avg"])
+        for a, b in zip(before["state"].values(), optimizer.state_dict()["state"].values(), strict=True)
+    )
 
 
 HEAVY_BALL = """rule HeavyBall
@@ -212,8 +218,12 @@ b' = μ*b + ∇f(θ)
 def test_a_rule_that_gained_a_state(tmp_path) -> None:
     old, constant, first = tmp_path / "old.opt", tmp_path / "constant.opt", tmp_path / "first.opt"
     old.write_text(HEAVY_BALL.format(more=""))
-    constant.write_text(HEAVY_BALL.format(more="state n as count : like θ = 2\nn' = n + 1\n").replace("η*b'", "η*b'/n'"))
-    first.write_text(HEAVY_BALL.format(more="state p as start : like θ = first θ\n").replace("η*b'", "η*(b' + θ - p)"))
+    constant.write_text(
+        HEAVY_BALL.format(more="state n as count : like θ = 2\nn' = n + 1\n").replace("η*b'", "η*b'/n'")
+    )
+    first.write_text(
+        HEAVY_BALL.format(more="state p as start : like θ = first θ\n").replace("η*b'", "η*(b' + θ - p)")
+    )
     params = tensors()
     optimizer = dotopt.load(old).HeavyBall(params)
     steps(optimizer, params, 0, 2)

@@ -26,70 +26,144 @@ class Case(NamedTuple):
     ours: Any
     theirs: Any
     both: dict[str, Any]
-    here: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    there: dict[str, Any] = {}  # noqa: RUF012
+    here: dict[str, Any] = {}
+    there: dict[str, Any] = {}
     shapes: tuple[tuple[int, ...], ...] = ANY
     rtol: float = 1e-9
     in_double: bool = False  # the other one casts to bfloat16 on its way; here the cast does nothing
 
 
 CASES = {
-    "AdaBelief": Case("AdaBelief", "AdaBelief", {
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "rectify": True}),
-    "AdaBelief without rectification": Case("AdaBelief", "AdaBelief", {
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "rectify": False}),
+    "AdaBelief": Case(
+        "AdaBelief", "AdaBelief", {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "rectify": True}
+    ),
+    "AdaBelief without rectification": Case(
+        "AdaBelief",
+        "AdaBelief",
+        {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "rectify": False},
+    ),
     # in the next two ε stands elsewhere there: small enough not to be seen
-    "AdamP": Case("AdamP", "AdamP", {
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-14, "weight_decay": 0.1, "delta": 0.9, "wd_ratio": 0.3}),
-    "AdamP nesterov": Case("AdamP", "AdamP", {
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-14, "weight_decay": 0.1, "delta": 0.9, "nesterov": True}),
-    "SGDP": Case("SGDP", "SGDP", {
-        "lr": 0.02, "momentum": 0.7, "dampening": 0.2, "weight_decay": 0.1, "delta": 0.9, "wd_ratio": 0.3}),
+    "AdamP": Case(
+        "AdamP",
+        "AdamP",
+        {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-14, "weight_decay": 0.1, "delta": 0.9, "wd_ratio": 0.3},
+    ),
+    "AdamP nesterov": Case(
+        "AdamP",
+        "AdamP",
+        {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-14, "weight_decay": 0.1, "delta": 0.9, "nesterov": True},
+    ),
+    "SGDP": Case(
+        "SGDP",
+        "SGDP",
+        {"lr": 0.02, "momentum": 0.7, "dampening": 0.2, "weight_decay": 0.1, "delta": 0.9, "wd_ratio": 0.3},
+    ),
     "Adan": Case("Adan", "Adan", {"lr": 0.02, "betas": (0.9, 0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
     "Adan without proximal decay": Case(
-        "Adan", "Adan", {"lr": 0.02, "betas": (0.9, 0.8, 0.95), "weight_decay": 0.1}, {"no_prox": True},
-        {"weight_decouple": True}),
+        "Adan",
+        "Adan",
+        {"lr": 0.02, "betas": (0.9, 0.8, 0.95), "weight_decay": 0.1},
+        {"no_prox": True},
+        {"weight_decouple": True},
+    ),
     "Lion": Case("Lion", "Lion", {"lr": 0.02, "betas": (0.83, 0.94), "weight_decay": 0.1}),
     "LAMB": Case(
-        "LAMB", "Lamb", {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-5, "weight_decay": 0.1}, {"variant": "po"},
-        {"max_grad_norm": 0.0, "pre_norm": False}),
-    "Shampoo": Case("Shampoo", "Shampoo", {
-        "lr": 0.02, "matrix_eps": 1e-3, "weight_decay": 0.1, "preconditioning_compute_steps": 2}, shapes=MATRICES, rtol=1e-6),
-    "SOAP": Case("SOAP", "SOAP", {  # there the basis is found in float32
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "precondition_frequency": 3},
-        shapes=((5, 5), (4, 4)), rtol=1e-3),  # of a wide matrix the first basis would be arbitrary where G is zero
+        "LAMB",
+        "Lamb",
+        {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-5, "weight_decay": 0.1},
+        {"variant": "po"},
+        {"max_grad_norm": 0.0, "pre_norm": False},
+    ),
+    "Shampoo": Case(
+        "Shampoo",
+        "Shampoo",
+        {"lr": 0.02, "matrix_eps": 1e-3, "weight_decay": 0.1, "preconditioning_compute_steps": 2},
+        shapes=MATRICES,
+        rtol=1e-6,
+    ),
+    "SOAP": Case(
+        "SOAP",
+        "SOAP",
+        {  # there the basis is found in float32
+            "lr": 0.02,
+            "betas": (0.83, 0.94),
+            "eps": 1e-6,
+            "weight_decay": 0.1,
+            "precondition_frequency": 3,
+        },
+        shapes=((5, 5), (4, 4)),
+        rtol=1e-3,
+    ),  # of a wide matrix the first basis would be arbitrary where G is zero
     "Prodigy": Case(
-        "Prodigy", "Prodigy", {"lr": 0.9, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "d0": 1e-2, "d_coef": 0.8}),
+        "Prodigy",
+        "Prodigy",
+        {"lr": 0.9, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "d0": 1e-2, "d_coef": 0.8},
+    ),
     "MARS": Case(  # there ε stands inside the bias correction: small enough not to be seen
-        "MARS", "MARS", {"lr": 0.02, "betas": (0.83, 0.94), "gamma": 0.1, "weight_decay": 0.1, "eps": 1e-14},
-        there={"lr_1d": 0.02, "betas_1d": (0.9, 0.95), "weight_decay_1d": 0.1}, shapes=((5, 4), (7,)), rtol=1e-8),
+        "MARS",
+        "MARS",
+        {"lr": 0.02, "betas": (0.83, 0.94), "gamma": 0.1, "weight_decay": 0.1, "eps": 1e-14},
+        there={"lr_1d": 0.02, "betas_1d": (0.9, 0.95), "weight_decay_1d": 0.1},
+        shapes=((5, 4), (7,)),
+        rtol=1e-8,
+    ),
     "MARS Lion": Case(
-        "MARS", "MARS", {"lr": 0.02, "betas": (0.83, 0.94), "gamma": 0.1, "weight_decay": 0.1, "mars_type": "lion"},
-        shapes=MATRICES),
-    "ADOPT": Case("ADOPT", "ADOPT", {
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-4, "weight_decay": 0.1, "weight_decouple": True}),
+        "MARS",
+        "MARS",
+        {"lr": 0.02, "betas": (0.83, 0.94), "gamma": 0.1, "weight_decay": 0.1, "mars_type": "lion"},
+        shapes=MATRICES,
+    ),
+    "ADOPT": Case(
+        "ADOPT", "ADOPT", {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-4, "weight_decay": 0.1, "weight_decouple": True}
+    ),
     "ADOPT coupled": Case("ADOPT", "ADOPT", {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-4, "weight_decay": 0.1}),
-    "ScheduleFreeAdamW": Case("ScheduleFreeAdamW", "ScheduleFreeAdamW", {
-        "lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "warmup_steps": 5, "r": 0.3}),
+    "ScheduleFreeAdamW": Case(
+        "ScheduleFreeAdamW",
+        "ScheduleFreeAdamW",
+        {"lr": 0.02, "betas": (0.83, 0.94), "eps": 1e-6, "weight_decay": 0.1, "warmup_steps": 5, "r": 0.3},
+    ),
     "SGDSaI": Case(  # there the momentum starts from zero
-        "SGDSaI", "SGDSaI", {"lr": 0.02, "momentum": 0.7, "eps": 1e-6, "weight_decay": 0.1}, {"one_d": "norm_only"},
-        shapes=MATRICES),
+        "SGDSaI",
+        "SGDSaI",
+        {"lr": 0.02, "momentum": 0.7, "eps": 1e-6, "weight_decay": 0.1},
+        {"one_d": "norm_only"},
+        shapes=MATRICES,
+    ),
     "SignSGD": Case(  # without memory; with it, Signum
-        "SignSGD", "SignSGD", {"lr": 0.02}, there={"momentum": 0.0}),
+        "SignSGD", "SignSGD", {"lr": 0.02}, there={"momentum": 0.0}
+    ),
     "Signum": Case("Signum", "SignSGD", {"lr": 0.02, "momentum": 0.7, "weight_decay": 0.1}),
     "Lookahead of SGD": Case(
-        Lookahead(SGD), lambda params, k, alpha, **options: public.Lookahead(torch.optim.SGD(params, **options), k, alpha),
-        {"lr": 0.02, "momentum": 0.7, "k": 4, "alpha": 0.3}),
+        Lookahead(SGD),
+        lambda params, k, alpha, **rest: public.Lookahead(torch.optim.SGD(params, **rest), k, alpha),
+        {"lr": 0.02, "momentum": 0.7, "k": 4, "alpha": 0.3},
+    ),
     "Lookahead of AdamW": Case(
-        Lookahead(AdamW), lambda params, k, alpha, **options: public.Lookahead(torch.optim.AdamW(params, **options), k, alpha),
-        {"lr": 0.02, "weight_decay": 0.1, "k": 4, "alpha": 0.3}),
+        Lookahead(AdamW),
+        lambda params, k, alpha, **rest: public.Lookahead(torch.optim.AdamW(params, **rest), k, alpha),
+        {"lr": 0.02, "weight_decay": 0.1, "k": 4, "alpha": 0.3},
+    ),
     "torch.optim.Muon": Case(
-        "Muon", torch.optim.Muon, {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.1, "eps": 1e-30, "ns_steps": 4},
-        shapes=MATRICES, in_double=True),
+        "Muon",
+        torch.optim.Muon,
+        {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.1, "eps": 1e-30, "ns_steps": 4},
+        shapes=MATRICES,
+        in_double=True,
+    ),
     "torch.optim.Muon like AdamW": Case(
-        "Muon", torch.optim.Muon, {
-            "lr": 0.02, "momentum": 0.8, "weight_decay": 0.1, "eps": 1e-30, "adjust_lr_fn": "match_rms_adamw",
-            "nesterov": False}, shapes=MATRICES, in_double=True),
+        "Muon",
+        torch.optim.Muon,
+        {
+            "lr": 0.02,
+            "momentum": 0.8,
+            "weight_decay": 0.1,
+            "eps": 1e-30,
+            "adjust_lr_fn": "match_rms_adamw",
+            "nesterov": False,
+        },
+        shapes=MATRICES,
+        in_double=True,
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""Every rule that torch.optim has: the same numbers over 100 steps, with hyperparameters that nobody has as a default."""
+"""Every rule that torch.optim has: the same numbers over 100 steps, with hyperparameters that nobody has as a
+default.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +18,47 @@ CASES = {
     "sgd decay": ("SGD", "SGD", {"lr": 0.03, "weight_decay": 0.07}),
     "sgd momentum": ("SGD", "SGD", {"lr": 0.03, "momentum": 0.83, "dampening": 0.21, "weight_decay": 0.02}),
     "sgd nesterov": ("SGD", "SGD", {"lr": 0.03, "momentum": 0.77, "nesterov": True, "weight_decay": 0.02}),
-    "adagrad": ("Adagrad", "Adagrad", {
-        "lr": 0.04, "lr_decay": 0.03, "weight_decay": 0.05, "initial_accumulator_value": 0.2, "eps": 1e-5}),
+    "adagrad": (
+        "Adagrad",
+        "Adagrad",
+        {"lr": 0.04, "lr_decay": 0.03, "weight_decay": 0.05, "initial_accumulator_value": 0.2, "eps": 1e-5},
+    ),
     "adadelta": ("Adadelta", "Adadelta", {"lr": 0.7, "rho": 0.83, "eps": 1e-4, "weight_decay": 0.03}),
     "adamax": ("Adamax", "Adamax", {"lr": 0.01, "betas": (0.83, 0.97), "eps": 1e-6, "weight_decay": 0.03}),
     "asgd": ("ASGD", "ASGD", {"lr": 0.02, "lambd": 3e-3, "alpha": 0.6, "t0": 40, "weight_decay": 0.03}),
     "rprop": ("Rprop", "Rprop", {"lr": 0.02, "etas": (0.6, 1.3), "step_sizes": (1e-4, 3.0)}),
     "rmsprop": ("RMSprop", "RMSprop", {"lr": 0.01, "alpha": 0.93, "eps": 1e-6, "weight_decay": 0.02}),
-    "rmsprop centered": ("RMSprop", "RMSprop", {
-        "lr": 0.01, "alpha": 0.93, "eps": 1e-4, "weight_decay": 0.02, "momentum": 0.4, "centered": True}),
+    "rmsprop centered": (
+        "RMSprop",
+        "RMSprop",
+        {"lr": 0.01, "alpha": 0.93, "eps": 1e-4, "weight_decay": 0.02, "momentum": 0.4, "centered": True},
+    ),
     "adam": ("Adam", "Adam", {"lr": 0.01, "betas": (0.83, 0.97), "eps": 1e-6, "weight_decay": 0.03}),
     "adam amsgrad": ("Adam", "Adam", {"lr": 0.01, "betas": (0.83, 0.9), "eps": 1e-6, "amsgrad": True}),
     "adam without memory": ("Adam", "Adam", {"lr": 0.01, "betas": (0.0, 0.0), "eps": 1e-3}),
     "adamw": ("AdamW", "AdamW", {"lr": 0.01, "betas": (0.83, 0.97), "eps": 1e-6, "weight_decay": 0.3}),
     "adamw amsgrad": ("AdamW", "AdamW", {"lr": 0.01, "betas": (0.83, 0.9), "weight_decay": 0.3, "amsgrad": True}),
-    "nadam": ("NAdam", "NAdam", {
-        "lr": 0.01, "betas": (0.83, 0.97), "eps": 1e-6, "weight_decay": 0.03, "momentum_decay": 0.02}),
-    "nadam decoupled": ("NAdam", "NAdam", {
-        "lr": 0.01, "betas": (0.83, 0.97), "weight_decay": 0.3, "decoupled_weight_decay": True}),
+    "nadam": (
+        "NAdam",
+        "NAdam",
+        {"lr": 0.01, "betas": (0.83, 0.97), "eps": 1e-6, "weight_decay": 0.03, "momentum_decay": 0.02},
+    ),
+    "nadam decoupled": (
+        "NAdam",
+        "NAdam",
+        {"lr": 0.01, "betas": (0.83, 0.97), "weight_decay": 0.3, "decoupled_weight_decay": True},
+    ),
     "radam": ("RAdam", "RAdam", {"lr": 0.01, "betas": (0.83, 0.97), "eps": 1e-6, "weight_decay": 0.03}),
-    "radam decoupled": ("RAdam", "RAdam", {
-        "lr": 0.01, "betas": (0.83, 0.97), "weight_decay": 0.3, "decoupled_weight_decay": True}),
-    "adafactor": ("Adafactor", "Adafactor", {
-        "lr": 0.03, "beta2_decay": -0.7, "eps": (1e-6, 2e-3), "d": 1.3, "weight_decay": 0.1}),
+    "radam decoupled": (
+        "RAdam",
+        "RAdam",
+        {"lr": 0.01, "betas": (0.83, 0.97), "weight_decay": 0.3, "decoupled_weight_decay": True},
+    ),
+    "adafactor": (
+        "Adafactor",
+        "Adafactor",
+        {"lr": 0.03, "beta2_decay": -0.7, "eps": (1e-6, 2e-3), "d": 1.3, "weight_decay": 0.1},
+    ),
 }
 
 

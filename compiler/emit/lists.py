@@ -17,12 +17,44 @@ from dotopt.compiler.ir import REDUCTIONS, Node, node, number
 from dotopt.compiler.types import REST, Type
 
 ENTRYWISE = (
-    "neg", "abs", "sign", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu",
-    "relu", "floor", "ceil",
+    "neg",
+    "abs",
+    "sign",
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "tanh",
+    "acos",
+    "atanh",
+    "erf",
+    "sigmoid",
+    "gelu",
+    "relu",
+    "floor",
+    "ceil",
 )
 MATRICES = (
-    "inverse", "qr", "eigenvectors", "top_eigenvector", "svdvals", "polar", "spectral_norm", "spectral_radius", "trace",
-    "diagonal", "tril", "argsort", "rank_of", "cumsum", "outer", "solve", "columns", "matmul",
+    "inverse",
+    "qr",
+    "eigenvectors",
+    "top_eigenvector",
+    "svdvals",
+    "polar",
+    "spectral_norm",
+    "spectral_radius",
+    "trace",
+    "diagonal",
+    "tril",
+    "argsort",
+    "rank_of",
+    "cumsum",
+    "outer",
+    "solve",
+    "columns",
+    "matmul",
 )
 REDUCED = {"sum": "sums", "mean": "means", "norm": "norms", "std": "spreads", "amax": "largest", "amin": "smallest"}
 VIEWS = ("diagonal", "tril", "argsort", "rank_of")
@@ -54,7 +86,12 @@ class Lists:
     """Writes list expressions of one statement; `free` says which names the statement may overwrite."""
 
     def __init__(
-        self, names: Mapping[Node, str], places: Places, scalars: Scalars, like: str, axis: Callable[[Node], str],
+        self,
+        names: Mapping[Node, str],
+        places: Places,
+        scalars: Scalars,
+        like: str,
+        axis: Callable[[Node], str],
     ) -> None:
         self.names = names
         self.places = places
@@ -72,7 +109,7 @@ class Lists:
             return self.filled(here, here.type.axes)
         if here in self.names:
             return Code(self.names[here], here in self.free, self.names[here], frozenset((here,)))
-        scale, base = self.products.split(here)
+        scale, _ = self.products.split(here)
         if here.op in ("add", "sub") or scale is not ONE:
             return self.sum(here)
         return self.operation(here)
@@ -287,7 +324,7 @@ class Lists:
 
     def _commutative(self, word: str, a: Node, b: Node, axes: tuple[str, ...]) -> Code:
         """In place into whichever side can be overwritten; a list comes first."""
-        if self.places.scalar(a) or a.type.kind == "bool" and b.type.kind != "bool":
+        if self.places.scalar(a) or (a.type.kind == "bool" and b.type.kind != "bool"):
             a, b = b, a
         if not self.places.scalar(b) and not self._takes(a, axes) and self._takes(b, axes):
             a, b = b, a
@@ -302,9 +339,7 @@ class Lists:
 
     def _select(self, here: Node, c: Node, a: Node, b: Node) -> Code:
         if self.places.scalar(c):
-            left, right = (
-                self.filled(x, here.type.axes) if self.places.scalar(x) else self.code(x) for x in (a, b)
-            )
+            left, right = (self.filled(x, here.type.axes) if self.places.scalar(x) else self.code(x) for x in (a, b))
             if not (a.type.axes == b.type.axes or self.places.scalar(a) or self.places.scalar(b)):
                 raise fail("E601", here.span, construct=f"a choice between {a.type} and {b.type}")
             text = f"({left.text} if {self.scalars.text(c, OR)} else {right.text})"

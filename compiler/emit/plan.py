@@ -59,7 +59,7 @@ class Places:
             case "leaf":
                 return self._leaf(here)
             case "oracle":
-                return here.attrs[1] == "value"
+                return bool(here.attrs[1] == "value")
             case "size" | "native" | "fires" | "indicator":
                 return True
             case "eye" | "zeros" | "ones":
@@ -109,7 +109,8 @@ def _inside(body: Loop) -> set[Node]:
     return moving - set(body.variables)
 
 
-# ---- scaled values: number times list ----------------------------------------------------------------------------------
+# ---- scaled values: number times list
+# ----------------------------------------------------------------------------------
 
 
 def times(left: Node, right: Node) -> Node:
@@ -173,7 +174,8 @@ class Products:
         return ONE, here
 
 
-# ---- planning ----------------------------------------------------------------------------------------------------------
+# ---- planning
+# ----------------------------------------------------------------------------------------------------------
 
 
 def requests(here: Node) -> bool:
@@ -198,8 +200,13 @@ class Planner:
     """Orders the statements of one block: the step itself, or the body of a loop."""
 
     def __init__(
-        self, roots: Iterable[Node], equations: Iterable[Equation], starts: Mapping[Node, State], places: Places,
-        names: Names, given: Mapping[Node, str],
+        self,
+        roots: Iterable[Node],
+        equations: Iterable[Equation],
+        starts: Mapping[Node, State],
+        places: Places,
+        names: Names,
+        given: Mapping[Node, str],
     ) -> None:
         self.starts = starts
         self.places = places
@@ -228,7 +235,7 @@ class Planner:
         for here in self._reachable():
             uses.update(here.args)
             if here.op == "loop":
-                uses.update({inner: 2 for inner in set(below(here)) - set(here.args)})
+                uses.update(dict.fromkeys(set(below(here)) - set(here.args), 2))
         return uses
 
     def run(self) -> Plan:
@@ -251,7 +258,9 @@ class Planner:
         return self.uses[here] > 1 and not self.places.scalar(here) and not self._scaled(here)
 
     def _scaled(self, here: Node) -> bool:
-        """A number times a value that has a name already: not worth a pass over memory, unless its name is read twice."""
+        """A number times a value that has a name already: not worth a pass over memory, unless its name is read
+        twice.
+        """
         if here.op not in ("mul", "div", "neg") or (here in self.labels and self.uses[here] != 1):
             return False
         scale, base = Products(self.places, self.plan.names).split(here)
@@ -336,9 +345,24 @@ class Planner:
 
 
 NOUNS = {
-    "sum": "sum", "mean": "mean", "norm": "norm", "std": "spread", "amax": "largest", "mul": "product", "div": "ratio",
-    "add": "sum", "sub": "difference", "pow": "power", "lt": "below", "le": "below", "gt": "above", "ge": "above",
-    "argsort": "order", "max": "larger", "min": "smaller", "sqrt": "root",
+    "sum": "sum",
+    "mean": "mean",
+    "norm": "norm",
+    "std": "spread",
+    "amax": "largest",
+    "mul": "product",
+    "div": "ratio",
+    "add": "sum",
+    "sub": "difference",
+    "pow": "power",
+    "lt": "below",
+    "le": "below",
+    "gt": "above",
+    "ge": "above",
+    "argsort": "order",
+    "max": "larger",
+    "min": "smaller",
+    "sqrt": "root",
 }
 CHEAP = ("size", "native", "fires", "transpose")
 
@@ -349,7 +373,8 @@ def lines(span: Span) -> tuple[str, ...]:
     return tuple(line for line in kept if line.strip())
 
 
-# ---- names -------------------------------------------------------------------------------------------------------------
+# ---- names
+# -------------------------------------------------------------------------------------------------------------
 
 
 class Names:
@@ -379,7 +404,8 @@ class Names:
         return found
 
 
-# ---- guards ------------------------------------------------------------------------------------------------------------
+# ---- guards
+# ------------------------------------------------------------------------------------------------------------
 
 
 def guards(plan: Plan, roots: Iterable[Node], places: Places) -> dict[Node, Guard]:
@@ -408,9 +434,7 @@ def guards(plan: Plan, roots: Iterable[Node], places: Places) -> dict[Node, Guar
         conditions = needed.get(here, frozenset())
         if here.op != "loop" and places.scalar(here) and not requests(here):
             conditions = frozenset()  # a number costs nothing
-        known = frozenset(
-            (c, side) for c, side in conditions if _last(c, position) < position[here] and _free(c)
-        )
+        known = frozenset((c, side) for c, side in conditions if _last(c, position) < position[here] and _free(c))
         needed[here] = known
         match here.op, here.args:
             case "select", (c, a, b) if places.scalar(c):

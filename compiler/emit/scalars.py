@@ -12,7 +12,22 @@ from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import TIME, Hyper, Node, number
 
 ONE = number(1)
-FUNCTIONS = ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu", "sign", "relu")
+FUNCTIONS = (
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "tanh",
+    "acos",
+    "atanh",
+    "erf",
+    "sigmoid",
+    "gelu",
+    "sign",
+    "relu",
+)
 ROUNDING = ("floor", "ceil")
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 
@@ -33,7 +48,9 @@ def literal(value: Fraction) -> str:
 class Scalars:
     """Writes nodes, given the names of those that have one and the legal ranges of the hyperparameters."""
 
-    def __init__(self, names: Mapping[Node, str], hypers: Mapping[str, Hyper], special: Callable[[Node], str | None]) -> None:
+    def __init__(
+        self, names: Mapping[Node, str], hypers: Mapping[str, Hyper], special: Callable[[Node], str | None]
+    ) -> None:
         self.names = names
         self.hypers = hypers
         self.special = special  # sizes and the like, which depend on where the number stands
@@ -119,12 +136,14 @@ class Scalars:
                 base = b.args[0] if b.op == "pow" and self._clock(b.args[1]) else b
                 return base.role == "hyper" and self._below_one(base) and self.positive(base)
             case "max", (a, b):
-                return self.positive(a) and self.nonzero(a) or self.positive(b) and self.nonzero(b)
+                return (self.positive(a) and self.nonzero(a)) or (self.positive(b) and self.nonzero(b))
             case "leaf", _:
                 if node.role == "hyper" and (found := self.hypers.get(node.name)) is not None:
                     low = found.interval.low
-                    return low is not None and low.value is not None and (
-                        low.value > 0 or (low.value == 0 and found.interval.open_low)
+                    return (
+                        low is not None
+                        and low.value is not None
+                        and (low.value > 0 or (low.value == 0 and found.interval.open_low))
                     )
                 return node.role in ("time", "axis")
         return node.op == "size"
@@ -151,6 +170,9 @@ class Scalars:
     def _below_one(self, node: Node) -> bool:
         found = self.hypers.get(node.name)
         high = found.interval.high if found is not None else None
-        return high is not None and high.value is not None and found is not None and (
-            high.value < 1 or (high.value == 1 and found.interval.open_high)
+        return (
+            high is not None
+            and high.value is not None
+            and found is not None
+            and (high.value < 1 or (high.value == 1 and found.interval.open_high))
         )

@@ -100,15 +100,21 @@ class _Writer:
         program = self.program
         self.arguments()
         starts = {
-            self.leaves[state.name]: state for state in program.states
+            self.leaves[state.name]: state
+            for state in program.states
             if state.kind == "first" or state.start.value is None
         }
         shared = [state for state in program.states if state.shared]
         stored = [state for state in program.states if not state.shared and state.next is not None]
         roots = [program.next[self.param.name], *(state.next for state in (*stored, *shared) if state.next is not None)]
         given = {here: name for here, name in (self.lists | self.numbers).items() if here not in starts}
-        body = self.function(roots, starts, given, [(self.theta, program.next[self.param.name])]
-                             + [(self.leaves[s.name], s.next) for s in stored if s.next is not None])
+        body = self.function(
+            roots,
+            starts,
+            given,
+            [(self.theta, program.next[self.param.name])]
+            + [(self.leaves[s.name], s.next) for s in stored if s.next is not None],
+        )
         results = ", ".join(self.scalars.text(state.next or self.leaves[state.name]) for state in shared)
         if shared:
             body.append(f"return {results}," if len(shared) == 1 else f"return {results}")
@@ -125,8 +131,17 @@ class _Writer:
         if self.uses_native:
             sources["shape"] = "shape"
         return StepText(
-            tuple(body), tuple(evaluation), tuple(self.lists.values()), tuple(sources), tuple(sources.values()),
-            self.param, program.states, self.gradient is not None, self.by_shape(), generator, tuple(self.reasons),
+            tuple(body),
+            tuple(evaluation),
+            tuple(self.lists.values()),
+            tuple(sources),
+            tuple(sources.values()),
+            self.param,
+            program.states,
+            self.gradient is not None,
+            self.by_shape(),
+            generator,
+            tuple(self.reasons),
         )
 
     def _source(self, here: Node) -> str:
@@ -141,12 +156,20 @@ class _Writer:
         """Whether anything depends on the sizes of the axes."""
         roots = (*self.program.roots, *(state.start for state in self.program.states))
         return any(
-            here.op in MATRIX_WORDS or here.op == "native" or here.role == "axis" or (here.op == "size" and not here.attrs[1])
-            for root in roots for here in root.walk()
+            here.op in MATRIX_WORDS
+            or here.op == "native"
+            or here.role == "axis"
+            or (here.op == "size" and not here.attrs[1])
+            for root in roots
+            for here in root.walk()
         )
 
     def function(
-        self, roots: list[Node], starts: dict[Node, State], given: dict[Node, str], stores: list[tuple[Node, Node]],
+        self,
+        roots: list[Node],
+        starts: dict[Node, State],
+        given: dict[Node, str],
+        stores: list[tuple[Node, Node]],
     ) -> list[str]:
         """The lines of one function."""
         planner = Planner(roots, self.program.equations, starts, self.places, self.taken, given)
@@ -156,7 +179,7 @@ class _Writer:
         plan.guards = guards(plan, roots, self.places)
         self.scalars = Scalars(self.names, {h.name: h for h in self.program.hypers}, self.special)
         self.writer = Lists(self.names, self.places, self.scalars, self.lists[self.theta], self.axis_size)
-        self.kept = {leaf: root for leaf, root in stores}
+        self.kept = dict(stores)
         lines = self.block(plan, stores)
         return axes + lines
 
@@ -217,8 +240,11 @@ class _Writer:
         if any(value in places for _, value in early):
             raise fail("E601", None, construct="two states that take each other's value")
         for storage, value in (*early, *(pair for pair in remaining if pair not in early)):
-            code = f"constant({self.scalars.text(value)}, {self.lists[storage]})" if self.places.scalar(value) else (
-                self.writer.code(value).text)
+            code = (
+                f"constant({self.scalars.text(value)}, {self.lists[storage]})"
+                if self.places.scalar(value)
+                else (self.writer.code(value).text)
+            )
             lines.append(f"store({self.lists[storage]}, {code})")
         return lines
 
@@ -265,8 +291,11 @@ class _Writer:
             return self.start(statement), None
         here, name = statement.node, statement.name
         self.writer.free = frozenset(
-            value for value, count in self._reads(statement).items()
-            if count == 1 and last[value] == place and value not in self.pinned
+            value
+            for value, count in self._reads(statement).items()
+            if count == 1
+            and last[value] == place
+            and value not in self.pinned
             and (value in self.kept or value in self.owned)
         )
         del self.names[here]
@@ -293,7 +322,9 @@ class _Writer:
 
     def condition(self, guard: Guard) -> str:
         """The conjunction of conditions."""
-        texts = [self.scalars.text(c if side else _opposite(c), AND) for c, side in sorted(guard, key=lambda g: repr(g[0]))]
+        texts = [
+            self.scalars.text(c if side else _opposite(c), AND) for c, side in sorted(guard, key=lambda g: repr(g[0]))
+        ]
         return " and ".join(texts)
 
     def start(self, statement: Statement) -> list[str]:
@@ -302,7 +333,9 @@ class _Writer:
         here, name = statement.node, statement.name
         if statement.state.shared:
             return ["if t == 1:", f"{INDENT}{name} = {self.scalars.text(here)}"]
-        value = f"constant({self.scalars.text(here)}, {name})" if self.places.scalar(here) else self.writer.code(here).text
+        value = (
+            f"constant({self.scalars.text(here)}, {name})" if self.places.scalar(here) else self.writer.code(here).text
+        )
         return ["if t == 1:", f"{INDENT}store({name}, {value})"]
 
     def loop(self, statement: Statement, guard: Guard) -> list[str]:
@@ -378,7 +411,11 @@ class _Writer:
         points = list(here.args)
         match what:
             case "value":
-                return "(yield Value())" if points == [self.theta] else f"(yield Value({self.writer.code(points[0]).text}))"
+                return (
+                    "(yield Value())"
+                    if points == [self.theta]
+                    else f"(yield Value({self.writer.code(points[0]).text}))"
+                )
             case "gradient" | "field":
                 return f"(yield Gradient({self.writer.code(points[0]).text}))"
             case "hessian_vector":
@@ -387,14 +424,22 @@ class _Writer:
         raise fail("E601", here.span, construct=f"`{here!r}`")
 
     def _reason(self, here: Node) -> None:
-        line = f" in line {here.span.line}: {here.span.source.line(here.span.line).split('#')[0].strip()}" if here.span else ""
+        line = (
+            f" in line {here.span.line}: {here.span.source.line(here.span.line).split('#')[0].strip()}"
+            if here.span
+            else ""
+        )
         self.reasons[f"`{here!r}`{line}"] = None
 
 
 def supported(program: Program) -> None:
     """Raises E601, naming the construct, if the program is of a kind that this emitter does not know."""
     if program.kind != "optimizer":
-        construct = "a transform without its base rule" if program.kind == "transform" else f"a rule of the kind `{program.kind}`"
+        construct = (
+            "a transform without its base rule"
+            if program.kind == "transform"
+            else f"a rule of the kind `{program.kind}`"
+        )
         raise fail("E601", program.decided_by, construct=construct)
     if len(program.params) != 1 or program.params[0].indices or program.roles or program.inputs:
         raise fail("E601", program.decided_by, construct="a family of parameters, or a rule with inputs,")

@@ -24,7 +24,20 @@ from dotopt.compiler.types import REST
 RANKS = (1, 2, 3, 4, 5)  # a tensor with more axes is treated like one with five
 MOST = 512  # specialisations of one rule
 
-INPLACE = ("add", "sub", "mul", "div", "square", "lerp", "addcmul", "addcdiv", "maximum", "minimum", *ENTRYWISE, "reciprocal")
+INPLACE = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "square",
+    "lerp",
+    "addcmul",
+    "addcdiv",
+    "maximum",
+    "minimum",
+    *ENTRYWISE,
+    "reciprocal",
+)
 FOREACH = frozenset((
     *INPLACE, *(f"{word}_" for word in INPLACE), *REDUCED.values(), "power", "choose", "constant", "single", "numbers",
     "lt", "le", "gt", "ge", "eq", "ne", "both", "either", "negate", "units", "unsqueeze", "sizes", "store",
@@ -120,7 +133,8 @@ def _fits(program: Program, rank: int) -> bool:
     return rank >= len(named) if REST in param.type.axes else rank == len(named)
 
 
-# ---- the parts of the text ----------------------------------------------------------------------------------------------
+# ---- the parts of the text
+# ----------------------------------------------------------------------------------------------
 
 
 def _imports(body: str) -> str:
@@ -143,8 +157,10 @@ def _import(home: str, names: list[str]) -> str:
     line = f"from {home} import {', '.join(names)}"
     if len(line) <= 120:
         return line
-    return f"from {home} import (\n{INDENT}{', '.join(names)},\n)" if len(", ".join(names)) < 110 else (
-        f"from {home} import (\n" + "".join(f"{INDENT}{name},\n" for name in names) + ")"
+    return (
+        f"from {home} import (\n{INDENT}{', '.join(names)},\n)"
+        if len(", ".join(names)) < 110
+        else (f"from {home} import (\n" + "".join(f"{INDENT}{name},\n" for name in names) + ")")
     )
 
 
@@ -161,8 +177,12 @@ def _indented(lines: Iterable[str]) -> list[str]:
 
 
 def _class(
-    file: s.File, program: Program, found: Mapping[tuple[bool | str | int, ...], StepText], names: Mapping[StepText, str],
-    ranked: bool, origin: tuple[str, ...] | None,
+    file: s.File,
+    program: Program,
+    found: Mapping[tuple[bool | str | int, ...], StepText],
+    names: Mapping[StepText, str],
+    ranked: bool,
+    origin: tuple[str, ...] | None,
 ) -> str:
     (param,) = program.params
     table = [f"{key!r}: {name.upper()}," for key, name in ((key, names[text]) for key, text in found.items())]
@@ -177,7 +197,8 @@ def _class(
         f"        name={program.name!r},",
         f"        doc={(program.docstring or '')!r},",
         f"        source={(program.source or '')!r},",
-        "        text=" + ("(\n" + "".join(f"            {line!r}\n" for line in equations) + "        )," if equations else "'',"),
+        "        text="
+        + ("(\n" + "".join(f"            {line!r}\n" for line in equations) + "        )," if equations else "'',"),
         "        hypers=(",
         *(f"            {hyper_text(hyper, program)}," for hyper in program.hypers),
         "        ),",
@@ -199,7 +220,9 @@ def _step(text: StepText, name: str, program: Program) -> str:
     if text.states:
         rows = "".join(f"        {_state(state, program)},\n" for state in text.states)
         parts.append(f"states=(\n{rows}    )")
-    sources = ", ".join(f"{argument!r}: {source!r}" for argument, source in zip(text.scalars, text.sources, strict=True))
+    sources = ", ".join(
+        f"{argument!r}: {source!r}" for argument, source in zip(text.scalars, text.sources, strict=True)
+    )
     parts.append(f"sources={{{sources}}}")
     if not text.gradient:
         parts.append("gradient=False")
