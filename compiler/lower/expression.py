@@ -45,7 +45,10 @@ def value(context: Context, expression: s.Expression, scope: Scope, expected: Ty
         case s.Name(_, name, primed):
             from dotopt.compiler.lower.names import whole
 
-            return whole(context, name, primed, scope, expression.span)
+            found = whole(context, name, primed, scope, expression.span)
+            if found.role == "identity" and expected is not None and expected.axes[-2:-1] == expected.axes[-1:] != ():
+                return node("eye", attrs=(expected.axes[-1],))
+            return found
         case s.Index():
             from dotopt.compiler.lower.names import indexed
 
