@@ -1,4 +1,4 @@
-"""Decides claims: every sentence of a file is proved with a certificate, refuted with numbers, or left open with a reason.
+"""Decides claims: each is proved with a certificate, refuted with numbers, or left open with a reason.
 
     statement   a claim in the context of its file becomes premises and goals on IR nodes
     goals       the forms of claims

@@ -1,7 +1,7 @@
-"""Reports of claims on disk, by a hash of everything that they depend on; certificates are verified again when they are read.
+"""Reports of claims on disk, by a hash of all that they depend on; certificates are verified again when read.
 
-The key covers the file of the claim, every file of its folder and the library that it could name, and the engine itself. A report
-that the checker does not accept is thrown away, and the claim is decided anew.
+The key covers the file of the claim, every file of its folder and the library that it could name, and the engine
+itself. A report that the checker does not accept is thrown away, and the claim is decided anew.
 """
 
 from __future__ import annotations

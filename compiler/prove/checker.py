@@ -84,7 +84,7 @@ def equal(certificate: dict[str, Any], case: dict[str, int]) -> bool:
 
 
 def reduce(total: Terms, laws: dict[str, Terms], values: dict[str, Terms]) -> Terms:
-    """`total` with squares of roots replaced by what is below them, and atoms by their values, until nothing changes."""
+    """`total` with squares of roots replaced by what is below them and atoms by values, until nothing changes."""
     for _ in range(60):
         total = {m: c for m, c in total.items() if c}
         found = next(((a, p) for m in total for a, p in m if (a in values and p > 0) or (a in laws and p >= 2)), None)
@@ -107,7 +107,9 @@ def reduce(total: Terms, laws: dict[str, Terms], values: dict[str, Terms]) -> Te
 
 def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()) -> Terms:
     """A numerator of `total` after constants are put in and quotients are multiplied out."""
-    quotients = {a: ({(): Fraction(1)}, collect(rows)) for a, rows in certificate["inverses"].items()}
+    quotients: dict[str, tuple[Terms, Terms]] = {
+        a: ({(): Fraction(1)}, collect(rows)) for a, rows in certificate["inverses"].items()
+    }
     quotients |= {a: (collect(n), collect(d)) for a, (n, d) in certificate["values"].items()}
     for _ in range(60):
         most: dict[str, int] = {}
@@ -122,7 +124,9 @@ def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()
             powers = dict(monomial)
             here: Terms = {tuple(sorted((a, p) for a, p in powers.items() if a not in most)): c}
             for a, m in most.items():
-                top, bottom = quotients.get(a, ({((a, 1),): Fraction(1)}, {(): Fraction(1)}))
+                itself: Terms = {((a, 1),): Fraction(1)}
+                one: Terms = {(): Fraction(1)}
+                top, bottom = quotients.get(a, (itself, one))
                 p = powers.get(a, 0)
                 for _ in range(p if a in quotients else m + p):
                     here = product(here, top)

@@ -1,7 +1,7 @@
 """`F^*(y) == e` for a formula F whose inside is known: the conjugate is the largest value of ⟨y, m⟩ - F(m).
 
-Two obligations: ⟨y, m⟩ - F(m) <= e for every m, and equality at some m. The point of equality is tried among 0, y and the gradient of
-e in y, which is where it must be if e is differentiable.
+Two obligations: ⟨y, m⟩ - F(m) <= e for every m, and equality at some m. The point of equality is tried among 0, y and
+the gradient of e in y, which is where it must be if e is differentiable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, gradient
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Node, leaf, node, substitute
-from dotopt.compiler.lower.calls import function_of
+from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.decide import Task, decide
 from dotopt.compiler.prove.outcome import Outcome, Proved, all_of
 from dotopt.compiler.prove.properties import inner

@@ -115,7 +115,7 @@ def with_domain(outcome: Proved, goal: Node, task: Task) -> Outcome:
     return Proved(outcome.procedure, outcome.certificate, tuple(dict.fromkeys(assumptions)))
 
 
-# ---- proofs -----------------------------------------------------------------------------------------------------------
+# ---- proofs --------------------------------------------------------------------------------------------------------
 
 
 def _prove(goal: Node, task: Task) -> Proved | None:
@@ -126,9 +126,9 @@ def _prove(goal: Node, task: Task) -> Proved | None:
     if compared and all(a.type.kind not in ("bool", "tuple", "set", "list") for a in goal.args):
         left, right = (facts.normal(a) for a in goal.args)
         if goal.op in ("eq", "le", "ge"):
-            found = identity(left, right, facts)
-            if found is not None:
-                return Proved("algebra", found)
+            same = identity(left, right, facts)
+            if same is not None:
+                return Proved("algebra", same)
         if goal.op in ("le", "lt", "ge", "gt"):
             p = left - right if goal.op in ("le", "lt") else right - left
             found = _below(p, goal.op in ("lt", "gt"), facts)

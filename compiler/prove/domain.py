@@ -1,4 +1,4 @@
-"""Where an expression has a value: denominators that are not zero, roots of what is not negative, logarithms of what is positive."""
+"""Where an expression has a value: no division by zero, no root of a negative number, no logarithm below zero."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """`equivalent to R with … matching … when c`: the same parameter trajectory for every sequence of answers.
 
-Both rules are lowered; hypers of R are bound by `with`, then by equal Python names, then to their defaults. A map from the states
-of this rule to those of R is given by `matching`, or found: equal keys, equal names, or a multiple read off the first
-steps. Then by induction: the map holds at the start, one step keeps it, and the parameter moves alike.
+Both rules are lowered; hypers of R are bound by `with`, then by equal Python names, then to their defaults. A map
+from the states of this rule to those of R is given by `matching`, or found: equal keys, equal names, or a multiple
+read off the first steps. Then by induction: the map holds at the start, one step keeps it, and the parameter moves
+alike.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dotopt.compiler.lower import Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.decide import Task, decide
+from dotopt.compiler.prove.facts import Facts
 from dotopt.compiler.prove.goals import signs_kept
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.polynomial import Polynomial
 from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import (
@@ -32,7 +35,7 @@ from dotopt.compiler.prove.statement import (
     specialise,
 )
 from dotopt.compiler.prove.unroll import start, trajectory
-from dotopt.compiler.types import REST, Mismatch
+from dotopt.compiler.types import REST, Mismatch, Type
 
 
 def equivalent(case: Case, goal: s.Equivalent, seconds: float) -> Outcome:
@@ -67,7 +70,7 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float) -> Outcome:
     return Open(f"equivalence: {problem}")
 
 
-# ---- the other rule -----------------------------------------------------------------------------------------------------
+# ---- the other rule ------------------------------------------------------------------------------------------------
 
 
 def _other(case: Case, goal: s.Equivalent) -> Program:
@@ -137,7 +140,7 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
             return node("oracle", *here.args, attrs=(objective, *here.attrs[1:-1], first), span=here.span)
         if axes and here.op in ("leaf", "eye", "zeros", "ones"):
             attrs = tuple(
-                _retyped(a, axes) if hasattr(a, "axes") else axes.get(a, a) if here.op == "eye" else a
+                _retyped(a, axes) if isinstance(a, Type) else axes.get(a, a) if here.op == "eye" else a
                 for a in here.attrs
             )
             if here.op == "leaf" and here.role == "axis":
@@ -182,19 +185,17 @@ def _axis_map(theirs: tuple[str, ...], mine: tuple[str, ...]) -> dict[str, str]:
     return {a: b for a, b in zip(theirs, mine, strict=True) if a != b}
 
 
-def _retyped(type: object, axes: dict[str, str]) -> object:
+def _retyped(type: Type, axes: dict[str, str]) -> Type:
     from dataclasses import replace
 
-    if not axes or not hasattr(type, "axes"):
-        return type
-    return replace(type, axes=_moved_axes(type.axes, axes))  # type: ignore[type-var]
+    return replace(type, axes=_moved_axes(type.axes, axes)) if axes else type
 
 
 def _moved_axes(own: tuple[str, ...], axes: dict[str, str]) -> tuple[str, ...]:
     return tuple(x for a in own for x in axes.get(a, a).split(" "))
 
 
-# ---- matching of states -------------------------------------------------------------------------------------------------
+# ---- matching of states --------------------------------------------------------------------------------------------
 
 
 def _matchings(case: Case, goal: s.Equivalent, other: Program) -> Iterator[dict[Node, Node]]:
@@ -235,7 +236,6 @@ def trajectory_of_starts(case: Case) -> Iterator[dict[Node, Node]]:
 
 def _ratio(case: Case, theirs: State, mine: State, table: dict[Node, Node]) -> Node | None:
     """The scalar k with theirs = k * mine after the first step, if their normal forms are multiples."""
-    from dotopt.compiler.prove.facts import Facts
     from dotopt.compiler.prove.normal import Unsupported
 
     if mine.next is None or theirs.next is None:
@@ -251,7 +251,7 @@ def _ratio(case: Case, theirs: State, mine: State, table: dict[Node, Node]) -> N
     return quotient
 
 
-def _scalar_quotient(case: Case, facts: object, a: object, b: object) -> Node | None:
+def _scalar_quotient(case: Case, facts: Facts, a: Polynomial, b: Polynomial) -> Node | None:
     """k among 1 - β, 1/(1 - β), lr, 1/lr, -1 … with b = k*a."""
     from dotopt.compiler.ir import number
 
@@ -268,7 +268,7 @@ def _scalar_quotient(case: Case, facts: object, a: object, b: object) -> Node | 
                     tried += [node("mul", x, y), node("div", x, y), node("div", y, x)]
     for k in tried:
         try:
-            kk = facts.normal(case.settle(k))  # type: ignore[operator]
+            kk = facts.normal(case.settle(k))
             from dotopt.compiler.prove.decide import settle
 
             if settle(kk * a - b).zero:
@@ -278,7 +278,7 @@ def _scalar_quotient(case: Case, facts: object, a: object, b: object) -> Node | 
     return None
 
 
-# ---- induction ----------------------------------------------------------------------------------------------------------
+# ---- induction -----------------------------------------------------------------------------------------------------
 
 
 def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: float) -> Outcome:

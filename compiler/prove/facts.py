@@ -79,7 +79,7 @@ class Facts:
                     self.rewrites[a] = value
                     return
 
-    # ---- signs ------------------------------------------------------------------------------------------------------
+    # ---- signs -----------------------------------------------------------------------------------------------------
 
     def _simple_bound(self, premise: Node) -> None:
         """`leaf > 0` and the like are known before anything is asked of z3."""
@@ -187,7 +187,7 @@ class Facts:
         t = self.smt.term(p, uses)
         return self.refutes([t <= 0 if strict else t < 0], uses, SIGN_MILLISECONDS)
 
-    # ---- questions to z3 --------------------------------------------------------------------------------------------
+    # ---- questions to z3 -------------------------------------------------------------------------------------------
 
     def assertions(self, uses: set[Atom]) -> tuple[list[z3.BoolRef], set[Atom]]:
         """The premises that share atoms with `uses`, directly or not, and the axioms of all of them."""

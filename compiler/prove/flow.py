@@ -1,7 +1,8 @@
 """`flow`: time is continuous. `ddt(x) = …` defines the flow, and `ddt(H)` is the derivative of H along it.
 
-An energy claim `ddt(H) <= e` becomes e - ddt(H) >= 0 and is shown as a combination of the inequalities that the properties of the
-functions give; constants named by `derive` are solved for. H is taken as differentiable along the flow, which the report says.
+An energy claim `ddt(H) <= e` becomes e - ddt(H) >= 0 and is shown as a combination of the inequalities that the
+properties of the functions give; constants named by `derive` are solved for. H is taken as differentiable along the
+flow, which the report says.
 """
 
 from __future__ import annotations

@@ -112,10 +112,10 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     kept = tuple(signs_kept(case))
     if not kept:
         return outcome
-    again = decide(goal, task(case, seconds, kept, refute=False))
-    if isinstance(again, Proved):
+    helped = decide(goal, task(case, seconds, kept, refute=False))
+    if isinstance(helped, Proved):
         proved_signs = tuple(f"{k!r} at every step (induction)" for k in kept)
-        return Proved(again.procedure, again.certificate, (*proved_signs, *again.assumptions))
+        return Proved(helped.procedure, helped.certificate, (*proved_signs, *helped.assumptions))
     return outcome
 
 
@@ -136,7 +136,7 @@ def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
 
 
 def by_properties(case: Case, goal: Node, seconds: float) -> Outcome | None:
-    """A proof from the declared properties of functions: as a combination of their inequalities, else by z3 on these."""
+    """A proof from the declared properties: as a combination of their inequalities, else by z3 on these."""
     known = inequalities(case, [goal, *case.premises])
     if not known:
         return None

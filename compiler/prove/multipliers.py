@@ -2,9 +2,9 @@
 
     goal = Σ λ_k * inequality_k + Σ c * unknown terms          identically, with λ_k >= 0
 
-At a random rational point of the parameters z3 finds which multipliers a vertex needs; on that support one exact linear
-solve over the field of parameters gives them as formulas, and z3 proves their signs from the premises. The certificate is the
-identity, which the checker multiplies out again.
+At a random rational point of the parameters z3 finds which multipliers a vertex needs; on that support one exact
+linear solve over the field of parameters gives them as formulas, and z3 proves their signs from the premises. The
+certificate is the identity, which the checker multiplies out again.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _squares(polynomials: list[Polynomial]) -> list[Atom]:
     return sorted(found, key=repr)
 
 
-# ---- which multipliers --------------------------------------------------------------------------------------------------
+# ---- which multipliers ---------------------------------------------------------------------------------------------
 
 
 def _support(constant: Row, linear: list[Row], rows: list[Row], facts: Facts, seed: int) -> list[int] | None:
@@ -220,7 +220,7 @@ def _at(p: Polynomial, values: dict[Atom, Fraction]) -> Fraction:
     return total
 
 
-# ---- the exact solve ----------------------------------------------------------------------------------------------------
+# ---- the exact solve -----------------------------------------------------------------------------------------------
 
 
 def _exact(

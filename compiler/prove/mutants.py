@@ -1,7 +1,7 @@
 """Claims that are probably false, made from true ones: a sign, a factor, swapped names, a premise that is left out.
 
-A mutant that is still proved says that a premise is not needed, or that the claim was wider than it looked; one that is
-refuted shows that the claim says something.
+A mutant that is still proved says that a premise is not needed, or that the claim was wider than it looked; one that
+is refuted shows that the claim says something.
 """
 
 from __future__ import annotations
@@ -81,14 +81,18 @@ def _first(here: s.Expression, change: Callable[[s.Expression], s.Expression]) -
         if isinstance(old, s.Expression):
             new = _first(old, change)
             if new is not old:
-                return replace(here, **{entry.name: new})
+                return _changed(here, {entry.name: new})
         elif isinstance(old, tuple):
             for i, item in enumerate(old):
                 if isinstance(item, s.Expression):
                     new = _first(item, change)
                     if new is not item:
-                        return replace(here, **{entry.name: (*old[:i], new, *old[i + 1 :])})
+                        return _changed(here, {entry.name: (*old[:i], new, *old[i + 1 :])})
     return here
+
+
+def _changed(here: s.Expression, changes: dict[str, Any]) -> s.Expression:
+    return replace(here, **changes)
 
 
 def _everywhere(here: s.Expression, change: Callable[[s.Name], s.Name]) -> s.Expression:

@@ -1,9 +1,9 @@
 """From the IR to normal forms N1-N3: a node becomes a polynomial over atoms, as a function of its named axes.
 
-Entrywise operations act on the value at one place, so a tensor is a polynomial whose atoms vary along its axes. Sums are
-linear and pull out what does not vary; products of matrices are words. All else is an atom that is known by the
-normal form of its arguments. A factor known to be positive is pulled out of roots, signs, comparisons and maxima, which is
-what makes homogeneity visible.
+Entrywise operations act on the value at one place, so a tensor is a polynomial whose atoms vary along its axes. Sums
+are linear and pull out what does not vary; products of matrices are words. All else is an atom that is known by the
+normal form of its arguments. A factor known to be positive is pulled out of roots, signs, comparisons and maxima,
+which is what makes homogeneity visible.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dotopt.compiler.prove.polynomial import (
     single_product,
     split_content,
 )
-from dotopt.compiler.prove.words import Words, add_up, flip
+from dotopt.compiler.prove.words import Letter, Word, Words, add_up, flip
 from dotopt.compiler.types import REST
 
 MODEL = "@model"  # the axis that runs over the tensors of the optimizer
@@ -80,7 +80,7 @@ class Normaliser:
         decided = self.done[here.args[0]].constant
         return here.args if decided is None else (here.args[1 if decided else 2],)
 
-    # ---- one node ---------------------------------------------------------------------------------------------------
+    # ---- one node --------------------------------------------------------------------------------------------------
 
     def _one(self, here: Node, a: list[Polynomial]) -> Polynomial:
         match here.op:
@@ -211,7 +211,7 @@ class Normaliser:
             return self._opaque(here, [])
         return -rest * inverse(curvature)
 
-    # ---- scalars ----------------------------------------------------------------------------------------------------
+    # ---- scalars ---------------------------------------------------------------------------------------------------
 
     def content(self, p: Polynomial) -> tuple[Polynomial, Polynomial]:
         """A positive factor of p, and what is left: p = factor * rest."""
@@ -388,7 +388,7 @@ class Normaliser:
             case _:
                 return -value
 
-    # ---- reductions -------------------------------------------------------------------------------------------------
+    # ---- reductions ------------------------------------------------------------------------------------------------
 
     def _axes(self, here: Node) -> tuple[str, ...]:
         axes: tuple[str, ...] = tuple(here.attrs[0])
@@ -477,7 +477,7 @@ class Normaliser:
             case _:
                 return total
 
-    # ---- matrices ---------------------------------------------------------------------------------------------------
+    # ---- matrices --------------------------------------------------------------------------------------------------
 
     def _matrix(self, here: Node, a: list[Polynomial]) -> Polynomial:
         if any(arg.type.any for arg in here.args):
@@ -502,10 +502,8 @@ class Normaliser:
             case _:
                 left, right = _ends(here.args[0]), _ends(here.args[1])
                 if left[1] is None:  # a vector on the left is a row
-                    ends = (None, right[1])
-                    return self._pairs(a, left, right, lambda u, v: self.words.product(flip(u) + v, ends))
-                ends = (left[0], right[1])
-                return self._pairs(a, left, right, lambda u, v: self.words.product(u + v, ends))
+                    return self._pairs(a, left, right, lambda u, v: self.words.product(flip(u) + v, (None, right[1])))
+                return self._pairs(a, left, right, lambda u, v: self.words.product(u + v, (left[0], right[1])))
 
     def _split(self, monomial: Monomial, axes: set[str | None]) -> tuple[Monomial, Monomial]:
         return (tuple(f for f in monomial if not f[0].axes & axes), tuple(f for f in monomial if f[0].axes & axes))
@@ -517,7 +515,7 @@ class Normaliser:
             result = result + single_product(outside) * coefficient * one(self._letters(inside, ends))
         return result
 
-    def _letters(self, inside: Monomial, ends: tuple[str | None, str | None]) -> tuple[object, ...]:
+    def _letters(self, inside: Monomial, ends: tuple[str | None, str | None]) -> Word:
         if not inside:
             inside = ((atom("ones", *ends, axes=frozenset(e for e in ends if e)), 1),)
         return self.words.letters(inside, *ends)
@@ -555,12 +553,12 @@ class Normaliser:
 
     def _polar(self, here: Node, p: Polynomial, row: str | None, column: str | None) -> Polynomial:
         """polar(Q X R) = Q polar(X) R for orthogonal Q and R."""
-        outer: dict[str, object] = {}
         words = []
         for monomial, coefficient in p.terms:
             outside, inside = self._split(monomial, {row, column})
             words.append((outside, coefficient, list(self._letters(inside, (row, column)))))
-        first, last = [], []
+        first: list[Letter] = []
+        last: list[Letter] = []
         while all(w for _, _, w in words) and len({w[0] for _, _, w in words}) == 1 and self._both(words[0][2][0]):
             first.append(words[0][2][0])
             for _, _, w in words:
@@ -569,7 +567,6 @@ class Normaliser:
             last.insert(0, words[0][2][-1])
             for _, _, w in words:
                 w.pop()
-        del outer
         if not first and not last:
             return self._opaque(here, [p])
         core = ZERO

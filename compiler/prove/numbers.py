@@ -1,6 +1,7 @@
 """Exact numbers for counterexamples: fractions where possible, else 40 digits; None where a value is not defined.
 
-A comparison of two rounded numbers that are too close to tell apart is None as well, so that rounding never decides a branch.
+A comparison of two rounded numbers that are too close to tell apart is None as well, so that rounding never decides a
+branch.
 """
 
 from __future__ import annotations

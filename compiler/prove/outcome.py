@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """It holds. `certificate` is what the checker verifies again; `assumptions` is what it leans on besides the premises."""
+    """It holds. The checker verifies `certificate` again; `assumptions` is what it leans on besides the premises."""
 
     procedure: str
     certificate: dict[str, Any]

@@ -218,7 +218,7 @@ def variable(name: str) -> Polynomial:
     return single(atom("leaf", "free", name))
 
 
-# ---- products of monomials ------------------------------------------------------------------------------------------
+# ---- products of monomials -----------------------------------------------------------------------------------------
 
 
 def merge(left: Monomial, right: Monomial) -> tuple[Monomial, bool | None]:
@@ -280,7 +280,7 @@ def _law(monomial: Monomial) -> Polynomial:
     return result * _frozen(((rest, Fraction(1)),))
 
 
-# ---- quotients ------------------------------------------------------------------------------------------------------
+# ---- quotients -----------------------------------------------------------------------------------------------------
 
 
 def inverse(p: Polynomial) -> Polynomial:
@@ -377,7 +377,7 @@ def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
     raise ArithmeticError("quotients nested too deep")
 
 
-# ---- text -----------------------------------------------------------------------------------------------------------
+# ---- text ----------------------------------------------------------------------------------------------------------
 
 
 def render(p: Polynomial) -> str:

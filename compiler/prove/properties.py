@@ -4,11 +4,11 @@
     smooth(L)           f(y) <= f(x) + ⟨∇f(x), y - x⟩ + L/2 ‖y - x‖²
     convex, smooth(L)   f(y) >= f(x) + ⟨∇f(x), y - x⟩ + 1/(2L) ‖∇f(x) - ∇f(y)‖²
     strongly_convex(μ)  f(y) >= f(x) + ⟨∇f(x), y - x⟩ + μ/2 ‖y - x‖²          (with smooth: the sharp inequality)
-    monotone            ⟨F(x) - F(y), x - y⟩ >= 0                              operators; strongly_monotone(μ), cocoercive(c)
+    monotone            ⟨F(x) - F(y), x - y⟩ >= 0                              operators; and the strong forms
     lipschitz(L)        ‖F(x) - F(y)‖² <= L² ‖x - y‖²
 
-The conjugate K^* enters by the points of the graph of ∂K: (k, y) with k = ∇K^*(y) and K(k) = ⟨y, k⟩ - K^*(y). Every inequality
-is a node that is never negative.
+The conjugate K^* enters by the points of the graph of ∂K: (k, y) with k = ∇K^*(y) and K(k) = ⟨y, k⟩ - K^*(y). Every
+inequality is a node that is never negative.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Inequality:
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """Quadratics with curvatures from `low` (None: from -`high`) to `high` belong to it; `unknown`: no model is known."""
+    """Quadratics with curvatures from `low` (None: -`high`) to `high` belong to it; `unknown`: no model is known."""
 
     low: Node | None
     high: Node | None

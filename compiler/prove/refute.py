@@ -110,7 +110,7 @@ class Search:
                 forms.append((tuple(substitute(p, table) for p in self.premises), substitute(self.goal, table)))
         return forms
 
-    # ---- random worlds ----------------------------------------------------------------------------------------------
+    # ---- random worlds ---------------------------------------------------------------------------------------------
 
     def draw(self, here: Node, rng: random.Random) -> Fraction | None:
         """A value for one entry of a leaf, inside its declared or given bounds."""
@@ -283,7 +283,7 @@ class Search:
             return None
         return None
 
-    # ---- models of z3 -----------------------------------------------------------------------------------------------
+    # ---- models of z3 ----------------------------------------------------------------------------------------------
 
     def _by_model(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
         if self.classes or time.process_time() > deadline:
@@ -364,9 +364,9 @@ def special_of(premises: Sequence[Node]) -> Special:
                     orthogonal.add(a)
             if x.op == "transpose" and x.args[0] is y and y.op == "leaf":
                 symmetric.add(y)
-            if x.op == "oracle" and x.attrs[1] in ("gradient", "field") and (y.value == 0 or y.op == "zeros"):
-                if len(x.args) == 1 and x.args[0].op == "leaf":
-                    zeros[x.attrs[0]] = x.args[0]
+            asked = x.op == "oracle" and x.attrs[1] in ("gradient", "field") and len(x.args) == 1
+            if asked and x.args[0].op == "leaf" and (y.value == 0 or y.op == "zeros"):
+                zeros[x.attrs[0]] = x.args[0]
     return Special(frozenset(orthogonal), frozenset(symmetric), zeros)
 
 

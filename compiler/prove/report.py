@@ -22,7 +22,7 @@ from dotopt.compiler.prove.statement import Case, Unreadable, cases
 
 
 class OutOfTime(BaseException):
-    """The hard limit of a claim has passed; not an `Exception`, so that no procedure takes it for a failure of its own."""
+    """The hard limit of a claim has passed; no `Exception`, so no procedure takes it for a failure of its own."""
 
 
 @contextmanager
@@ -181,9 +181,9 @@ def _evidence(claim: s.Claim) -> str:
             return f"sampling in {clause.name}"
         if isinstance(clause, s.By):
             for method in clause.methods:
-                if isinstance(method, s.Call) and isinstance(method.function, s.Name):
-                    if method.function.name in ("simulation", "sampling"):
-                        return method.function.name
+                name = method.function if isinstance(method, s.Call) else method
+                if isinstance(name, s.Name) and name.name in ("simulation", "sampling"):
+                    return name.name
     return ""
 
 

@@ -1,9 +1,10 @@
 """Normal form N5: `A == B + O(h^n)` by rooted trees.
 
-A tree is an elementary differential of the objective f: a leaf is ∇f, [τ1, …, τm] is ∇^(m+1) f applied to τ1, …, τm, all at one
-point. A vector that depends on h is a series {tree: coefficient}, with coefficients that are polynomials in h and the constants. A
-step, the value of a flow after time h, and the momentum on its slow manifold all have such series; the claim holds when the
-difference vanishes tree by tree below h^n. Trees are linearly independent (for some f), so this decides.
+A tree is an elementary differential of the objective f: a leaf is ∇f, [τ1, …, τm] is ∇^(m+1) f applied to τ1, …, τm,
+all at one point. A vector that depends on h is a series {tree: coefficient}, with coefficients that are polynomials
+in h and the constants. A step, the value of a flow after time h, and the momentum on its slow manifold all have such
+series; the claim holds when the difference vanishes tree by tree below h^n. Trees are linearly independent (for some
+f), so this decides.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def scale(series: Series, factor: Polynomial) -> Series:
     return {tree: p * factor for tree, p in series.items()}
 
 
-# ---- grafting -----------------------------------------------------------------------------------------------------------
+# ---- grafting ------------------------------------------------------------------------------------------------------
 
 
 def along(tree: Tree, field: Series) -> Series:
@@ -119,7 +120,7 @@ def shifted(tree: Tree, step: Series, c: Context) -> Series:
     return total
 
 
-# ---- reading ------------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------------------------
 
 
 def series_of(here: Node, c: Context, known: dict[Node, Series]) -> Series:
@@ -187,7 +188,7 @@ def _applied(directions: tuple[Series, ...], step: Series, c: Context) -> Series
     return c.cut(total)
 
 
-# ---- steps of rules -----------------------------------------------------------------------------------------------------
+# ---- steps of rules ------------------------------------------------------------------------------------------------
 
 
 def step_of(case: Case, here: Node, c: Context, static: dict[str, bool | str]) -> Iterator[tuple[Series, list[str]]]:
@@ -297,7 +298,7 @@ def _objective(program: Program) -> str:
     return next(x.name for x in program.callables if x.word == "objective")
 
 
-# ---- the claim ----------------------------------------------------------------------------------------------------------
+# ---- the claim -----------------------------------------------------------------------------------------------------
 
 
 def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
@@ -352,8 +353,8 @@ def _vanishing(
         powers: dict[int, Polynomial] = {}
         for monomial, k in p.terms:
             power = dict(monomial).get(c.h, 0)
-            rest = tuple(f for f in monomial if f[0] is not c.h)
-            powers[power] = powers.get(power, ZERO) + _one(rest, k)
+            others = tuple(f for f in monomial if f[0] is not c.h)
+            powers[power] = powers.get(power, ZERO) + _one(others, k)
         rows += [(tree, power, q) for power, q in powers.items()]
     atoms = [next(iter(c.normal(leaf("free", name)).atoms())) for name in unknowns]
     if atoms and not found:
@@ -365,8 +366,7 @@ def _vanishing(
     written = []
     zeros = [x.removesuffix("== 0").strip() for x in where if x.endswith("== 0") and not x.startswith("not")]
     for tree, power, q in rows:
-        rest = q.replace(table.get)
-        top = settle(rest)
+        top = settle(q.replace(table.get))
         top = settle(top.replace(lambda a: ZERO if repr(a) in zeros else None))
         if not top.zero:
             return _numbers(tree, power, top, where)

@@ -1,7 +1,7 @@
 """Normal form N4: polynomials over atoms become terms of z3, with the axioms of each atom that occurs.
 
-Soundness: an axiom states only what holds for every value of the arguments. A quotient or root is left free where it is not
-defined, so a proof never leans on it; that it is defined is an obligation of its own (`domain`).
+Soundness: an axiom states only what holds for every value of the arguments. A quotient or root is left free where it
+is not defined, so a proof never leans on it; that it is defined is an obligation of its own (`domain`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Smt:
         self.axioms: dict[Atom, list[z3.BoolRef]] = {}
         self.uses: dict[Atom, set[Atom]] = {}
 
-    # ---- terms ------------------------------------------------------------------------------------------------------
+    # ---- terms -----------------------------------------------------------------------------------------------------
 
     def term(self, p: Polynomial, uses: set[Atom]) -> z3.ArithRef:
         """The z3 term of p; `uses` collects its atoms."""
@@ -160,7 +160,7 @@ class Smt:
         yield z3.Implies(z3.And(b == 0, e > 0), v == 0)
         yield z3.Implies(b == 1, v == 1)
 
-    # ---- booleans ---------------------------------------------------------------------------------------------------
+    # ---- booleans --------------------------------------------------------------------------------------------------
 
     def formula(self, here: Node, uses: set[Atom]) -> z3.BoolRef:
         """The z3 formula of a boolean node."""

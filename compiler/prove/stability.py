@@ -1,8 +1,9 @@
 """`stable [exactly] for c`: the step on a quadratic is linear, and c is compared with the criterion of Schur and Cohn.
 
-The step must be a linear map of the parameter and the states with scalar coefficients; rules that take signs or divide by
-gradients are refused. All roots of z^n + … + c0 lie in the closed unit disc iff those of the polynomial shrunk by every
-r < 1 lie in the open one, which is what is shown for n > 2; for n <= 2 the closed conditions are exact.
+The step must be a linear map of the parameter and the states with scalar coefficients; rules that take signs or
+divide by gradients are refused. All roots of z^n + … + c0 lie in the closed unit disc iff those of the polynomial
+shrunk by every r < 1 lie in the open one, which is what is shown for n > 2; for n <= 2 the closed conditions are
+exact.
 """
 
 from __future__ import annotations
@@ -128,11 +129,11 @@ def _coefficients(p: Polynomial, atoms: dict[Atom, Node], target: Node) -> dict[
     return row
 
 
-# ---- the criterion ------------------------------------------------------------------------------------------------------
+# ---- the criterion -------------------------------------------------------------------------------------------------
 
 
 def open_disc(c: list[Polynomial]) -> list[Polynomial]:
-    """Polynomials that are positive iff all roots lie in the open unit disc (Schur and Cohn, leading coefficient > 0)."""
+    """Polynomials that are positive iff all roots lie in the open unit disc (Schur and Cohn)."""
     conditions: list[Polynomial] = []
     while len(c) > 1:
         n = len(c) - 1
@@ -250,7 +251,7 @@ def _unlike(step: Linear, condition: Node, world: World, case: Case, exactly: bo
     values: dict[Atom, float] = {}
     for here in _hypers(case) | {h for p in (*case.premises, condition) for h in p.walk() if h.role == "free"}:
         if here.type.scalar:
-            (a,) = step.task.facts.normal(here).atoms() or (None,)
+            (a,) = step.task.facts.normal(here).atoms()
             values[a] = float(world.value(here)[1].item())
     try:
         matrix = np.array([[_float(p, values) for p in row] for row in step.matrix])

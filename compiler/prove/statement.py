@@ -1,7 +1,7 @@
-"""A claim in the context of its file becomes premises and goals on IR nodes, one case for each choice of options and rank.
+"""A claim in its file becomes premises and goals on IR nodes, one case for each choice of options and rank.
 
-Equations among the premises that fix a name are substituted (`given ε == 0`, `given t == 1`, `given f(θ) == …`); a function
-that is bound by `given K == norm1` is bound in the lowering itself; what is left are premises.
+Equations among the premises that fix a name are substituted (`given ε == 0`, `given t == 1`, `given f(θ) == …`); a
+function that is bound by `given K == norm1` is bound in the lowering itself; what is left are premises.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Case:
         return ", ".join(parts + ([f"rank = {self.rank}"] if self.rank is not None else []))
 
 
-# ---- cases ------------------------------------------------------------------------------------------------------------
+# ---- cases ---------------------------------------------------------------------------------------------------------
 
 
 def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = False) -> Iterator[Case]:
@@ -189,7 +189,7 @@ def bound_options(file: s.File, bound: dict[str, str]) -> Iterator[tuple[str, bo
     yield from bound.items()
 
 
-# ---- premises -----------------------------------------------------------------------------------------------------------
+# ---- premises ------------------------------------------------------------------------------------------------------
 
 
 def _open_case(case: Case) -> bool:
@@ -357,7 +357,7 @@ def _define_function(case: Case, asked: Node, body: Node) -> bool:
     return False
 
 
-# ---- small simplifications ----------------------------------------------------------------------------------------------
+# ---- small simplifications -----------------------------------------------------------------------------------------
 
 
 def fold(root: Node) -> Node:

@@ -1,7 +1,8 @@
 """P5: many worlds at once in floating point, to find where a claim may fail; each find is evaluated again exactly.
 
-Every value is a NumPy array with the samples first and named axes after. The answers of the objective are drawn freely for each
-place where it is asked, which may be inconsistent: the exact evaluation decides. Nothing here proves or refutes by itself.
+Every value is a NumPy array with the samples first and named axes after. The answers of the objective are drawn
+freely for each place where it is asked, which may be inconsistent: the exact evaluation decides. Nothing here proves
+or refutes by itself.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Swarm:
             return self.margin(premise) < 1e-12
         return np.asarray(self.value(premise)[1], dtype=bool).reshape(self.count, -1).all(axis=1)
 
-    # ---- one node ---------------------------------------------------------------------------------------------------
+    # ---- one node --------------------------------------------------------------------------------------------------
 
     def _one(self, here: Node, a: list[Value]) -> Value:
         op = here.op
@@ -132,7 +133,10 @@ class Swarm:
         if low is not None and high is not None:
             return low + (high - low) * self.rng.choice([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 0.05, 0.95], shape)
         away = self.rng.choice([0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0], shape)
-        return low + away if low is not None else high - away  # type: ignore[operator]
+        if low is not None:
+            return low + away
+        assert high is not None
+        return high - away
 
     def _reduction(self, here: Node, x: Value) -> Value:
         axes, array = x

@@ -1,7 +1,7 @@
 """`X -> Y under maps`: the maps move objectives, inputs and parameters; how the states move with them is found.
 
-The weights of states are guessed from numbers (two steps with and without the map) and then proved: the initial values obey
-them, and one step preserves them. With them, X under the maps must equal Y.
+The weights of states are guessed from numbers (two steps with and without the map) and then proved: the initial
+values obey them, and one step preserves them. With them, X under the maps must equal Y.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Loop, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import Scope
-from dotopt.compiler.lower.calls import function_of
+from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.decide import Task, decide
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.properties import classes
@@ -154,7 +155,7 @@ def _called(e: s.Expression, name: str, case: Case) -> s.Expression:
 
     if isinstance(e, s.Name) and e.name == name:
         return s.Call(e.span, e, (s.Name(e.span, "·point"),))
-    changes = {}
+    changes: dict[str, Any] = {}
     for entry in fields(e):
         old = getattr(e, entry.name)
         if isinstance(old, s.Expression):
@@ -164,7 +165,7 @@ def _called(e: s.Expression, name: str, case: Case) -> s.Expression:
     return replace(e, **changes) if changes else e
 
 
-# ---- the proof ----------------------------------------------------------------------------------------------------------
+# ---- the proof -----------------------------------------------------------------------------------------------------
 
 
 def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:

@@ -35,7 +35,7 @@ def like(value: Node, type: Type) -> Node:
 
 def runs(program: Program) -> bool:
     """Whether the first steps can be written out: no families of states or parameters, no roles."""
-    return not (any(x.indices for x in (*program.states, *program.params)) or program.roles)
+    return not (any(x.indices for x in program.states) or any(x.indices for x in program.params) or program.roles)
 
 
 def trajectory(program: Program, steps: int) -> Iterator[dict[Node, Node]]:

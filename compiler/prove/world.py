@@ -1,8 +1,9 @@
 """A world: one choice of sizes, numbers and functions, in which any node of the IR has an exact value.
 
-Arrays are NumPy arrays of Python numbers, with named axes. The user's objective is a table: the first time that it is asked
-at a point an answer is drawn, the same point gets the same answer. Finitely many answers always belong to some smooth
-function, so a claim that fails in a world is false. Functions with properties are drawn from families that have them.
+Arrays are NumPy arrays of Python numbers, with named axes. The user's objective is a table: the first time that it is
+asked at a point an answer is drawn, the same point gets the same answer. Finitely many answers always belong to some
+smooth function, so a claim that fails in a world is false. Functions with properties are drawn from families that
+have them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import mpmath
@@ -70,7 +71,7 @@ class World:
             {} if self.parent is None else self.parent.touched
         )  # keys of the table, in order
 
-    # ---- entry points -----------------------------------------------------------------------------------------------
+    # ---- entry points ----------------------------------------------------------------------------------------------
 
     def value(self, root: Node) -> Value:
         """The value of `root`; raises `Undecidable` for operations without an exact meaning here."""
@@ -139,7 +140,7 @@ class World:
         child.memo = dict(values)
         return child
 
-    # ---- one node ---------------------------------------------------------------------------------------------------
+    # ---- one node --------------------------------------------------------------------------------------------------
 
     def _one(self, here: Node, a: list[Value]) -> Value:
         op = here.op
@@ -281,7 +282,7 @@ class World:
             return _rotation(self.size(axes[0]), self.size(axes[1]), self.rng)
         array = self._full(axes, None)
         for place in np.ndindex(array.shape):
-            drawn = self.draw(here, self.rng)
+            drawn: Any = self.draw(here, self.rng)
             if drawn is None:
                 drawn = self.rng.choice((True, False)) if here.type.kind == "bool" else self.rng.choice(self.small)
             array[place] = drawn
@@ -290,7 +291,7 @@ class World:
                 array[i, j] = array[max(i, j), min(i, j)]
         return array
 
-    # ---- reductions and matrices ------------------------------------------------------------------------------------
+    # ---- reductions and matrices -----------------------------------------------------------------------------------
 
     def _reduction(self, here: Node, x: Value) -> Value:
         reduced = tuple(here.attrs[0])
@@ -400,7 +401,7 @@ class World:
             case _:
                 raise Undecidable(f"`{here.op}` has no exact value here")
 
-    # ---- functions of the user --------------------------------------------------------------------------------------
+    # ---- functions of the user -------------------------------------------------------------------------------------
 
     def _oracle(self, here: Node, a: list[Value]) -> Value:
         name, what = here.attrs[0], here.attrs[1]
@@ -445,7 +446,7 @@ class World:
         if axis not in axes or len(a) != 1 or here.attrs[0] in self.classes:
             raise Undecidable("values one by one")
         rows = np.moveaxis(array, axes.index(axis), 0)
-        values = []
+        values: list[Any] = []
         for row in rows:
             flat = tuple(np.ravel(row).tolist())
             if any(x is None for x in flat):
@@ -576,7 +577,7 @@ class World:
             self.table[key] = array
         return here.type.axes, self.table[key]
 
-    # ---- loops ------------------------------------------------------------------------------------------------------
+    # ---- loops -----------------------------------------------------------------------------------------------------
 
     def _loop(self, here: Node, a: list[Value]) -> list[Value]:
         body: Loop = here.attrs[0]
@@ -650,7 +651,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "mod": lambda x, y: None if x is None or y is None or y == 0 else num.sub(x, num.mul(y, num.floor(num.div(x, y)))),
     "and": lambda x, y: False if x is False or y is False else None if x is None or y is None else bool(x and y),
     "or": lambda x, y: True if x is True or y is True else None if x is None or y is None else bool(x or y),
-    **{name: (lambda x, y, name=name: num.compare(name, x, y)) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
+    **{name: partial(num.compare, name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
 }
 
 
@@ -669,7 +670,7 @@ def _time() -> Node:
 
 
 def _rotation(rows: int, columns: int, rng: random.Random) -> Any:
-    """A rational matrix with orthonormal columns (rows, if there are fewer): rotations by (3, 4, 5), swaps and signs."""
+    """A rational matrix with orthonormal columns (or rows): rotations by (3, 4, 5), swaps and signs."""
     n = max(rows, columns)
     q = _identity(n)
     for _ in range(2 * n):
@@ -699,7 +700,8 @@ def _array(values: Any) -> Any:
         return values
     if not isinstance(values, list):
         return _scalar(values)
-    shape, probe = [], values
+    shape: list[int] = []
+    probe: Any = values
     while isinstance(probe, list):
         shape.append(len(probe))
         probe = probe[0] if probe else None
