@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from dotopt.compiler.emit.lists import MATRIX_WORDS, Code, Lists
 from dotopt.compiler.emit.plan import Guard, Names, Places, Plan, Planner, Statement, below, guards, requests
 from dotopt.compiler.emit.scalars import AND, Scalars
+from dotopt.compiler.emit.windows import accumulated
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import TIME, Loop, Node, Param, Program, State, leaf, node, number, rebuild
 from dotopt.compiler.types import REST
@@ -63,7 +64,7 @@ def step_text(program: Program, reserved: frozenset[str]) -> StepText:
 class _Writer:
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         supported(program)
-        self.program = program = simplified(program)
+        self.program = program = simplified(accumulated(program))
         (self.param,) = program.params
         self.theta = leaf("param", self.param.name, self.param.type)
         self.places = Places(program)
