@@ -292,7 +292,10 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "or": _logic("|", "or"),
     "not": _not,
     "select": _select,
-    **{op: _function(f"torch.{op}") for op in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf")},
+    **{
+        op: _function(f"torch.{op}")
+        for op in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf")
+    },
     **{op: _function(f"torch.{op}") for op in ("floor", "ceil")},
     "abs": _function("torch.abs", "abs"),
     "sign": _function("torch.sign", "scalars.sign"),

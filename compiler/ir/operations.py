@@ -198,7 +198,7 @@ OPS: dict[str, Op] = {
     "contains": Op(2, (), _constant(BOOL)),  # (set or list, element)
     "item": Op(None, ("position",), _item),  # of a loop or tuple; further arguments are indices of a family
     "element": Op(2, (), _element),
-    "arange": Op(0, ("axis", "start"), lambda args, attrs: Type("int", (attrs[0],))),  # start, start + 1, … along an axis
+    "arange": Op(0, ("axis", "start"), lambda args, attrs: Type("int", (attrs[0],))),  # along an axis
     "loop": Op(None, ("body",), _loop),
     "fold": Op(None, ("body",), _fold),
     "window": Op(2, ("kind",), _same),  # kind of e over the last C steps

@@ -269,7 +269,7 @@ class _Builder:
         default = self.attempt(value, self.context, d.value, self.scope) if d.value is not None else None
         keyword = d.alias or ascii(d.name)
         base = self.context.base
-        if base is not None and keyword in {x.keyword for x in (*base.hypers, *base.options)}:
+        if base is not None and keyword in ({x.keyword for x in base.hypers} | {x.keyword for x in base.options}):
             keyword = f"{prefix_of(self.context.file)}_{keyword}"
         interval, indices = self._interval(d.bounds), _indices(d.indices)
         return ir.Hyper(entry.name, keyword, d.alias_index, entry.type, interval, default, indices, d.span)
