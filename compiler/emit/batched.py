@@ -204,6 +204,8 @@ def _matmul(b: Batched, here: Node) -> Text:
 
 def _outer(b: Batched, here: Node) -> Text:
     left, right = here.args
+    if left.type.axes == right.type.axes and len(left.type.axes) == 1:  # one axis twice: not to be told by its name
+        return f"{b.code(left, POSTFIX)}[..., :, None]*{b.code(right, POSTFIX)}[..., None, :]", PRODUCT
     return f"{b.fitted(left, here.type, POSTFIX)}*{b.fitted(right, here.type, POSTFIX)}", PRODUCT
 
 
