@@ -102,6 +102,9 @@ class Search:
     def _forms(self, steps: int) -> list[tuple[tuple[Node, ...], Node]]:
         """The claim as it stands, and written out for the first steps."""
         forms: list[tuple[tuple[Node, ...], Node]] = []
+        known = {x.name for x in self.program.states} if self.program is not None else set()
+        if {x.name for x in state_leaves([*self.premises, self.goal])} - known:
+            return []  # a state that no equation reads is not in the program, so its values are not known
         if not self.reads_states or self.free_states:
             forms.append((self.premises, self.goal))
         if self.reads_states and self.program is not None and not self.free_states:

@@ -89,3 +89,47 @@ def test_what_is_not_defined_everywhere_is_not_proved(claim: str) -> None:
 def test_evidence_is_no_proof() -> None:
     report = decide("show a^2 >= 0\nby sampling(trials=100)")
     assert report.status == "open" and "evidence" in report.reason
+
+
+RULE = """rule Small
+objective f
+param  x : real[...]
+hyper  η as lr   > 0      = 0.1
+hyper  β as beta in [0, 1) = 0.9
+state  m : like x = 0
+state  v : like x = 0
+state  n : like x = first g
+
+g  = ∇f(x)
+m' = β*m + (1 - β)*g
+v' = max(β*v, |g|)
+n' = g
+x' = x - η*m'/(v' + 1)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show v >= 0 for all steps", "proved"),
+        ("show m >= 0 for all steps", "refuted"),
+        ("show |m| <= v/(1 - β) for all steps", "refuted"),
+        ("given t == 1\nshow |x' - x| <= η", "proved"),
+        ("show ‖m'‖ <= β*‖m‖ + (1 - β)*‖g‖", "proved"),
+        ("show ‖m'‖ <= ‖g‖", "refuted"),
+        ("for all c > 0\nshow x' invariant under f -> c*f", "refuted"),
+        ("for all c : like x\nh(u) = f(u - c)\nshow x' -> x' + c under x -> x + c, f -> h", "proved"),
+        ("for all c : like x\nh(u) = f(u - c)\nshow x' -> x' + 2*c under x -> x + c, f -> h", "refuted"),
+        ("show equivalent to Lion", "refuted"),
+        ("refute v' <= β*v", "proved"),
+        ("refute v' >= |g|", "refuted"),
+    ],
+)
+def test_claims_about_the_steps_of_a_rule(claim: str, status: str) -> None:
+    report = decide(claim, RULE)
+    assert report.status == status, report
+
+
+def test_a_state_that_no_equation_reads_is_never_guessed() -> None:
+    assert decide("given t == 1\nshow n == g", RULE).status != "refuted"
