@@ -3,8 +3,8 @@
     run(routine, inputs, number, sizes)    the results, one tensor at a time
 
 A value is a tensor with one dimension for each axis of its type, or a float. Tall matrices are worked on as their
-transposes, which are views, where that gives the same result: a sum of products of X and Xᵀ that has the shape of X is
-made of words X Xᵀ X … X, and the transpose of such a word in Xᵀ is the word itself.
+transposes, which are views, where that gives the same result: a sum of products of one X and Xᵀ that has the shape of
+X is made of words X Xᵀ X … X, and the transpose of such a word in Xᵀ is the word itself.
 """
 
 from __future__ import annotations
@@ -100,6 +100,10 @@ def run(
 
 def made_of_words(results: Sequence[Node], inputs: Container[Node]) -> bool:
     """Whether the results for the transposed inputs are the transposed results."""
+    for result in results:  # a word in two matrices is not the transpose of itself
+        used = {arg for here in region([result], inputs) for arg in here.args if arg in inputs}
+        if sum(len(arg.type.axes) > 1 for arg in used) > 1:
+            return False
     for here in region(results, inputs):
         matrices_met = [arg for arg in here.args if len(arg.type.axes) > 1]
         if here.op == "leaf":
