@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dotopt.compiler.emit.cpu import Module, emit
 from dotopt.compiler.emit.scalars import Scalars
-from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
 from dotopt.compiler.variants import conditions, specialise
@@ -385,15 +385,13 @@ def _reader(key: tuple[str, object]) -> Callable[[Bucket], float]:
 
 def _condition(condition: Node, program: Program) -> Callable[[Bucket], bool]:
     """What decides `condition` for a step."""
-    names = {}
+    names = {TIME: "bucket.t"}  # `every C` reads it without an argument
     for here in order([condition]):
         match here.role:
             case "hyper":
                 names[here] = f"bucket.hypers[{here.name!r}]"
             case "state":
                 names[here] = f"bucket.shared[{here.name!r}]"
-            case "time":
-                names[here] = "bucket.t"
     writer = Scalars(names, {hyper.name: hyper for hyper in program.hypers}, lambda here: None)
     made: Callable[[Bucket], bool] = eval(
         f"lambda bucket: {writer.text(condition)}", {"scalars": scalars, "math": math}

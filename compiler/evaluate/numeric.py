@@ -166,7 +166,8 @@ def _safe(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*values)
         except np.linalg.LinAlgError:
-            return np.full_like(np.asarray(values[-1], dtype=float), np.nan)
+            shaped = values[-1] if np.ndim(values[-1]) else values[0]  # of a power the exponent comes last
+            return np.full_like(np.asarray(shaped, dtype=float), np.nan)
 
     return guarded
 

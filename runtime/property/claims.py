@@ -1,0 +1,391 @@
+"""The property "a numeric claim holds at random points": its `show` lines where its `given` lines hold, in the judge.
+
+States come from a run of the rule: a few steps with random gradients, the claim is looked at in the last one. Numbers
+of `for all` and hyperparameters are drawn inside their ranges. Equations hold to rounding, relative to the largest
+number on the way; inequalities may be missed by as little. Claims of other forms (invariances, equivalences,
+stability) and claims about functions of the user (∇K, f with properties) have no numbers to try: they are left to the
+engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.evaluate import Simulation
+from dotopt.compiler.evaluate.frame import Frame
+from dotopt.compiler.ir import Interval, Node, boolean
+from dotopt.compiler.library import Library
+from dotopt.compiler.prove.statement import Case, Unreadable, cases
+from dotopt.compiler.types import REST
+from dotopt.runtime.property.draw import tensors
+from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
+from dotopt.runtime.property.search import Budget, Disagreement, Enough, search
+
+RELATIVE = 1e-9
+TRIES = 20  # examples a wanted point, where premises are hard to meet
+OPAQUE = ("apply", "conjugate", "base", "base_member", "claim", "jvp", "host", "root", "argmin")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One `show` in one case: the premises and the goal, as nodes of the rule."""
+
+    case: Case
+    premises: tuple[Node, ...]
+    goal: Node
+    all_steps: bool
+
+
+def claim_at_points(file: s.File, claim: s.Claim, library: Library, budget: Budget) -> Outcome:
+    """Whether every numeric `show` of a claim holds at random points where its premises do."""
+    try:
+        sentences, reason = _sentences(file, claim, library)
+    except (OptError, Unreadable) as error:
+        return Untested(str(error).splitlines()[0])
+    if not sentences:
+        return Untested(reason or "no equation or inequality")
+    met = 0
+    for index, sentence in enumerate(sentences):
+        share = Budget(max(budget.examples // len(sentences), 4) * TRIES, budget.seed + index, budget.shrinking)
+        counter = [0, share.examples // TRIES]
+        outcome = search(_moments(sentence), _check(claim, sentence, counter), share)
+        if isinstance(outcome, Failed):
+            return outcome
+        met += counter[0]
+    return Passed(met) if met else Untested("no random point meets its premises")
+
+
+def _sentences(file: s.File, claim: s.Claim, library: Library) -> tuple[list[Sentence], str]:
+    found: list[Sentence] = []
+    reason = ""
+    if any(isinstance(clause, s.Flow | s.Derive | s.Precision | s.By) for clause in claim.body):
+        return [], "a statement about a flow, unknown constants or sampling"
+    for case in cases(file, claim, library):
+        for clause in case.claim.body:
+            if not isinstance(clause, s.Show) or clause.refute or not isinstance(clause.goal, s.Holds):
+                reason = "not an equation or inequality: the engine decides it"
+                continue
+            goal = case.value(clause.goal.condition)
+            premises = tuple(p for p in case.premises if p is not boolean(True))
+            why = _opaque((goal, *premises, *case.program.roots)) or _unfit(case)
+            if why:
+                reason = why
+                continue
+            found.append(Sentence(case, premises, goal, clause.goal.all_steps))
+    return found, reason
+
+
+def _opaque(roots: tuple[Node, ...]) -> str:
+    for root in roots:
+        for here in root.walk():
+            if here.op in OPAQUE:
+                return f"it speaks of `{here!r}`, which has no numbers"
+    return ""
+
+
+def _unfit(case: Case) -> str:
+    objectives = [c for c in case.program.callables if c.properties]
+    if objectives:
+        return f"`{objectives[0].name}` stands for all functions of a class"
+    if case.functions:
+        return "it defines the objective"
+    if case.program.roles or case.program.randoms:
+        return "the rule draws numbers, or is run by several parties"
+    if not case.program.params and case.program.states:
+        return "the rule has no parameter"
+    return ""
+
+
+# ---- random moments --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A run up to the step at which the claim is looked at."""
+
+    start: Any
+    gradients: tuple[Any, ...]
+    hypers: Mapping[str, float]
+    free: Mapping[Node, Any]
+    sizes: Mapping[str, int]
+    seed: int
+
+
+@st.composite
+def _moments(draw: st.DrawFn, sentence: Sentence) -> Moment:
+    case = sentence.case
+    leaves = _leaves((sentence.goal, *sentence.premises, *case.program.roots))
+    axes = sorted({axis for here in leaves for axis in here.type.axes})
+    sizes = {axis: draw(st.sampled_from((2, 1, 3))) for axis in axes if axis != REST and not axis.isdigit()}
+    rest = draw(st.sampled_from(((2,), (1,), (3,)) if case.rank is None else ((2,) * case.rank, (1,) * case.rank)))
+    square = [p for p in sentence.premises if p.op == "eq" and all(a.role == "axis" for a in p.args)]
+    for premise in square:
+        sizes[premise.args[0].name] = sizes[premise.args[1].name]
+    hypers = {}
+    for hyper in case.program.hypers:
+        hypers[hyper.name] = draw(_number(hyper.interval, hyper.type.kind == "int"))
+    hypers = _settled(case, hypers)
+    once = case.at_start
+    steps = 1 if once else draw(st.integers(1, 4))
+    shape = _param_shape(case, sizes, rest)
+    start = draw(tensors(shape))
+    gradients = tuple(draw(tensors(shape)) for _ in range(steps))
+    free = {}
+    for here in leaves:
+        if here.role in ("free", "input"):
+            many = tuple(int(a) if a.isdigit() else sizes.get(a, 0) for a in here.type.axes if a != REST)
+            like = shape if REST in here.type.axes else many
+            free[here] = draw(tensors(like)) if here.type.axes else np.asarray(draw(_scalar(here, sentence.premises)))
+    return Moment(start, gradients, hypers, free, sizes, draw(st.integers(0, 99)))
+
+
+def _leaves(roots: tuple[Node, ...]) -> list[Node]:
+    return sorted({here for root in roots for here in root.walk() if here.op == "leaf"}, key=lambda n: (n.role, n.name))
+
+
+def _param_shape(case: Case, sizes: Mapping[str, int], rest: tuple[int, ...]) -> tuple[int, ...]:
+    if not case.program.params:
+        return rest
+    param = case.program.params[0]
+    shape: tuple[int, ...] = ()
+    for axis in param.type.axes:
+        shape += rest if axis == REST else (sizes[axis],)
+    if case.rank is not None and REST not in param.type.axes:
+        shape = (shape + (2,) * 3)[: case.rank] if case.rank > len(shape) else shape[: case.rank]
+    return shape
+
+
+@st.composite
+def _number(draw: st.DrawFn, interval: Interval, whole: bool) -> float:
+    low, high = (None if e is None or e.value is None else float(e.value) for e in (interval.low, interval.high))
+    if whole:
+        return float(draw(st.integers(int(low if low is not None else -3), 5)))
+    if low is not None and high is not None:
+        part = draw(st.sampled_from((0.25, 0.5, 0.75, 0.9, 0.99, 0.0)))
+        value = low + (high - low) * part
+        return value if part or not interval.open_low else low + (high - low) / 8
+    if low is not None:
+        return low + draw(
+            st.sampled_from((0.125, 0.5, 1.0, 0.01, 3.0) if interval.open_low else (0.125, 0.5, 1.0, 0.0, 0.01, 3.0))
+        )
+    if high is not None:
+        return high - draw(st.sampled_from((0.125, 0.5, 1.0)))
+    return draw(st.sampled_from((0.5, 1.0, -0.75, 2.0, 0.25)))
+
+
+def _scalar(here: Node, premises: tuple[Node, ...]) -> Any:
+    """Numbers for a name of `for all`, inside the bounds that premises put on it."""
+    low, high = -2.0, 2.0
+    for p in premises:
+        if p.op in ("lt", "le", "gt", "ge") and p.args[0] is here and p.args[1].value is not None:
+            if p.op in ("gt", "ge"):
+                low, high = float(p.args[1].value), max(high, float(p.args[1].value) + 2)
+            else:
+                high, low = float(p.args[1].value), min(low, float(p.args[1].value) - 2)
+    if here.type.kind == "int":
+        return st.integers(int(np.ceil(low)), int(high)).map(float)
+    return st.integers(0, 64).map(lambda n: low + (high - low) * n / 64)
+
+
+def _settled(case: Case, hypers: dict[str, float]) -> dict[str, float]:
+    """Hyperparameters that a premise fixes take the value that it gives them."""
+    from dotopt.compiler.evaluate import evaluate
+    from dotopt.compiler.ir import leaf
+
+    nodes = {h.name: leaf("hyper", h.name, h.type) for h in case.program.hypers}
+    environment = {here: np.asarray(hypers[name]) for name, here in nodes.items()}
+    made = dict(hypers)
+    for name, here in nodes.items():
+        settled = case.settle(here)
+        if settled is not here:
+            try:
+                made[name] = float(evaluate(settled, environment))
+            except KeyError:
+                continue
+    return made
+
+
+# ---- looking ---------------------------------------------------------------------------------------------------------
+
+
+class _Look(Simulation):
+    """A simulation that looks at premises and goal when the last step begins, all states being those before it."""
+
+    moment: Moment
+    sentence: Sentence
+    seen: tuple[bool, Any, float] | None = None
+    last = False
+    largest = 0.0
+
+    def computed(self, here: Node, tensor: int, value: Any) -> Any:
+        if self.last and isinstance(value, np.ndarray) and value.size and value.dtype == np.float64:
+            size = np.abs(value[np.isfinite(value)])
+            self.largest = max(self.largest, float(size.max(initial=0.0)))
+        return value
+
+    def leaf(self, here: Node, tensor: int, frame: Frame) -> Any:
+        if here in self.moment.free:
+            return self.moment.free[here]
+        return super().leaf(here, tensor, frame)
+
+    def _fill(self, frame: Frame) -> None:
+        super()._fill(frame)
+        if not self.last:
+            return
+        if not all(bool(np.all(frame.value(p, 0))) for p in self.sentence.premises):
+            return
+        self.largest = 0.0
+        parts = []
+        for part in _parts(self.sentence.goal):
+            sides = [frame.value(arg, 0) for arg in part.args] if part.op in COMPARED else [frame.value(part, 0)]
+            parts.append((part, sides, self.largest))
+        self.seen = (True, parts, self.largest)
+
+
+COMPARED = ("eq", "le", "ge", "lt", "gt", "ne")
+
+
+def _parts(goal: Node) -> Iterator[Node]:
+    if goal.op == "and":
+        for arg in goal.args:
+            yield from _parts(arg)
+    elif goal.op == "eq" and all(a.op == "tuple" for a in goal.args):
+        from dotopt.compiler.ir import node
+
+        for left, right in zip(goal.args[0].args, goal.args[1].args, strict=True):
+            yield from _parts(node("eq", left, right))
+    else:
+        yield goal
+
+
+def _check(claim: s.Claim, sentence: Sentence, counter: list[int]) -> Any:
+    def check(moment: Moment) -> None:
+        if counter[0] >= counter[1]:
+            raise Enough
+        seen = look(sentence, moment)
+        assume(seen is not None)
+        assert seen is not None
+        counter[0] += 1
+        for part, sides, largest in seen[1]:
+            if not holds(part, sides, largest):
+                size = moment.start.size, len(moment.gradients), len(repr(moment))
+                raise Disagreement(_failed(claim, sentence, moment, part, sides), size)
+
+    return check
+
+
+def look(sentence: Sentence, moment: Moment) -> Any:
+    """What premises and goal are at a moment; None where the premises fail, or something has no value."""
+    case = sentence.case
+    run = _Look(case.program, moment.start, moment.hypers, sizes=moment.sizes, seed=moment.seed)
+    run.moment, run.sentence = moment, sentence
+    try:
+        for step, gradient in enumerate(moment.gradients, start=1):
+            run.last = step == len(moment.gradients)
+            run.step(gradient, oracles={"f": _value(gradient), "∇f": _gradient(gradient)}, inputs=_inputs(moment))
+    except (KeyError, NotImplementedError, IndexError, ValueError, np.linalg.LinAlgError):
+        return None
+    return run.seen
+
+
+def _inputs(moment: Moment) -> dict[str, Any]:
+    return {here.name: value for here, value in moment.free.items() if here.role == "input"}
+
+
+def _value(shift: Any) -> Any:
+    return lambda x: float(np.sum(x * x / 2 + shift * x - np.cos(x)))
+
+
+def _gradient(shift: Any) -> Any:
+    return lambda x: x + shift + np.sin(x)
+
+
+def holds(part: Node, sides: list[Any], largest: float) -> bool:
+    """Whether a comparison holds to rounding; what is not a number anywhere counts as held."""
+    if len(sides) == 1:
+        return bool(np.all(sides[0]))
+    left, right = (np.asarray(side, dtype=float) for side in sides)
+    slack = RELATIVE * max(largest, 1e-30)
+    with np.errstate(all="ignore"):
+        difference = left - right
+        known = np.isfinite(difference)
+        match part.op:
+            case "eq":
+                fine = np.abs(difference) <= slack
+            case "le" | "lt":
+                fine = difference <= slack
+            case "ge" | "gt":
+                fine = difference >= -slack
+            case _:
+                fine = np.ones_like(difference, bool)
+    return bool(np.all(fine | ~known))
+
+
+def _failed(claim: s.Claim, sentence: Sentence, moment: Moment, part: Node, sides: list[Any]) -> Failed:
+    case = sentence.case
+    label = f" ({case.label})" if case.label else ""
+    values = [f"  {name} = {np.asarray(side).tolist()}" for name, side in zip(("left", "right"), sides, strict=False)]
+    param = case.program.params[0].name if case.program.params else ""
+    lines = [
+        f"claim `{claim.name}`{label} fails at step {len(moment.gradients)}",
+        f"    {part!r}",
+        *values,
+        *(f"  given {premise!r}" for premise in sentence.premises if premise.op != "leaf" and not _range(premise)),
+        f"  with {', '.join(f'{name} = {value:g}' for name, value in moment.hypers.items())}",
+        *([f"  {param} = {moment.start.tolist()}"] if param else []),
+        *([f"  gradients {[g.tolist() for g in moment.gradients]}"] if param else []),
+        *(f"  {here.name} = {np.asarray(value).tolist()}" for here, value in moment.free.items()),
+    ]
+    return Failed("\n".join(lines), _snippet(claim, sentence, moment))
+
+
+def _range(premise: Node) -> bool:
+    return premise.op in COMPARED and premise.args[0].role == "hyper" and premise.args[1].value is not None
+
+
+def _snippet(claim: s.Claim, sentence: Sentence, moment: Moment) -> str:
+    case = sentence.case
+    path = case.file.span.source.path
+    free = ", ".join(f"{here.name!r}: np.array({np.asarray(value).tolist()!r})" for here, value in moment.free.items())
+    free = ", ".join(f"{here.name!r}: np.array({np.asarray(v).tolist()!r})" for here, v in moment.free.items())
+    return (
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from dotopt.compiler.library import Library, load\n"
+        "from dotopt.compiler.prove.statement import cases\n"
+        "from dotopt.runtime.property.claims import Moment, at\n\n"
+        f"path = Path({str(path)!r})\n"
+        f"claim = next(c for c in load(path).claims if c.name == {claim.name!r})\n"
+        f"case = next(c for c in cases(load(path), claim, Library(path.parent)) if c.label == {case.label!r})\n"
+        "moment = Moment(\n"
+        f"    start=np.array({moment.start.tolist()!r}, dtype=float),\n"
+        f"    gradients=({', '.join(f'np.array({g.tolist()!r}, dtype=float)' for g in moment.gradients)},),\n"
+        f"    hypers={dict(moment.hypers)!r},\n"
+        f"    free={{{free}}},\n"
+        f"    sizes={dict(moment.sizes)!r}, seed={moment.seed},\n"
+        ")\n"
+        "for part, sides in at(case, moment):\n"
+        "    print(part, sides)\n"
+    )
+
+
+def at(case: Case, moment: Moment) -> Iterator[tuple[Node, list[Any]]]:
+    """Each comparison of a claim's `show` lines at a moment, with the values of its sides; for reproducers."""
+    for clause in case.claim.body:
+        if isinstance(clause, s.Show) and isinstance(clause.goal, s.Holds):
+            goal = case.value(clause.goal.condition)
+            premises = tuple(p for p in case.premises if p is not boolean(True))
+            leaves = {here.name: here for here in _leaves((goal, *premises, *case.program.roots))}
+            free = {leaves[str(name)]: value for name, value in moment.free.items() if str(name) in leaves}
+            placed = Moment(moment.start, moment.gradients, moment.hypers, free, moment.sizes, moment.seed)
+            seen = look(Sentence(case, premises, goal, clause.goal.all_steps), placed)
+            for part, sides, _ in seen[1] if seen else ():
+                yield part, sides

@@ -1,0 +1,113 @@
+"""An example: everything that decides a run of a rule, so that a backend and the reference can both be given it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dotopt.compiler.ir import REDUCTIONS, Node, Program
+from dotopt.runtime import load
+
+Array = NDArray[np.float64]
+
+ENTRYWISE = {
+    "leaf", "const", "bool", "inf", "pi", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid",
+    "gelu", "neg", "abs", "sign", "relu", "floor", "ceil", "add", "sub", "mul", "min", "max", "lt", "le", "gt", "ge",
+    "eq", "ne", "and", "or", "not", "div", "pow", "mod", "select", "stop", "cast", "oracle", "fires", "zeros", "ones",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """`groups` are hyperparameters by keyword; tensor k belongs to group `members[k]`; a gradient may be None."""
+
+    dtype: str
+    options: Mapping[str, bool | str]
+    groups: tuple[Mapping[str, Any], ...]
+    members: tuple[int, ...]
+    starts: tuple[Array, ...]
+    gradients: tuple[tuple[Array | None, ...], ...]
+    foreach: bool | None = None
+    maximize: bool = False
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """What makes one example smaller than another."""
+        entries = sum(start.size for start in self.starts)
+        return len(self.starts), entries, len(self.gradients), len(self.groups), self.complexity
+
+    @property
+    def complexity(self) -> int:
+        """How many characters its numbers take."""
+        return len(repr((self.groups, self.gradients, self.starts)))
+
+
+@cache
+def program(origin: tuple[str, str, str], options: tuple[bool | str, ...], rank: int | None) -> Program:
+    """The program of a class, lowered once."""
+    return load.program(origin, options, rank)
+
+
+def programs(cls: Any, example: Example, ranks: Sequence[int]) -> list[Program]:
+    """The programs for tensors of these ranks."""
+    values = tuple(example.options[option.keyword] for option in cls.rule.options)
+    return [program(cls.origin, values, max(rank, 1)) for rank in ranks]
+
+
+def sums_over_model(step: Program) -> bool:
+    """Whether the tensors of an optimizer depend on each other."""
+    return any(
+        here.op in (*REDUCTIONS, "size") and len(here.attrs) > 1 and bool(here.attrs[1])
+        for root in step.roots
+        for here in root.walk()
+    )
+
+
+def entrywise(step: Program) -> bool:
+    """Whether every entry of a tensor goes its own way."""
+    return all(here.op in ENTRYWISE for root in step.roots for here in root.walk())
+
+
+DECOMPOSITIONS = frozenset(
+    {
+        "matrix_power",
+        "inverse",
+        "solve",
+        "qr",
+        "eigenvectors",
+        "top_eigenvector",
+        "svdvals",
+        "polar",
+        "cg",
+        "root",
+        "argmin",
+    }
+)
+
+
+def decomposed(step: Program) -> frozenset[Node]:
+    """The matrices that are taken apart: errors there are roundings of the largest entry."""
+    return frozenset(
+        arg for root in step.roots for here in root.walk() if here.op in DECOMPOSITIONS for arg in here.args
+    )
+
+
+def takes_signs(step: Program) -> bool:
+    """Whether signs are taken."""
+    return any(here.op == "sign" for root in step.roots for here in root.walk())
+
+
+def takes_bases(step: Program) -> bool:
+    """Whether it keeps vectors that are determined up to their sign."""
+    bases = ("qr", "eigenvectors", "top_eigenvector")
+    return any(here.op in bases for root in step.roots for here in root.walk())
+
+
+def asks_elsewhere(step: Program) -> bool:
+    """Whether the rule asks for more than the gradient at the parameter, so that it needs a closure."""
+    return any(here.attrs[1] != "gradient" or here.args[here.attrs[3][0]].role != "param" for here in step.oracles)
