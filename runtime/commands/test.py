@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Files."""
+    """Files, how many examples, and from which seed."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="files, folders, or names of the catalogue")
+    parser.add_argument("--examples", type=int, default=25, metavar="N", help="examples a property (25)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same examples (0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,13 +23,13 @@ def run(args: argparse.Namespace) -> int:
     from dotopt.runtime.commands.files import expand, locate
 
     try:
-        from dotopt.runtime.property import test_file
+        from dotopt.runtime.property import Budget, test_file
     except ImportError as error:
         hint = "; pip install 'dotopt[test]' brings it" if error.name == "hypothesis" else ""
         raise Refused(f"the property tests cannot run: {error.msg}{hint}") from None
     code = PROVED
     for path in expand(args.files):
-        report = test_file(locate(str(path or "-")))
+        report = test_file(locate(str(path or "-")), Budget(max(args.examples, 1), args.seed))
         show(report)
         code = max(code, FAILED if report.code else PROVED)
     return code

@@ -9,6 +9,7 @@ suite       all of it for one file
 """
 
 from dotopt.runtime.property.outcome import Failed, Passed, Report, Result, Untested
-from dotopt.runtime.property.suite import test_file
+from dotopt.runtime.property.search import Budget
+from dotopt.runtime.property.suite import properties, test_file
 
-__all__ = ["Failed", "Passed", "Report", "Result", "Untested", "test_file"]
+__all__ = ["Budget", "Failed", "Passed", "Report", "Result", "Untested", "properties", "test_file"]

@@ -20,7 +20,7 @@ def test_file(path: str | Path, budget: Budget = Budget()) -> Report:  # noqa: B
     """
     path = Path(path)
     try:
-        results = tuple(_timed(name, what, test) for name, what, test in _properties(path, budget))
+        results = tuple(_timed(name, what, test) for name, what, test in properties(path, budget))
     except OptError as error:
         return Report(str(path), errors=tuple(error.diagnostics))
     return Report(str(path), results)
@@ -32,7 +32,8 @@ def _timed(rule: str, name: str, test: Callable[[], Outcome]) -> Result:
     return Result(rule, name, outcome, time.perf_counter() - began)
 
 
-def _properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:
+def properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:
+    """The properties of a file: the rule, a name, and the test; raises `OptError` for a broken file."""
     from dotopt.compiler.library import Library, load
     from dotopt.compiler.read import read
     from dotopt.compiler.resolve import resolve
