@@ -94,8 +94,9 @@ claim c:
 def test_check_decides_claims(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "a.opt").write_text(CLAIMED, encoding="utf-8")
     assert cli.main(["check", "a.opt"]) == 1
-    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert rows[2:] == [["a", "proved"], ["b", "refuted"], ["c", "vacuous"]]
+    lines = (line.split()[:2] for line in capsys.readouterr().out.splitlines())
+    rows = [row for row in lines if row and row[0] in "abc"]  # a narrow terminal folds the last column
+    assert rows == [["a", "proved"], ["b", "refuted"], ["c", "vacuous"]]
     assert cli.main(["check", "a.opt", "--format", "json"]) == 1
     claims = {claim["name"]: claim for claim in json.loads(capsys.readouterr().out)["claims"]}
     assert claims["a"]["certificate"] and not claims["a"]["counterexample"]
