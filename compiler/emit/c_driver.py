@@ -61,7 +61,8 @@ _EACH = function(
 
 
 def _run(stages: int, fused: bool, present: Container[str]) -> str:
-    """The entry: stage `stage`, or all of them if it is negative."""
+    """The entry: stage `stage`, or all of them if it is negative. After the last pass comes a stage of its own for the
+    numbers that the group shares, which may follow from sums over the model that the last pass made."""
     lines: list[str] = []
     for index in range(stages):
         ends = _calls(present, f"finish_{index}(w, tensor)")
@@ -72,8 +73,8 @@ def _run(stages: int, fused: bool, present: Container[str]) -> str:
             body += ["for (int64_t tensor = 0; tensor < w->tensors; tensor++) {", *skip]
             body += [*("  " + end for end in ends), "}"]
         body += _calls(present, f"model_{index}(w)")
-        body += _calls(present, "shared(w)") if index == stages - 1 else []
         lines += [f"if (stage < 0 || stage == {index}) {{", *("  " + line for line in body), "}"]
+    lines += [f"if (stage < 0 || stage == {stages}) {call}" for call in _calls(present, "shared(w)")]
     return function("void dotopt_run(struct work *w, int64_t stage)", lines)
 
 

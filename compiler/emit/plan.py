@@ -249,9 +249,11 @@ class Planner:
 
     def separate(self, here: Node) -> bool:
         """Whether the value is a statement of its own."""
+        if requests(here):
+            return True
         if here.op in ("leaf", "const", "bool", "inf", "pi", "item", "eye", "zeros", "ones") or here.op in CHEAP:
             return False
-        if here.op == "loop" or requests(here) or here in self.roots:
+        if here.op == "loop" or here in self.roots:
             return True
         if here in self.labels:
             return self.places.scalar(here) or not self._scaled(here)

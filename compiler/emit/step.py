@@ -236,10 +236,7 @@ class _Writer:
             if storage is not None and self.kept.get(storage) is statement.node:
                 written.add(storage)
         remaining = [(place, value) for place, value in stores if place not in written and place is not value]
-        early = [pair for pair in remaining if pair[1] in self.lists]
-        places = {place for place, _ in early}
-        if any(value in places for _, value in early):
-            raise fail("E601", None, construct="two states that take each other's value")
+        early = _in_order([pair for pair in remaining if pair[1] in self.lists])
         for storage, value in (*early, *(pair for pair in remaining if pair not in early)):
             code = (
                 f"constant({self.scalars.text(value)}, {self.lists[storage]})"
