@@ -21,10 +21,10 @@ claim right:
 claim shorter:
   show  ‖x'‖ <= ‖x‖
 """
-OPEN = """formula top(v : real[d], k : int > 0) = v*(rank_of(|v|) <= k)
+OPEN = """formula largest(v : real[d], k : int > 0) = v*(rank_of(|v|) <= k)
 
 claim undecided:
-  show  ‖top(v, k) - v‖² <= (1 - k/d)*‖v‖²
+  show  ‖largest(v, k) - v‖² <= (1 - k/d)*‖v‖²
 """
 
 
@@ -32,7 +32,7 @@ claim undecided:
 def project(tmp_path: Path) -> Path:
     """A folder with a rule that has a false claim, a formula whose claim is left open, and a Python test."""
     (tmp_path / "mine.opt").write_text(MINE, encoding="utf-8")
-    (tmp_path / "top.opt").write_text(OPEN, encoding="utf-8")
+    (tmp_path / "largest.opt").write_text(OPEN, encoding="utf-8")
     (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
     return tmp_path
 
@@ -71,9 +71,9 @@ def test_the_ini_file_can_ask_for_all(project: Path) -> None:
 
 
 def test_open_claims_fail_only_if_asked_to(project: Path) -> None:
-    code, out = run(project, "top.opt", "-k", "claim")
-    assert code == 0 and "1 open" in out and "top.opt::claim undecided: no procedure decides it" in out
-    code, out = run(project, "top.opt", "-k", "claim", "--dotopt-strict")
+    code, out = run(project, "largest.opt", "-k", "claim")
+    assert code == 0 and "1 open" in out and "largest.opt::claim undecided: no procedure decides it" in out
+    code, out = run(project, "largest.opt", "-k", "claim", "--dotopt-strict")
     assert code == 1 and "open: no procedure decides it" in out
 
 
