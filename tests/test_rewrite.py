@@ -187,3 +187,9 @@ def test_what_is_not_exact_is_left_alone() -> None:
         assert simplify(root) is not root
     assert simplify(node("sub", number(1), number(Fraction(9, 10))), EXACT).op == "sub"  # 1 - 0.9 is not 0.1 in floats
     assert simplify(node("sub", number(1), number(Fraction(1, 2))), EXACT) is number(Fraction(1, 2))
+
+
+def test_a_negative_zero_is_not_folded_away() -> None:
+    product = node("mul", number(-1), number(0))
+    assert simplify(product, EXACT) is product
+    assert simplify(node("mul", number(2), number(0)), EXACT) is number(0)

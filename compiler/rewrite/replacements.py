@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,7 @@ def fold_rounded(here: Node, found: Binding) -> Node | None:
     try:
         value = ARITHMETIC[here.op](float(x), float(y))
         same = value == (made.attrs[0] if made.op == "bool" else float(made.attrs[0]))
+        same = same and math.copysign(1.0, value) > 0 if value == 0 and made.op == "const" else same  # -1*0 is -0
     except (OverflowError, ZeroDivisionError):
         return None
     return made if same else None
