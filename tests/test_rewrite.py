@@ -190,6 +190,5 @@ def test_what_is_not_exact_is_left_alone() -> None:
 
 
 def test_a_negative_zero_is_not_folded_away() -> None:
-    product = node("mul", number(-1), number(0))
-    assert simplify(product, EXACT) is product
+    assert np.signbit(evaluate(simplify(node("mul", number(Fraction(-3, 2)), number(0)), EXACT), {}))
     assert simplify(node("mul", number(2), number(0)), EXACT) is number(0)
