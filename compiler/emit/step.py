@@ -226,6 +226,8 @@ class _Writer:
         last = self._last_reads(plan, stores)
         self.owned: set[Node] = set()  # lists made here, which may be overwritten once they have been read
         self.pinned: set[Node] = set()  # lists that may have another name
+        self.aliases: dict[Node, frozenset[Node]] = {}  # the lists that a named value may turn out to be
+        self.homes = {self.lists[leaf]: leaf for leaf in self.kept}  # whose memory the list of a name stands in
         written: set[Node] = set()
         lines: list[str] = []
         for place, statement in enumerate(plan.statements):
@@ -236,15 +238,26 @@ class _Writer:
             if storage is not None and self.kept.get(storage) is statement.node:
                 written.add(storage)
         remaining = [(place, value) for place, value in stores if place not in written and place is not value]
-        early = _in_order([pair for pair in remaining if pair[1] in self.lists])
-        for storage, value in (*early, *(pair for pair in remaining if pair not in early)):
-            code = (
-                f"constant({self.scalars.text(value)}, {self.lists[storage]})"
-                if self.places.scalar(value)
-                else (self.writer.code(value).text)
-            )
-            lines.append(f"store({self.lists[storage]}, {code})")
-        return lines
+        copies: dict[Node, str] = {}
+        reads: dict[Node, set[Node]] = {}
+        for storage, value in remaining:
+            if self.places.scalar(value):
+                code = Code(f"constant({self.scalars.text(value)}, {self.lists[storage]})")
+            else:
+                code = self.writer.code(value)
+            copies[storage], reads[storage] = f"store({self.lists[storage]}, {code.text})", self._may_be(code)
+        return lines + [copies[storage] for storage in _in_order(reads)]
+
+    def _may_be(self, code: Code) -> set[Node]:
+        """The named values whose memory the value of `code` may share."""
+        found: set[Node] = set()
+        stack = list(code.aliases)
+        while stack:
+            here = stack.pop()
+            if here not in found:
+                found.add(here)
+                stack.extend(self.aliases.get(here, ()))
+        return found
 
     def _start_open(self, lines: list[str]) -> bool:
         """Whether the last lines are the starts of other states."""
@@ -296,16 +309,19 @@ class _Writer:
             and value not in self.pinned
             and (value in self.kept or value in self.owned)
         )
+        own = {leaf for leaf, value in self.kept.items() if value is here}
         del self.names[here]
-        if requests(here):
-            code = Code(self.request(here))
-        elif self.places.scalar(here):
-            code = Code(self.scalars.text(here))
-        else:
-            code = self.writer.code(here)
+        code = self._code(here)
+        while own and (home := self.homes.get(code.target or "")) is not None and home not in own:
+            # it outlives this step, so it must not stand in memory that another state is stored into
+            self.writer.free = frozenset(x for x in self.writer.free if self.homes.get(self.names[x]) is not home)
+            code = self._code(here)
         self.names[here] = name
         self.writer.free = frozenset()
         self.pinned |= code.aliases
+        self.aliases[here] = code.aliases
+        if code.target in self.homes:
+            self.homes[name] = self.homes[code.target]
         if code.owned and here not in self.kept.values():
             self.owned.add(here)
         storage = next((leaf for leaf in self.kept if self.lists[leaf] == code.target), None)
@@ -317,6 +333,11 @@ class _Writer:
         elif storage is not None and self.kept[storage] is here and here not in last and " if " not in text:
             return [*comments, text], storage
         return [*comments, f"{name} = {text}"], storage
+
+    def _code(self, here: Node) -> Code:
+        if requests(here):
+            return Code(self.request(here))
+        return Code(self.scalars.text(here)) if self.places.scalar(here) else self.writer.code(here)
 
     def condition(self, guard: Guard) -> str:
         """The conjunction of conditions."""
@@ -441,6 +462,14 @@ def supported(program: Program) -> None:
         raise fail("E601", program.decided_by, construct=construct)
     if len(program.params) != 1 or program.params[0].indices or program.roles or program.inputs:
         raise fail("E601", program.decided_by, construct="a family of parameters, or a rule with inputs,")
+    for here in dict.fromkeys(inner for root in program.roots for inner in root.walk()):
+        if here.op == "item" and here.args[0].op != "loop":
+            raise fail("E601", here.span, construct=f"`{here!r}`, an index of a tensor,")
+    keywords = {(hyper.keyword, hyper.position) for hyper in program.hypers}
+    for hyper in program.hypers:
+        if hyper.position and (hyper.keyword, hyper.position - 1) not in keywords:
+            missing = f"`{hyper.keyword}[{hyper.position}]` without `{hyper.keyword}[{hyper.position - 1}]`"
+            raise fail("E601", hyper.span, construct=missing)
 
 
 def simplified(program: Program) -> Program:
@@ -479,6 +508,19 @@ def _simpler(here: Node) -> Node:
         case "select", (_, a, b) if a is b and here.type == a.type:
             return a
     return here
+
+
+def _in_order(reads: dict[Node, set[Node]]) -> list[Node]:
+    """The storages, ordered so that each is read before it is overwritten: `c' = b` before `b' = a`."""
+    found: list[Node] = []
+    pending = dict(reads)
+    while pending:
+        free = next((x for x in pending if not any(x in read for y, read in pending.items() if y is not x)), None)
+        if free is None:
+            raise fail("E601", None, construct="two states that take each other's value")
+        found.append(free)
+        del pending[free]
+    return found
 
 
 def _opposite(condition: Node) -> Node:
