@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TRAINING_POINT = "training_point"  # where the parameters were when `eval` moved them
 
 # flags of torch's groups that mean nothing here
-FOREIGN = ("capturable", "differentiable", "fused", "decoupled_weight_decay")
+FOREIGN = ("differentiable", "fused", "decoupled_weight_decay")
 # rules of torch that differ in this flag only
 DECOUPLED = {"Adam": False, "AdamW": True}
 
@@ -104,14 +104,15 @@ def _state(
     step = rule.step(groups.options_of(rule, dict(group)), p.ndim)
     # torch's SGD keeps no count; its buffers exist after the first step, and that is all that matters to it
     t = float(values.get("step", 1.0))
-    made: dict[str, Any] = {"step": torch.tensor(t, dtype=groups.clock_type())}
+    capturable = bool(group.get("capturable"))
+    made: dict[str, Any] = {"step": groups.clock(t, groups.clock_type(), p, capturable)}
     for s in step.states:
         if s.place == "group":
             continue
         if s.key not in values:
             made[s.key] = _missing(rule, step, s, p, t, filled)
         elif s.place == "clock":
-            made[s.key] = torch.tensor(float(values[s.key]), dtype=torch.float64)
+            made[s.key] = groups.clock(float(values[s.key]), torch.float64, p, capturable)
         else:
             made[s.key] = _fitted(step, s, p, values[s.key])
     if TRAINING_POINT in values:

@@ -51,6 +51,9 @@ class Bucket(Protocol):
     hypers: dict[str, Any]
     group: dict[str, Any]
     t: int
+    clocks: list[Tensor]
+    scale: Tensor | None
+    skip: Tensor | None
     cache: Any
 
 

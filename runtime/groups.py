@@ -27,7 +27,9 @@ class Bucket:
     """Tensors that are stepped together. States and numbers go by their names in the file.
 
     `states` are what `optimizer.state` holds: a tensor for each parameter. `shared` are the numbers that the tensors
-    have in common. `cache` belongs to the backend and lives as long as the same tensors are stepped together.
+    have in common. `clocks` hold the number of steps taken. `scale` is what the loss was multiplied by and `skip` is
+    not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `cache` belongs to the
+    backend and lives as long as the same tensors are stepped together.
     """
 
     rule: Rule
@@ -38,6 +40,9 @@ class Bucket:
     hypers: dict[str, Scalar] = field(default_factory=dict)
     shared: dict[str, Scalar] = field(default_factory=dict)
     t: int = 0
+    clocks: list[Tensor] = field(default_factory=list)
+    scale: Tensor | None = None
+    skip: Tensor | None = None
     cache: Any = None
 
     @property
@@ -115,26 +120,33 @@ def _bucket(
     own = [state[p] for p in params]
     for p, kept in zip(params, own, strict=True):
         if not kept:
-            kept |= fresh(step, p)
+            kept |= fresh(step, p, bool(group.get("capturable")))
     tensors = [s for s in step.states if s.place in ("like", "axes", "number")]
     bucket = Bucket(rule, step, group, params, {s.name: [kept[s.key] for kept in own] for s in tensors})
     bucket.hypers = numbers_of(rule, group)
     bucket.t = t
+    bucket.clocks = [kept["step"] for kept in own]
     numbers = group.setdefault("shared", {}) if any(s.place == "group" for s in step.states) else {}
     for s in step.states:
         if s.place == "clock":
-            bucket.shared[s.name] = float(own[0][s.key])
+            clock = own[0][s.key]
+            bucket.shared[s.name] = float(clock) if clock.device.type == "cpu" else clock
         elif s.place == "group":
             bucket.shared[s.name] = numbers.setdefault(s.key, _start(s))
     return bucket
 
 
-def fresh(step: Step, p: Tensor) -> dict[str, Any]:
+def clock(value: float, dtype: torch.dtype, p: Tensor, capturable: bool) -> Tensor:
+    """A number that advances with the steps of `p`: beside it if graphs are to advance it, else on the host."""
+    return torch.tensor(value, dtype=dtype, device=p.device if capturable else "cpu")
+
+
+def fresh(step: Step, p: Tensor, capturable: bool = False) -> dict[str, Any]:
     """The state of a tensor before its first step."""
-    made: dict[str, Any] = {"step": torch.tensor(0.0, dtype=clock_type())}
+    made: dict[str, Any] = {"step": clock(0.0, clock_type(), p, capturable)}
     for s in step.states:
         if s.place == "clock":
-            made[s.key] = torch.tensor(_start(s), dtype=torch.float64)
+            made[s.key] = clock(_start(s), torch.float64, p, capturable)
         elif s.place != "group":
             made[s.key] = allocate(step.pattern, s, p)
     return made
@@ -249,9 +261,17 @@ def advance(bucket: Bucket, state: Mapping[Tensor, dict[str, Any]]) -> None:
     """Keep the shared numbers of a bucket that has been stepped, and count the step."""
     for s in bucket.step.states:
         if s.place == "clock":
-            value = float(bucket.shared[s.name])
-            for p in bucket.params:
-                state[p][s.key].fill_(value)
+            value = bucket.shared[s.name]
+            if not isinstance(value, Tensor):
+                value = torch.tensor(value, dtype=torch.float64)
+            torch._foreach_copy_([state[p][s.key] for p in bucket.params], [value] * len(bucket.params))
         elif s.place == "group":
             bucket.group["shared"][s.key] = bucket.shared[s.name]
-    torch._foreach_add_([state[p]["step"] for p in bucket.params], 1.0)
+    torch._foreach_add_(bucket.clocks, 1.0 if bucket.skip is None else 1.0 - bucket.skip.reshape(()))
+
+
+def unscale(bucket: Bucket) -> None:
+    """Divide the gradients by the loss scale, for what does not do that itself."""
+    if bucket.scale is not None:
+        torch._foreach_div_(bucket.grads, bucket.scale.reshape(()))
+        bucket.scale = None

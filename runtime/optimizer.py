@@ -38,8 +38,9 @@ class Work:
 class Optimizer(torch.optim.Optimizer):
     """The base of every compiled optimizer; a subclass adds nothing but its `rule`.
 
-    `foreach=False` steps the tensors one by one. `backend` is `auto`, `torch`, `cpu` or `triton`. Raises TypeError for
-    options that the rule does not have, ValueError for values out of range and for tensors of the wrong shape.
+    `foreach=False` steps the tensors one by one. `backend` is `auto`, `torch`, `cpu` or `triton`. With `capturable` a
+    step on the Triton backend never waits for the device, so that CUDA graphs can hold it. Raises TypeError for options
+    that the rule does not have, ValueError for values out of range and for tensors of the wrong shape.
     """
 
     rule: ClassVar[Rule]
@@ -125,6 +126,8 @@ class Optimizer(torch.optim.Optimizer):
         elif closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._skipped():
+            return loss
         work = self._work(torch.compiler.is_compiling())
         results = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.plain]
         self._finish(work, results, closure, loss)
@@ -142,6 +145,24 @@ class Optimizer(torch.optim.Optimizer):
             )
         return bool(self.rule.reasons)
 
+    # ---- mixed precision ----
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Whether the kernels divide by the loss scale: then `torch.amp.GradScaler` leaves the gradients alone."""
+        return self._last is not None and self._last.on_device
+
+    @property
+    def scaling(self) -> tuple[Any, Any]:
+        """What `torch.amp.GradScaler` leaves here for a step: the loss scale, and whether a gradient is not finite."""
+        return getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+
+    @untraced
+    def _skipped(self) -> bool:
+        """Whether the host is to leave this step out; where all clocks live on the device, kernels see to that."""
+        found = self.scaling[1]
+        return found is not None and not all(group.get("capturable") for group in self.param_groups) and bool(found)
+
     @untraced
     def _work(self, traced: bool) -> Work:
         """What is to be done in this step; under `torch.compile` all of it is torch code, which can be traced."""
@@ -155,6 +176,12 @@ class Optimizer(torch.optim.Optimizer):
         ]
         for bucket in groups.collect(stepped, self.state, self.rule_of):
             kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
+            bucket.scale, bucket.skip = self.scaling
+            if not getattr(kernel, "on_device", False):
+                groups.unscale(bucket)
+                if bucket.group.get("capturable"):
+                    where = f"{bucket.rule.name} on {bucket.params[0].device}"
+                    raise RuntimeError(f"capturable=True needs Triton kernels, and {where} does not run on them")
             if kernel is not None:
                 work.kernels.setdefault(kernel, []).append(self._kept(bucket))
             elif bucket.step.generator:
@@ -169,6 +196,7 @@ class Optimizer(torch.optim.Optimizer):
         old = self._buckets.get(key)
         if old is not None and old.step is bucket.step and old.same(bucket.params, bucket.states):
             old.hypers, old.shared, old.t, old.group = bucket.hypers, bucket.shared, bucket.t, bucket.group
+            old.clocks, old.scale, old.skip = bucket.clocks, bucket.scale, bucket.skip
             return old
         self._buckets[key] = bucket
         return bucket

@@ -12,7 +12,7 @@ such a tensor in place, or use `load_state_dict`.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +48,8 @@ class Replay:
         ]
         stepped = {id(p) for bucket in self.buckets for p in bucket.params}
         self.idle = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in stepped]
-        self.clocks = [_Clocks(bucket, optimizer.state) for bucket in self.buckets]
+        self.on_device = all(getattr(kernel, "on_device", False) for kernel in kernels)
+        self.clocks = [_clocks(bucket, optimizer.state) for bucket in self.buckets]
 
     def step(self) -> bool:
         """Take the step, if it is like the last one; otherwise False, and nothing has moved."""
@@ -58,6 +59,7 @@ class Replay:
         numbers = {id(group): groups.numbers_of(self.optimizer.rule_of(group), group) for group, *_ in self.groups}
         for bucket in self.buckets:
             bucket.hypers = numbers[id(bucket.group)]
+            bucket.scale, bucket.skip = self.optimizer.scaling
             bucket.t += 1
         tables = []
         try:
@@ -70,8 +72,8 @@ class Replay:
                 return False
             raise
         self.kernels[0][0].run(tables)
-        for clocks in self.clocks:
-            clocks.advance()
+        for advance in self.clocks:
+            advance()
         return True
 
     def _same(self) -> bool:
@@ -88,6 +90,13 @@ class Replay:
             and groups.options_of(optimizer.rule_of(group), group) == options
             for now, (group, params, count, options) in zip(optimizer.param_groups, self.groups, strict=True)
         )
+
+
+def _clocks(bucket: Bucket, state: Mapping[Any, dict[str, Any]]) -> Callable[[], None]:
+    """What advances the clocks of a bucket."""
+    if bucket.group.get("capturable"):
+        return lambda: groups.advance(bucket, state)
+    return _Clocks(bucket, state).advance
 
 
 class _Clocks:

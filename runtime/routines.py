@@ -2,7 +2,8 @@
 
     run(routine, inputs, number, sizes)    the results, one tensor at a time
 
-A value is a tensor with one dimension for each axis of its type, or a float. Tall matrices are worked on as their
+A value is a tensor with one dimension for each axis of its type, or a float; a stack of tensors of one shape has a
+dimension before these. Tall matrices are worked on as their
 transposes, which are views, where that gives the same result: a sum of products of one X and Xᵀ that has the shape of
 X is made of words X Xᵀ X … X, and the transpose of such a word in Xᵀ is the word itself.
 """
@@ -87,7 +88,7 @@ def region(roots: Sequence[Node], inputs: Container[Node]) -> Iterator[Node]:
 def run(
     routine: Routine, inputs: Mapping[Node, Tensor], number: Callable[[Node], float], sizes: Mapping[str, int]
 ) -> list[Tensor]:
-    """The results of `routine` for one tensor; `number` gives the numbers of the group."""
+    """The results of `routine` for one tensor or a stack; `number` gives the numbers of the group."""
     results = [result for _, result in routine.results]
     axes = results[0].type.axes
     tall = len(axes) >= 2 and sizes[axes[-2]] > sizes[axes[-1]] and made_of_words(results, routine.inputs)
@@ -151,14 +152,19 @@ class _Evaluation:
             case "item":
                 return args[0][here.attrs[0]]
             case "select":
-                chosen = args[0] if not isinstance(args[0], Tensor) else bool(args[0])
-                return args[1] if chosen else args[2]
+                chosen, yes, no = (
+                    _aligned(value, arg.type.axes, here.type.axes) for value, arg in zip(args, here.args, strict=True)
+                )
+                if isinstance(chosen, Tensor):
+                    return torch.where(chosen, yes, no)
+                return yes if chosen else no
             case "polar":
                 return matrices.polar([args[0]])[0]
             case "matrix_power":
                 return matrices.matrix_power([args[0]], args[1])[0]
             case op if op in REDUCTIONS:
-                dims = [here.args[0].type.axes.index(axis) for axis in here.attrs[0]]
+                axes = here.args[0].type.axes
+                dims = [axes.index(axis) - len(axes) for axis in here.attrs[0]]
                 return REDUCTIONS[op](args[0], dim=dims)
             case op if op in BINARY:
                 aligned = [
@@ -181,9 +187,9 @@ def _aligned(value: Value, axes: tuple[str, ...], wanted: tuple[str, ...]) -> Va
     """`value` with dimensions of size one for the axes that it lacks."""
     if not isinstance(value, Tensor) or axes == wanted:
         return value
-    for place, axis in enumerate(wanted):
-        if axis not in axes:
-            value = value.unsqueeze(place)
+    for place in reversed(range(len(wanted))):
+        if wanted[place] not in axes:
+            value = value.unsqueeze(place - len(wanted))
     return value
 
 

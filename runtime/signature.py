@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dotopt.runtime.rule import Hyper, Rule
 
-COMMON = {"foreach": None, "maximize": False}  # what every group has besides
+COMMON = {"foreach": None, "maximize": False, "capturable": False}  # what every group has besides
 EXTRA = ("params", "param_names", "name", "initial_lr", "shared")  # what else a group may hold when it is given
 
 
@@ -41,7 +41,7 @@ def refuse_unknown(rule: Rule, given: Mapping[str, Any], legal: tuple[str, ...])
     for keyword in given:
         if keyword not in legal:
             close = get_close_matches(keyword, legal, 1)
-            hint = f"; did you mean `{close[0]}`?" if close else ""
+            hint = f"; did you mean `{close[0]}`?" if close else "."
             raise TypeError(f"{rule.name} has no option `{keyword}`{hint} It takes {', '.join(legal)}")
 
 

@@ -1,8 +1,12 @@
 """The Triton backend: a step is one launch a pass, however many tensors there are.
 
-The tables of a bucket (addresses, extents, pieces) lie in device memory and are rebuilt only when an address changes.
-The numbers of a step are worked out on the host in double precision and go over in one small copy; a bucket whose group
-says `capturable` works them out on the device, from a step count that lives there, so that a captured graph advances.
+    filled      the device tables of the buckets of a step, with its gradients and numbers in them
+    run         the passes of several programs, stage by stage, so that sums over the model see all of it
+
+The numbers of a step are worked out on the host in double precision and go over in one small copy. Where one of them
+lives on the device (a learning rate that is a tensor, the loss scale, a number that follows from sums over the model),
+and for groups that say `capturable`, they are worked out there, and a step never waits for the device: so it can be
+captured in a CUDA graph, which sees what a schedule writes into such a tensor.
 
 With TRITON_INTERPRET=1 in the environment the kernels run on CPU tensors, for tests.
 """
@@ -11,30 +15,23 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from dotopt.compiler.emit.scalars import Scalars
 from dotopt.compiler.emit.triton import Module, emit
-from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.places import REDUCE, Unsupported, order
+from dotopt.compiler.ir import TIME, Node, Program
+from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
-from dotopt.compiler.variants import conditions, specialise
-from dotopt.runtime import scalars
-from dotopt.runtime.cpu import STORED, Bucket, Union, same_size
-from dotopt.runtime.layout import Changed, Pieces, axis_sizes, cut, extent
-
-PIECE = 16384  # entries of a program
-BLOCK = 1024  # entries of one turn of its loop: eight for each thread of four warps
-WARPS = 4
+from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
+from dotopt.runtime import routines
+from dotopt.runtime.cpu import STORED, Bucket, Union
+from dotopt.runtime.host_numbers import numbers
+from dotopt.runtime.triton_table import Table, capturing
 
 
 def interpreted() -> bool:
@@ -64,22 +61,30 @@ def kernel(program: Program) -> Kernel | None:
 
 @dataclass(frozen=True)
 class Compiled:
-    """One variant of a program for one choice of dtypes: its kernels, and what computes its numbers."""
+    """One variant of a program for one choice of dtypes: its kernels, and what computes its numbers on the host.
+
+    `host` gives the slots that are known before the step, `shared` the next values of the numbers of the group; None
+    where these follow from sums over the model.
+    """
 
     schedule: Schedule
     module: Module
     kernels: ModuleType
-    numbers: Callable[[Bucket], tuple[float, ...]]  # the slots that the host fills
-    shared: Callable[[Bucket], tuple[float, ...]]
+    host: Callable[[Bucket], tuple[float, ...]]
+    shared: Callable[[Bucket], tuple[float, ...]] | None
 
 
 class Kernel:
     """A program on this backend. Raises `Unsupported` if it has no form in Triton."""
 
+    on_device = True  # kernels read the loss scale, and whether to skip the step, where these lie
+
     def __init__(self, program: Program) -> None:
         self.program = program
         self.conditions = conditions(program)
-        self.decide = _numbers(self.conditions, program)
+        self.decide = numbers(self.conditions, program)
+        timed = [condition for condition in self.conditions if TIME in order([condition])]
+        self.timed, self.periodic = bool(timed), any(condition is not FIRST_STEP for condition in timed)
         self.names = frozenset(state.name for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
         self._unions: dict[tuple[int, ...], Union] = {}
@@ -88,10 +93,11 @@ class Kernel:
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
         """The schedule and the text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
         plan = schedule(specialise(self.program, truth))
-        if plan.routines:
-            raise Unsupported("it needs matrix products")
+        for routine in plan.routines:
+            routines.supported(routine)
         names = {buffer.name for buffer in plan.buffers} | self.names
-        return plan, emit(plan, dict.fromkeys(names, "fp32") | dict(stored or {}), f"{self.program.name}, by dotopt")
+        wide = "fp64" if (stored or {}).get(self.program.params[0].name) == "fp64" else "fp32"
+        return plan, emit(plan, dict.fromkeys(names, wide) | dict(stored or {}), f"{self.program.name}, by dotopt")
 
     def compiled(self, truth: tuple[bool, ...], stored: tuple[tuple[str, str], ...]) -> Compiled:
         """The variant, with its kernels ready to be launched."""
@@ -99,9 +105,14 @@ class Kernel:
         if key not in self._compiled:
             plan, module = self.module(dict(zip(self.conditions, truth, strict=True)), dict(stored))
             early = [here for here in module.host if here not in module.late]
-            nexts = [s.next for s in plan.program.states if s.shared and s.next is not None]
+            nexts = [state.next for state in plan.program.states if state.shared and state.next is not None]
+            known = all(plan.places.stage(following) == 0 for following in nexts)
             self._compiled[key] = Compiled(
-                plan, module, _executed(module.text), _numbers(early, plan.program), _numbers(nexts, plan.program)
+                plan,
+                module,
+                executed(module.text),
+                numbers(early, plan.program),
+                numbers(nexts, plan.program) if known else None,
             )
         return self._compiled[key]
 
@@ -109,202 +120,72 @@ class Kernel:
         """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs."""
         tables = [self._table(bucket) for bucket in self._merged(buckets)]
         for table in tables:
-            table.fill()
+            table.take_gradients()
+        for table in tables:
+            table.take_numbers()
         return tables
 
     @staticmethod
     def run(tables: Sequence[Table]) -> None:
         """Launch the passes of the tables of one step; sums over the model go over all of them, on the device."""
+        entries = sum(table.entries for table in tables)
+        for table in tables:
+            table.begin(entries)
         for stage in range(max(table.module.stages for table in tables)):
             running = [table for table in tables if stage < table.module.stages]
             for table in running:
                 table.launch(stage)
-            having = [table for table in running if table.module.model[stage]]
-            for places in zip(*(table.model_places(stage) for table in having), strict=True):
-                if len(having) > 1:
-                    whole = torch.stack([table.given[k] for table, k in zip(having, places, strict=True)]).sum()
-                    for table, k in zip(having, places, strict=True):
-                        table.given[k] = whole
+            _share([table for table in running if table.module.model[stage]], stage)
         for table in tables:
-            table.keep()
+            table.end()
 
     def _merged(self, buckets: Sequence[Bucket]) -> list[Any]:
         if len(buckets) == 1 or any(state.shared for state in self.program.states):
             return list(buckets)
         alike: dict[tuple[object, ...], list[Bucket]] = {}
         for bucket in buckets:
-            alike.setdefault((id(bucket.group), bucket.t, bucket.params[0].dtype), []).append(bucket)
+            p = bucket.params[0]
+            alike.setdefault((id(bucket.group), bucket.t, p.dtype, p.device), []).append(bucket)
         return [self._unions.setdefault(tuple(map(id, some)), Union(some)) for some in alike.values()]
 
     def _table(self, bucket: Bucket) -> Table:
         if bucket.cache is None:
             bucket.cache = {}
-        truth = tuple(map(bool, self.decide(bucket)))
+        truth = self._truth(bucket)
         table: Table | None = bucket.cache.get(truth)
         if table is None or table.stale():
-            table = bucket.cache[truth] = Table(self, truth, bucket)
+            if capturing():
+                raise RuntimeError("a parameter was moved: take a step outside of the graph before capturing one")
+            columns = {self.program.params[0].name: bucket.params, **bucket.states}
+            stored = {name: STORED[tensors[0].dtype] for name, tensors in columns.items()}
+            stored["grad"] = stored[self.program.params[0].name]
+            compiled = self.compiled(truth, tuple(sorted(stored.items())))
+            table = bucket.cache[truth] = Table(self.program, compiled, bucket)
         return table
 
-
-class Table:
-    """The device tables of one bucket, for one variant of its program."""
-
-    def __init__(self, kernel: Kernel, truth: tuple[bool, ...], bucket: Bucket) -> None:
-        self.bucket = bucket
-        param = kernel.program.params[0]
-        columns = {param.name: bucket.params, **bucket.states}
-        stored = {name: STORED[tensors[0].dtype] for name, tensors in columns.items()}
-        self.compiled = kernel.compiled(truth, tuple(sorted((stored | {"grad": stored[param.name]}).items())))
-        module = self.module = self.compiled.module
-        device = bucket.params[0].device
-        self.parameters = [p.data_ptr() for p in bucket.params]
-        count = len(bucket.params)
-        self.sizes = [p.numel() for p in bucket.params]
-        same_size(kernel.program, bucket, self.sizes)
-        addresses = np.zeros((len(module.arrays), count), dtype=np.int64)
-        for place, name in enumerate(module.arrays):
-            if name != "grad":
-                addresses[place] = [tensor.data_ptr() for tensor in columns[name]]
-        self.data = torch.from_numpy(addresses).to(device)
-        shapes = [axis_sizes(param, p.shape) for p in bucket.params]
-        extents = [
-            [extent(key, sizes, p.shape) for key in module.shape]
-            for sizes, p in zip(shapes, bucket.params, strict=True)
-        ]
-        self.entries = sum(self.sizes)
-        self.pieces: Pieces = cut(self.sizes, piece=PIECE, unit=PIECE)
-        self.aligned = (addresses % 16 == 0).all(axis=0)
-        self.shape = torch.tensor(extents, dtype=torch.int64, device=device).reshape(count, len(module.shape))
-        self.tensor = torch.from_numpy(self.pieces.tensor).to(device)
-        self.start = torch.from_numpy(self.pieces.start).to(device)
-        self.first = torch.from_numpy(self.pieces.first).to(device)
-        self.full = torch.zeros(len(self.pieces.tensor), dtype=torch.int32, device=device)
-        self.given = torch.zeros(max(len(module.given), 1), dtype=torch.float64, device=device)
-        self.host = torch.zeros(max(len(module.host), 1), dtype=torch.float64, device=device)
-        self.sums = torch.zeros(max(len(self.full) * module.sums, 1), dtype=torch.float64, device=device)
-        self.totals = torch.zeros(max(count * module.totals, 1), dtype=torch.float64, device=device)
-        self.early = [k for k, here in enumerate(module.host) if here not in module.late]
-        self.gradient = module.arrays.index("grad")
-        self.gradients: list[int] = []
-        self.kept: list[Tensor] = []
-
-    def stale(self) -> bool:
-        """Whether a parameter has been given other memory since the table was made."""
-        return self.parameters != list(map(Tensor.data_ptr, self.bucket.params))
-
-    def fill(self) -> None:
-        """Take in the gradients and the numbers of this step; raises before anything is touched if they do not fit."""
-        bucket = self.bucket
-        gradients: list[Any] = [p.grad for p in bucket.params]
-        if any(gradient is None for gradient in gradients):
-            raise Changed
-        dtype = bucket.params[0].dtype
-        if {gradient.dtype for gradient in gradients} != {dtype}:
-            raise TypeError(f"a gradient is not {dtype}, as its parameter is: convert it before the step")
-        gradients = [gradient.contiguous() for gradient in gradients]
-        addresses = list(map(Tensor.data_ptr, gradients))
-        if addresses != self.gradients:
-            if [gradient.numel() for gradient in gradients] != self.sizes:
-                raise RuntimeError("a parameter or its gradient was resized since the last step")
-            self.gradients = addresses
-            row = np.array(addresses, dtype=np.int64)
-            self.data[self.gradient] = torch.from_numpy(row).to(self.data.device)
-            aligned = self.aligned & (row % 16 == 0)
-            full = aligned[self.pieces.tensor] & (self.pieces.stop - self.pieces.start == PIECE)
-            self.full.copy_(torch.from_numpy(full.astype(np.int32)))
-        self.kept = gradients
-        if bucket.group.get("capturable"):
-            self._advance_on_device()
-            return
-        given = [self._number(key) for key in self.module.given]
-        values = np.array([*given, *self.compiled.numbers(bucket)])
-        self.given[: len(given)] = torch.from_numpy(values[: len(given)])
-        self.host[self.early] = torch.from_numpy(values[len(given) :])
-
-    def _number(self, key: tuple[str, object]) -> float:
-        match key:
-            case "hyper", str(name):
-                return float(self.bucket.hypers[name])
-            case "shared", str(name):
-                return float(self.bucket.shared[name])
-            case "time", _:
-                return float(self.bucket.t)
-            case "scale", _:
-                return -1.0 if self.bucket.group.get("maximize") else 1.0
-            case "count", _:
-                return float(self.entries)
-            case _:  # made during the step
-                return 0.0
-
-    def _advance_on_device(self) -> None:
-        for place, key in enumerate(self.module.given):
-            if key[0] == "time":
-                self.given[place] += 1.0
-            elif key[0] != "model":
-                self.given[place] = self.bucket.hypers[str(key[1])] if key[0] == "hyper" else self._number(key)
-        self._launch("host_0", 1)
-
-    def launch(self, stage: int) -> None:
-        """The kernels of stage `stage`."""
-        if stage > 0 and self.module.late:
-            self._launch(f"host_{stage}", 1)
-        if len(self.pieces.tensor):
-            self._launch(f"pass_{stage}", len(self.pieces.tensor), PIECE=PIECE, BLOCK=BLOCK, num_warps=WARPS)
-        if self.compiled.schedule.passes[stage].sums:
-            self._launch(f"finish_{stage}", len(self.bucket.params))
-        if self.module.model[stage]:
-            self._launch(f"model_{stage}", 1)
-        if stage == self.module.stages - 1 and self.module.closes:
-            self._launch("close", len(self.bucket.params))
-
-    def _launch(self, name: str, programs: int, **constants: int) -> None:
-        getattr(self.compiled.kernels, name)[(programs,)](
-            self.data,
-            self.shape,
-            self.tensor,
-            self.start,
-            self.full,
-            self.first,
-            self.given,
-            self.host,
-            self.sums,
-            self.totals,
-            len(self.bucket.params),
-            **constants,
-        )
-
-    def model_places(self, stage: int) -> list[int]:
-        """Where the sums over the model of this stage stand among the numbers."""
-        return [self.module.given.index(("model", slot)) for slot in self.module.model[stage]]
-
-    def keep(self) -> None:
-        """Take over the new values of the numbers that the group shares, and let go of the gradients."""
-        names = [s.name for s in self.compiled.schedule.program.states if s.shared and s.next is not None]
-        for name, value in zip(names, self.compiled.shared(self.bucket), strict=True):
-            self.bucket.shared[name] = float(value)
-        self.kept = []
+    def _truth(self, bucket: Bucket) -> tuple[bool, ...]:
+        """Which conditions hold in this step; where they depend on t and t lives on the device, it is read there."""
+        if bucket.group.get("capturable") and self.timed:
+            if not capturing():
+                bucket.t = int(bucket.clocks[0]) + 1
+            elif self.periodic or bucket.t == 1:
+                what = "does other things in other steps" if self.periodic else "has its first step before it"
+                raise RuntimeError(f"{self.program.name} {what}, which a captured graph cannot")
+        return tuple(map(bool, self.decide(bucket)))
 
 
-def _numbers(nodes: Sequence[Node], program: Program) -> Callable[[Bucket], tuple[float, ...]]:
-    """What computes numbers of the group on the host."""
-    names = {}
-    for here in order(nodes):
-        if here.op == "leaf" and not here.args:
-            word = {
-                "hyper": f"bucket.hypers[{here.name!r}]",
-                "state": f"bucket.shared[{here.name!r}]",
-                "time": "bucket.t",
-            }
-            names[here] = word.get(here.role, here.name)
-        if here.op in REDUCE or here.op in ("size", "native"):
-            raise Unsupported(f"{here!r} is not known before the step")
-    writer = Scalars(names, {hyper.name: hyper for hyper in program.hypers}, lambda here: None)
-    text = "".join(f"({writer.text(here)}), " for here in nodes)
-    made: Callable[[Bucket], tuple[float, ...]] = eval(f"lambda bucket: ({text})", {"scalars": scalars, "math": math})
-    return made
+def _share(tables: Sequence[Table], stage: int) -> None:
+    """Add up the sums over the model that each table made; the k-th sum of one is the k-th of all."""
+    if len(tables) < 2:
+        return
+    for places in zip(*(table.model_places(stage) for table in tables), strict=True):
+        parts = [table.given[k] for table, k in zip(tables, places, strict=True)]
+        whole = torch.stack([part.to(parts[0].device) for part in parts]).sum()
+        for part in parts:
+            part.copy_(whole)
 
 
-def _executed(text: str) -> ModuleType:
+def executed(text: str) -> ModuleType:
     """The module of this text; Triton reads the source of its kernels again, so the text is kept where it looks."""
     name = f"<dotopt {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

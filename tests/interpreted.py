@@ -14,14 +14,14 @@ sys.path.insert(0, sys.argv[1])
 import kernel_cases as cases
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime import triton as backend
+from dotopt.runtime import triton_table as tables
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
-backend.PIECE, backend.BLOCK = 64, 32  # the tensors are small: several pieces, full ones and tails
+tables.PIECE, tables.BLOCK, tables.WIDTHS = 64, 32, (32, 16, 8)  # small tensors: several pieces, full ones and tails
 
 TOLERANCE = {torch.float64: (1e-11, 1e-13), torch.float32: (2e-5, 1e-6), torch.bfloat16: (2**-6, 2**-6)}
-SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (11, 23))
+SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (11, 23), (6, 32))
 
 
 def compared(name, options, dtype):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 HERE = Path(__file__).parent
 
 # sums along rows, numbers of the group that follow from sums over the model, and matrix products are not in Triton yet
-ELSEWHERE = ("AdamP", "SGDP", "Prodigy", "Muon", "HybridAuON")
+ELSEWHERE = ()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ compiler and its interpreter is refused, and such a rule runs on the torch backe
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,65 +17,12 @@ from dotopt.compiler.places import Unsupported
 
 OR, COMPARE, SUM, PRODUCT = range(1, 5)
 
-keywords = frozenset(
-    [
-        "and",
-        "as",
-        "assert",
-        "async",
-        "await",
-        "break",
-        "class",
-        "continue",
-        "def",
-        "del",
-        "elif",
-        "else",
-        "except",
-        "finally",
-        "for",
-        "from",
-        "global",
-        "if",
-        "import",
-        "in",
-        "is",
-        "lambda",
-        "nonlocal",
-        "not",
-        "or",
-        "pass",
-        "raise",
-        "return",
-        "try",
-        "while",
-        "with",
-        "yield",
-        "None",
-        "True",
-        "False",
-        "i",
-        "inside",
-        "tl",
-        "triton",
-        "data",
-        "host",
-        "given",
-        "made",
-        "sums",
-        "totals",
-        "shape",
-        "piece",
-        "tensor",
-        "tensors",
-        "start",
-        "size",
-        "block",
-        "scale",
-        "PIECE",
-        "BLOCK",
-    ]
+# Python's words, and what the kernels themselves call things
+_OWN = (
+    "i r c p piece tensor tensors block col cols begin end start size count inside there scale tl triton offset "
+    "data shape first first_row given host sums totals rows PIECE BLOCK HEIGHT WIDTH"
 )
+keywords = frozenset((*keyword.kwlist, *_OWN.split()))
 
 INFIX = {
     "add": (" + ", SUM, SUM, PRODUCT),
