@@ -287,13 +287,21 @@ def look(sentence: Sentence, moment: Moment) -> Any:
     case = sentence.case
     run = _Look(case.program, moment.start, moment.hypers, sizes=moment.sizes, seed=moment.seed)
     run.moment, run.sentence = moment, sentence
+    roots = (*case.program.roots, *sentence.premises, sentence.goal)
+    elsewhere = any(_asks_elsewhere(here) for root in roots for here in root.walk())
     try:
         for step, gradient in enumerate(moment.gradients, start=1):
             run.last = step == len(moment.gradients)
-            run.step(gradient, oracles={"f": _value(gradient), "∇f": _gradient(gradient)}, inputs=_inputs(moment))
+            answers = {"f": _value(gradient), "∇f": _gradient(gradient)}
+            run.step(None if elsewhere else gradient, oracles=answers, inputs=_inputs(moment))
     except (KeyError, NotImplementedError, IndexError, ValueError, np.linalg.LinAlgError):
         return None
     return run.seen
+
+
+def _asks_elsewhere(here: Node) -> bool:
+    """Whether it needs an objective, where gradients at the parameter can be any numbers."""
+    return here.op == "oracle" and (here.attrs[1] != "gradient" or here.args[here.attrs[3][0]].role != "param")
 
 
 def _inputs(moment: Moment) -> dict[str, Any]:
