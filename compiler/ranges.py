@@ -5,12 +5,13 @@ from __future__ import annotations
 from dotopt.compiler.errors import Diagnostic, diagnostic
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Hyper, Node, Program, substitute
+from dotopt.compiler.types import INT
 
 
 def check(program: Program) -> tuple[Diagnostic, ...]:
     """E303 for each default outside its range, knobs that it uses being at their own defaults."""
     return tuple(
-        diagnostic("E303", hyper.span, name=hyper.name, range=hyper.interval.text)
+        diagnostic("E303", hyper.span, name=hyper.name, range=_legal(hyper))
         for hyper in program.hypers
         if hyper.default is not None and not inside(hyper, program)
     )
@@ -25,9 +26,16 @@ def inside(hyper: Hyper, program: Program) -> bool:
     )
     if value is None:
         return True
+    if hyper.type == INT and value % 1 != 0:
+        return False
     if low is not None and (value < low or (value == low and hyper.interval.open_low)):
         return False
     return not (high is not None and (value > high or (value == high and hyper.interval.open_high)))
+
+
+def _legal(hyper: Hyper) -> str:
+    whole = "a whole number" if hyper.type == INT else ""
+    return " and ".join(filter(None, (whole, hyper.interval.text)))
 
 
 def number_at(root: Node, t: int, program: Program) -> float | None:

@@ -35,7 +35,7 @@ BUILT_INS: dict[str, list[tuple[str, str]]] = {
         ("rms(x), std(x)", "root mean square; standard deviation with N − 1"),
         ("dot(a, b)", "sum of the products of entries, also `⟨a, b⟩`"),
         ("size(x)", "how many entries; of an index set, how many elements"),
-        ("rank(x)", "the number of axes of the tensor as the user made it"),
+        ("rank(x)", "the number of axes of the tensor as the user made it; 1 for a tensor without axes"),
         ("argmax(x), argsort(x), rank_of(x)", "position of the largest; order; 1 for the largest, 2 for the next"),
     ],
     "linear algebra": [

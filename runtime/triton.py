@@ -95,7 +95,7 @@ class Kernel:
         plan = schedule(specialise(self.program, truth))
         for routine in plan.routines:
             routines.supported(routine)
-        names = {buffer.name for buffer in plan.buffers} | self.names
+        names = {buffer.name for buffer in plan.buffers} | self.names | {self.program.params[0].name}
         wide = "fp64" if (stored or {}).get(self.program.params[0].name) == "fp64" else "fp32"
         return plan, emit(plan, dict.fromkeys(names, wide) | dict(stored or {}), f"{self.program.name}, by dotopt")
 

@@ -76,6 +76,9 @@ class Expressions(Builder):
             raise fail(
                 "E203", span, name=base.span.text, kind="an expression", help="for the transpose write `ᵀ` or `^T`"
             )
+        if base.primed:
+            help = "a rule speaks of one step at a time"
+            raise fail("E203", span, name=base.span.text, kind="a next value", help=help)
         return s.Name(span, base.name, primed=True)
 
     def call(self, span: Span, function: s.Expression, arguments: Any) -> s.Expression:

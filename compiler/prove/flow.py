@@ -29,7 +29,9 @@ def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
 
         return expansion(case, goal, seconds)
     motion = flow_of(case)
-    condition = along(case.value(goal.condition), motion)
+    stated = case.value(goal.condition)
+    _require_motion(stated, motion)
+    condition = along(stated, motion)
     unknowns = [leaf("free", name, REAL) for c in case.claim.body if isinstance(c, s.Derive) for name in c.names]
     return all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
 
@@ -48,6 +50,17 @@ def flow_of(case: Case) -> dict[Node, Node]:
     for _ in motion:
         motion = {x: along(v, motion) for x, v in motion.items()}
     return motion
+
+
+def _require_motion(stated: Node, motion: dict[Node, Node]) -> None:
+    """Raises `Unreadable` for a `ddt` of something of which the claim does not say how it moves: it does not stand."""
+    for here in stated.walk():
+        if here.op == "claim" and here.attrs[0] == "ddt" and here.args[0] not in motion:
+            inside = list(here.args[0].walk())
+            still = [x for x in inside if x.role in ("param", "state") and x not in motion]
+            if still or not any(x in motion for x in inside):
+                name = still[0].name if still else repr(here.args[0])
+                raise Unreadable(f"how `{name}` moves: the claim has no line `ddt({name}) = …`")
 
 
 def along(root: Node, motion: dict[Node, Node]) -> Node:
