@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from dotopt.compiler.ir import Node, Program, leaf, node, number, substitute
-from dotopt.compiler.types import BOOL, INT, REAL, REST, Type
+from dotopt.compiler.ir import Node, Program, leaf, number, substitute
+from dotopt.compiler.types import INT, REST, Type
 
 Entries = Any  # an object array of SymPy expressions, one axis for each axis of the type
 
@@ -58,17 +58,24 @@ def step(program: Program, sizes: Mapping[str, int], rank: int | None = None) ->
     roots = [(equation.label, substitute(equation.node, table)) for equation in program.equations]
     starts = [(f"{s.name} at first", substitute(s.start, table)) for s in program.states if s.kind == "first"]
     writer = _Writer(sizes)
-    written = []
+    written: list[Written] = []
     for label, here in (*starts, *roots):
         if here.op == "leaf" or here in writer.done:
             continue
-        entries = writer.entries(here)
-        symbols = _symbols(label, np.shape(entries), here.type)
-        writer.done[here] = symbols
-        written.append(Written(label, here, entries, symbols))
+        for part in (*_parts(here, writer.done), here):
+            entries = writer.entries(part)
+            name = label if part is here else f"part {len(written) + 1}, of {label}"
+            symbols = _symbols(name, np.shape(entries), part.type)
+            writer.done[part] = symbols
+            written.append(Written(name, part, entries, symbols))
     return Step(
         {here: s for here, s in writer.done.items() if here.op == "leaf" and here.role != "axis"}, tuple(written)
     )
+
+
+def _parts(root: Node, done: Mapping[Node, Entries]) -> list[Node]:
+    """What is written under a name of its own: SymPy takes minutes for choices and reductions inside each other."""
+    return [here for here in root.walk() if here.op in SPLIT and here is not root and here not in done]
 
 
 def functions(written: Written) -> tuple[list[sp.Symbol], Callable[..., Any]]:
@@ -188,6 +195,9 @@ def _deviation(entries: Sequence[Any]) -> Any:
     return sp.sqrt(sum((e - mean) ** 2 for e in entries) / (len(entries) - 1))
 
 
+SPLIT = {*FOLDS, "norm", "select", "max", "min"}
+
+
 class _Writer:
     """Entries of nodes, each written once."""
 
@@ -298,5 +308,3 @@ class _Writer:
         shape = dict(zip(here.args[0].type.axes, self.shape(here.args[0].type), strict=True))
         return int(np.prod([shape[axis] for axis in here.attrs[0] if axis in shape], dtype=int))
 
-
-__all__ = ["BOOL", "REAL", "Step", "Unsupported", "Written", "asked", "functions", "node", "step"]

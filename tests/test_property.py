@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sympy as sp
 
 import dotopt
+from dotopt.compiler import symbolic
 from dotopt.runtime import load as loading
 from dotopt.runtime.property import Failed, Passed
 from dotopt.runtime.property import test_file as properties  # pytest would collect it by its name
 from dotopt.runtime.property.agreement import agreement
+from dotopt.runtime.property.equations import equations
 from dotopt.runtime.property.search import Budget
 
 RULES = Path(__file__).resolve().parent.parent / "stdlib" / "optimizers"
@@ -78,3 +81,13 @@ def test_a_false_claim_fails_with_numbers_and_a_reproducer(tmp_path: Path) -> No
 def test_a_broken_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "bad.opt").write_text("rule Bad\nparam x : real[...]\nx' = y\n")
     assert properties(tmp_path / "bad.opt", FEW).errors[0].code == "E201"
+
+
+def test_sympy_and_the_reference_differing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(symbolic.UNARY, "sqrt", lambda x: sp.sqrt(x) * sp.Rational(1001, 1000))
+    outcome = equations(dotopt.load(RULES / "adamw.opt").AdamW, {"amsgrad": False}, FEW)
+    assert isinstance(outcome, Failed) and "the reference and SymPy differ on `θ'`" in outcome.message
+    done = subprocess.run(
+        [sys.executable, "-c", outcome.reproducer], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0 and "SymPy" in done.stdout, done.stderr

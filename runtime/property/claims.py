@@ -167,7 +167,8 @@ def _param_shape(case: Case, sizes: Mapping[str, int], rest: tuple[int, ...]) ->
 def _number(draw: st.DrawFn, interval: Interval, whole: bool) -> float:
     low, high = (None if e is None or e.value is None else float(e.value) for e in (interval.low, interval.high))
     if whole:
-        return float(draw(st.integers(int(low if low is not None else -3), 5)))
+        least = -3 if low is None else int(low) + interval.open_low
+        return float(draw(st.integers(least, least + 5)))
     if low is not None and high is not None:
         part = draw(st.sampled_from((0.25, 0.5, 0.75, 0.9, 0.99, 0.0)))
         value = low + (high - low) * part

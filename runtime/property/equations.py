@@ -52,7 +52,8 @@ def equations(cls: Any, options: Mapping[str, bool | str], budget: Budget) -> Ou
                     continue
                 allowed = allowed or _spread(root, point, index)
                 if not abs(f - w) <= RELATIVE * abs(w) + allowed[k]:
-                    raise Disagreement(_failed(cls, options, written, k, w, f, point), (len(repr(point)),))
+                    failed = _failed(cls, options, written, k, (w, f), point, (sizes, rank))
+                    raise Disagreement(failed, (len(repr(point)),))
             values.update(zip(np.ravel(written.symbols), judge, strict=True))
 
     return search(points(cls, options, step, sizes), check, budget)
@@ -113,43 +114,41 @@ def _failed(
     options: Mapping[str, bool | str],
     written: Any,
     k: int,
-    wanted: float,
-    found: float,
+    sides: tuple[float, float],
     point: Mapping[Node, Any],
+    shape: tuple[Any, int],
 ) -> Failed:
     used = [here for here in written.node.walk() if here in point]
     lines = [
         f"{cls.rule.name}: the reference and SymPy differ on `{written.label}`, entry {k}",
         f"    {written.label} = {written.node!r}",
-        f"  reference {wanted!r}",
-        f"  lambdify  {found!r}",
+        f"  reference {float(sides[0])!r}",
+        f"  lambdify  {float(sides[1])!r}",
         *(f"  {here.name} = {point[here].tolist()}" for here in used),
     ]
-    return Failed("\n".join(lines), _snippet(cls, options, written, point, used))
+    return Failed("\n".join(lines), _snippet(cls, options, written, point, shape))
 
 
 def _snippet(
-    cls: Any,
-    options: Mapping[str, bool | str],
-    written: Any,
-    point: Mapping[Node, Any],
-    used: list[Node],
+    cls: Any, options: Mapping[str, bool | str], written: Any, point: Mapping[Node, Any], shape: tuple[Any, int]
 ) -> str:
     from dotopt.runtime.property.reproducer import class_line, literal
 
+    sizes, rank = shape
     return "\n".join(
         [
             "import numpy as np",
+            "from dotopt.compiler import symbolic",
             "from dotopt.compiler.evaluate import evaluate",
-            "from dotopt.compiler.symbolic import asked",
-            "from dotopt.compiler.ir import substitute",
             "from dotopt.runtime.load import program",
             class_line(cls),
-            f"step = program(Rule.origin, {tuple(options.values())!r}, 2)",
-            f"(root,) = [substitute(e.node, asked(step)) for e in step.equations if e.label == {written.label!r}]",
-            f"given = {{{', '.join(f'{here.name!r}: {literal(point[here])}' for here in used)}}}",
-            "print(root)",
-            "print(evaluate(root, {here: given[here.name] for here in root.walk() if here.name in given}))",
+            "",
+            f"step = symbolic.step(program(Rule.origin, {tuple(options.values())!r}, {rank}), {dict(sizes)!r}, {rank})",
+            f"equation = next(e for e in step.equations if e.label == {written.label!r})",
+            f"given = {{{', '.join(f'{here.name!r}: {literal(value)}' for here, value in point.items())}}}",
+            "print(equation.node)",
+            "print('SymPy    ', equation.entries)",
+            "print('reference', evaluate(equation.node, {here: given[here.name] for here in step.leaves}))",
         ]
     )
 
