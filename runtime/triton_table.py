@@ -211,6 +211,7 @@ class Table:
         if self._on_device(values):
             for place, value in enumerate(values):
                 if isinstance(value, Tensor):
+                    self.known.pop(place, None)
                     self.given[place].copy_(value.reshape(()))
                 elif self.known.get(place) != value:
                     self.known[place] = value

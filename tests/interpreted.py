@@ -50,6 +50,80 @@ def views():
     return True
 
 
+def twins(name, shapes=((5, 7), (13,)), **options):
+    """A function that steps the rule on kernels and on torch with the same gradients, and compares; and both."""
+    generator = torch.Generator().manual_seed(3)
+    starts = [torch.randn(shape, generator=generator) for shape in shapes]
+    sides = []
+    for backend, more in (("triton", options), ("torch", {k: v for k, v in options.items() if k != "capturable"})):
+        params = [torch.nn.Parameter(start.clone()) for start in starts]
+        groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.02}]
+        sides.append((params, getattr(stdlib, name)(groups, **cases.keywords(name, {}) | more, backend=backend)))
+
+    def step(scale=1.0, idle=()):
+        slopes = [torch.randn(shape, generator=generator) for shape in shapes]
+        for params, optimizer in sides:
+            ours = optimizer is sides[0][1]
+            for k, (p, slope) in enumerate(zip(params, slopes, strict=True)):
+                p.grad = None if k in idle else slope * scale if ours else slope.clone()
+            if ours or not float(getattr(sides[0][1], "found_inf", 0.0)):
+                optimizer.step()
+        for p, q in zip(*(params for params, _ in sides), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+    return step, sides[0][1], sides[1][1]
+
+
+def capturable(name):
+    """The clock, the numbers and the shared states live on the device; a learning rate that is a tensor too."""
+    rate = torch.tensor(0.03)
+    step, ours, theirs = twins(name, capturable=True)
+    for optimizer in (ours, theirs):
+        optimizer.param_groups[0]["lr"] = rate
+    for k in range(5):
+        rate.fill_(0.03 / (k + 1))
+        step()
+    kept = ours.state_dict()
+    assert all(float(state["step"]) == 5 for state in kept["state"].values())
+    ours.load_state_dict(kept)
+    step()
+    return ours._last is not None
+
+
+def scaled(name, capturable):
+    """The loss scale is divided out in the kernel, and a step with a gradient that is not finite changes nothing."""
+    step, ours, _ = twins(name, capturable=capturable)
+    step()
+    for k in range(5):
+        ours.grad_scale, ours.found_inf = torch.tensor(8.0), torch.tensor(float(k in (1, 2)))
+        step(scale=8.0)
+        assert float(ours.param_groups[0]["params"][0].grad.abs().max()) > 4  # left as it was
+    del ours.grad_scale, ours.found_inf
+    step()
+    assert all(float(state["step"]) == 5 for state in ours.state_dict()["state"].values())
+    return ours._last is not None
+
+
+def first_steps_that_are_skipped(name):
+    """What step 1 computes is computed in the first step that is taken."""
+    step, ours, _ = twins(name, capturable=True)
+    for k in range(4):
+        ours.found_inf = torch.tensor(float(k < 2))
+        step()
+    return ours._last is not None
+
+
+def changing(name):
+    """Tensors that move, and gradients that come and go."""
+    step, ours, _ = twins(name, shapes=((5, 7), (13,), (4, 8)))
+    for k in range(6):
+        if k == 2:
+            p = ours.param_groups[1]["params"][0]
+            p.data = p.data.clone()
+        step(idle=(1,) if k == 3 else ())
+    return ours._last is not None
+
+
 def run(label, function, *arguments):
     """One line."""
     try:
@@ -62,3 +136,11 @@ for index, (rule, given) in enumerate(cases.OPTIONS):
     for kind in (torch.float64, torch.float32, torch.bfloat16)[: 1 + (index % 6 == 0) + (index % 12 == 0)]:
         run(f"{rule} {given} {kind}", compared, rule, given, kind)
 run("views", views)
+for rule in ("AdamW", "NAdam", "AdaBelief", "AMSGD", "SGDSaI", "AdamP"):
+    run(f"{rule} capturable", capturable, rule)
+    run(f"{rule} scaled", scaled, rule, False)
+    run(f"{rule} scaled, capturable", scaled, rule, True)
+    run(f"{rule} changing", changing, rule)
+run("Prodigy capturable", capturable, "Prodigy")
+run("Prodigy scaled", scaled, "Prodigy", True)
+run("SGDSaI first", first_steps_that_are_skipped, "SGDSaI")

@@ -19,29 +19,26 @@ _spec.loader.exec_module(codegen)
 
 
 def test_every_rule_moves_128_bits_at_a_time_and_only_what_the_schedule_says() -> None:
-    """On one target here; `python bench/codegen.py` does all three."""
+    """On one target here; `python -m bench.codegen` does all three."""
     from dotopt.compiler.places import Unsupported
 
-    compiled = set()
+    refused = {}
     for rule in codegen.rules():
         try:
-            found = list(codegen.figures(rule, targets=("cuda:90",)))
-        except Unsupported:
-            continue
-        for one in found:
-            assert (one.loads, one.stores) == one.wanted, one
-            assert one.narrow == 0 and one.local == 0, one
-        compiled.add(rule)
-    assert {"AdamW", "Lion", "Adan", "LAMB", "AuON", "AMAdamW", "SGDSaI", "CautiousAdamW"} <= compiled
+            for one in codegen.figures(rule, targets=("cuda:90",)):
+                assert one.as_promised, one
+        except Unsupported as error:
+            refused[rule] = error.reason
+    assert set(refused) == {"Adafactor", "SAM", "SOAP", "Shampoo"}
 
 
 @pytest.mark.parametrize("target", codegen.TARGETS)
-@pytest.mark.parametrize("rule", ["AdamW", "LAMB"])
+@pytest.mark.parametrize("rule", ["AdamW", "LAMB", "SGDP"])
 def test_all_targets(rule: str, target: str) -> None:
     for one in codegen.figures(rule, targets=(target,)):
-        assert (one.loads, one.stores) == one.wanted and one.narrow == 0 and one.local == 0, one
+        assert one.as_promised, one
 
 
 def test_16_bit_arrays_take_half_as_many_accesses() -> None:
-    (one,) = codegen.figures("Lion", targets=("cuda:90",), stored={"x": "bf16", "grad": "bf16"})
+    one = next(iter(codegen.figures("Lion", targets=("cuda:90",), stored={"x": "bf16", "grad": "bf16"})))
     assert (one.loads, one.stores) == one.wanted == (4, 3)

@@ -106,7 +106,8 @@ class _Writer:
             case "leaf", Place.TENSOR if here.role == "state":
                 return f"tl.load({self._pointer(here.name)}).to(tl.float64)"
             case "leaf", Place.ROW if here.role == "state":
-                return f"tl.load({self._pointer(here.name)} + r, mask=there, other=0.0).to(tl.float64)"
+                real = triton_expression.DTYPES[scope.real]
+                return f"tl.load({self._pointer(here.name)} + r, mask=there, other=0.0).to({real})"
             case "size", Place.HOST if here.attrs[0] == self.places.axes:
                 return self.number(("count", here.attrs[0]))
             case "size", Place.HOST:
@@ -120,7 +121,8 @@ class _Writer:
             case op, Place.TENSOR if op in REDUCE:
                 return f"tl.load({self._total(here)})"
             case op, Place.ROW if op in REDUCE:
-                return f"tl.load({self._row_total(here)}, mask=there, other=0.0)"
+                real = triton_expression.DTYPES[scope.real]
+                return f"tl.load({self._row_total(here)}, mask=there, other=0.0).to({real})"
             case "fires", _:
                 period, start = (scope.number(arg)[0] for arg in here.args)
                 since = f"({self.number(('time', 't'))} - ({start}))"
@@ -226,7 +228,7 @@ class _Writer:
     def _branch(self, one: Pass, masked: bool) -> tuple[list[str], list[str]]:
         """The loop over the entries of a piece, and the statements before it that both branches share."""
         tensor = self._scope(Place.TENSOR, "double", self.host)
-        row = self._scope(Place.ROW, "double", tensor) if self.facts.kept else tensor
+        row = self._scope(Place.ROW, self.real, tensor) if self.facts.kept else tensor
         entry = self._scope(Place.ELEMENT, self.real, row)
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
         reductions = {total: self._reduction(total) for total in one.sums}
