@@ -34,7 +34,7 @@ def test_strict_mode_would_notice() -> None:
 def test_parses_quickly(path: Path) -> None:
     source = Source(path.name, path.read_text(encoding="utf-8"))
     parse(source)  # warm
-    fastest = min(_seconds(source) for _ in range(5))
+    fastest = min(_seconds(source) for _ in range(15))  # the least disturbed of many
     assert fastest < 0.020
 
 

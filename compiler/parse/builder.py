@@ -30,11 +30,13 @@ class Builder:
         method: Callable[..., Any] = getattr(self, tree.data)
         children = [self.build(child) for child in tree.children]
         meta = tree.meta
-        span = Span(self.origin, 0, 0) if meta.empty else Span(self.origin, meta.start_pos, meta.end_pos)
-        if span.end > 0:  # the newline that ends a statement belongs to no span
-            text = self.origin.text[span.start : span.end]
-            span = Span(self.origin, span.start, span.start + len(text.rstrip()))
-        return method(span, *children)
+        if meta.empty:
+            return method(Span(self.origin, 0, 0), *children)
+        start, end, text = meta.start_pos, meta.end_pos, self.origin.text
+        end = min(end, len(text))
+        while end > start and text[end - 1].isspace():  # the newline that ends a statement belongs to no span
+            end -= 1
+        return method(Span(self.origin, start, end), *children)
 
     def spelled(self, token: lark.Token) -> str:
         return canonical(str(token))
