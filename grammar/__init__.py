@@ -72,10 +72,10 @@ def _quick(built: lark.Lark) -> lark.Lark:
     table = getattr(callbacks, "callbacks", None)
     if isinstance(table, dict):
         for rule in table:
-            options = getattr(rule, "options", None)
-            if options and options.expand1 and not rule.alias and len(rule.expansion) == 1:
-                if not rule.expansion[0].is_term and not rule.expansion[0].name.startswith("_"):
-                    table[rule] = _only_child
+            options, parts = rule.options, rule.expansion
+            single = bool(options and options.expand1) and not rule.alias and len(parts) == 1
+            if single and not parts[0].is_term and not parts[0].name.startswith("_"):
+                table[rule] = _only_child
     return built
 
 
