@@ -63,6 +63,13 @@ def program_of(rule: str) -> Any:
     return program(cls.origin, tuple(option.default for option in cls.rule.options), 2 if cls.rule.ranked else None)
 
 
+def kernel_of(rule: str) -> Any:
+    """Its kernels, for default options; raises `Unsupported` if it has none."""
+    from dotopt.runtime.triton import Kernel
+
+    return Kernel(program_of(rule))
+
+
 def figures(rule: str, targets: tuple[str, ...] = TARGETS, stored: dict[str, str] | None = None) -> Iterator[Figures]:
     """The figures of every kernel of a rule, the passes first; raises `Unsupported` if it has no form in Triton."""
     import triton
@@ -72,7 +79,7 @@ def figures(rule: str, targets: tuple[str, ...] = TARGETS, stored: dict[str, str
     from dotopt.runtime import triton as backend
     from dotopt.runtime import triton_table as tables
 
-    kernel = backend.Kernel(program_of(rule))
+    kernel = kernel_of(rule)
     plan, module = kernel.module(dict.fromkeys(kernel.conditions, False), stored)
     kernels = backend.executed(module.text)
     passes = {f"pass_{index}": one for index, one in enumerate(plan.passes)}
