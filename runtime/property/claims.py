@@ -227,8 +227,9 @@ class _Look(Simulation):
     largest = 0.0
 
     def computed(self, here: Node, tensor: int, value: Any) -> Any:
-        if self.last and isinstance(value, np.ndarray) and value.size and value.dtype == np.float64:
-            size = np.abs(value[np.isfinite(value)])
+        if self.last and isinstance(value, np.ndarray | np.float64) and value.dtype == np.float64:
+            kept = np.asarray(value)
+            size = np.abs(kept[np.isfinite(kept)])
             self.largest = max(self.largest, float(size.max(initial=0.0)))
         return value
 

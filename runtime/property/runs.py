@@ -89,6 +89,7 @@ class Watched(Simulation):
 
     def computed(self, here: Node, tensor: int, value: Any) -> Any:
         """The value, off by up to `jitter`, relative; zeros stay."""
+        value = np.asarray(value) if isinstance(value, np.float64) else value  # as sums give it
         if not isinstance(value, np.ndarray) or value.dtype != np.float64 or here.type.kind != "real":
             return value
         if not varying(here):

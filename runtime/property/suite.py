@@ -43,11 +43,11 @@ def properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[
         read(path)  # raises the diagnostic
     file = resolve(load(path)).file
     name = file.head.name
-    cls, why = _optimizer(path, name)
-    if cls is None:
+    classes, why = _optimizers(path, name)
+    if not classes:
         yield name, "backends", lambda: Untested(why)
-    else:
-        yield from _of_optimizer(cls, name, budget)
+    for cls in classes:
+        yield from _of_optimizer(cls, cls.rule.name, budget)
     library = Library(path.parent)
     for claim in file.claims:
         yield name, f"claim {claim.name}", lambda claim=claim: claim_at_points(file, claim, library, budget)  # type: ignore[misc]
@@ -70,9 +70,12 @@ def _of_optimizer(cls: Any, name: str, budget: Budget) -> Iterator[tuple[str, st
         yield name, f"lambdify {label}".strip(), lambda o=options: equations(cls, o, budget)  # type: ignore[misc]
 
 
-def _optimizer(path: Path, name: str) -> tuple[Any, str]:
-    """The class that the file defines, if it is an optimizer that compiles; otherwise why not."""
-    from dotopt.runtime.load import load
+BASES = ("AdamW", "Lion")  # what a transform is tried around: with decay, and with a sign
+
+
+def _optimizers(path: Path, name: str) -> tuple[list[Any], str]:
+    """The classes that the file defines, of a transform those around some rules; or why there are none."""
+    from dotopt.runtime.load import Transform, load, stdlib
     from dotopt.runtime.optimizer import Optimizer
 
     try:
@@ -80,7 +83,9 @@ def _optimizer(path: Path, name: str) -> tuple[Any, str]:
     except OptError as error:
         if error.diagnostics[0].code != "E601":
             raise
-        return None, error.diagnostics[0].message
+        return [], error.diagnostics[0].message
+    if isinstance(made, Transform):
+        return [made(stdlib(base)) for base in BASES], ""
     if isinstance(made, type) and issubclass(made, Optimizer):
-        return made, ""
-    return None, "not an optimizer: its claims are tested, its code by the tests of its kind"
+        return [made], ""
+    return [], "not an optimizer: its claims are tested, its code by the tests of its kind"
