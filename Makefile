@@ -3,6 +3,7 @@
 #   make test    lint, types, tests
 #   make lint    lint and types only
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
+#   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
 #
 # On Linux pip takes torch's CUDA build (several GB). The CPU build is enough:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
@@ -13,7 +14,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench demo test lint
+.PHONY: bench bench-gpu demo test test-gpu lint
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -24,6 +25,15 @@ test: lint
 
 bench: $(READY)
 	.venv/bin/python bench/cpu.py
+
+# PYTHON_GPU: the interpreter whose torch sees the device
+PYTHON_GPU ?= .venv/bin/python
+
+test-gpu:
+	$(PYTHON_GPU) -m pytest -m gpu -rs tests/test_gpu.py
+
+bench-gpu:
+	$(PYTHON_GPU) -m bench.gpu
 
 lint: $(READY)
 	.venv/bin/ruff check

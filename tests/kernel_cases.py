@@ -58,7 +58,7 @@ def ranks(name):
     return [shape for shape in SHAPES if pattern.misfit(len(shape)) is None and (0 not in shape or not pattern.merged)]
 
 
-def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=None):
+def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=None, device="cpu"):
     """The parameters after some steps on `backend` and in the judge, with the optimizer for further questions.
 
     `spoil` may change the gradients in place.
@@ -66,24 +66,24 @@ def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=
     cls = getattr(stdlib, name)
     generator = np.random.default_rng(seed)
     shapes = shapes or ranks(name)
-    starts = [torch.tensor(generator.normal(size=shape)).to(dtype) for shape in shapes]
+    starts = [torch.tensor(generator.normal(size=shape)).to(device, dtype) for shape in shapes]
     params = [torch.nn.Parameter(start.clone()) for start in starts]
     given = keywords(name, options)
     optimizer = cls(params, **given, backend=backend)
     values = tuple(optimizer.param_groups[0][option.keyword] for option in cls.rule.options)
     judge = Simulation(
         lambda rank: program(cls.origin, values, rank),
-        dict(enumerate(start.double().numpy() for start in starts)),
+        dict(enumerate(start.double().cpu().numpy() for start in starts)),
         {hyper.name: hyper.of(optimizer.param_groups[0]) for hyper in cls.rule.hypers},
     )
     for _ in range(steps):
-        gradients = [torch.tensor(generator.normal(size=shape) * 0.3).to(dtype) for shape in shapes]
+        gradients = [torch.tensor(generator.normal(size=shape) * 0.3).to(device, dtype) for shape in shapes]
         if spoil is not None:
             spoil(gradients)
         for p, gradient in zip(params, gradients, strict=True):
             p.grad = gradient
         optimizer.step()
-        judge.step(dict(enumerate(gradient.double().numpy() for gradient in gradients)))
+        judge.step(dict(enumerate(gradient.double().cpu().numpy() for gradient in gradients)))
     return params, [torch.tensor(judge.params[k]) for k in range(len(shapes))], optimizer
 
 
