@@ -4,6 +4,7 @@
     lion = dotopt.load("lion.opt")              # a module: lion.Lion is the class
     from dotopt.stdlib import AdamP, Adan       # compiled on first use, cached
     dotopt.check("lion.opt")                    # what is proved, refuted, open
+    dotopt.test("lion.opt")                     # every backend and claim on random examples
     dotopt.compile("lion.opt", "lion.py")       # a readable module that needs torch and dotopt.runtime only
     dotopt.route(model, {Muon: "matrices", AdamW: "rest"})
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dotopt.runtime.catalogue import names
     from dotopt.runtime.checking import check
     from dotopt.runtime.load import compile, load
+    from dotopt.runtime.property import test
     from dotopt.runtime.route import route
 
 _HOME = {
@@ -31,9 +33,10 @@ _HOME = {
     "load": "dotopt.runtime.load",
     "names": "dotopt.runtime.catalogue",
     "route": "dotopt.runtime.route",
+    "test": "dotopt.runtime.property",
 }
 
-__all__ = ["OptError", "__version__", "check", "compile", "load", "names", "route"]
+__all__ = ["OptError", "__version__", "check", "compile", "load", "names", "route", "test"]
 
 
 def __getattr__(name: str) -> Any:

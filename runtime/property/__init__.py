@@ -12,4 +12,6 @@ from dotopt.runtime.property.outcome import Failed, Passed, Report, Result, Unte
 from dotopt.runtime.property.search import Budget
 from dotopt.runtime.property.suite import properties, test_file
 
-__all__ = ["Budget", "Failed", "Passed", "Report", "Result", "Untested", "properties", "test_file"]
+test = test_file
+
+__all__ = ["Budget", "Failed", "Passed", "Report", "Result", "Untested", "properties", "test", "test_file"]
