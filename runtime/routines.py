@@ -1,16 +1,19 @@
 """The matrix work between two passes of a kernel backend: products, loops of them, and what lies between, by torch.
 
-    run(routine, inputs, number, sizes)    the results, one tensor at a time
+    run(routine, inputs, number, sizes)    the results, for one tensor or a stack
 
 A value is a tensor with one dimension for each axis of its type, or a float; a stack of tensors of one shape has a
-dimension before these. Tall matrices are worked on as their
-transposes, which are views, where that gives the same result: a sum of products of one X and Xᵀ that has the shape of
-X is made of words X Xᵀ X … X, and the transpose of such a word in Xᵀ is the word itself.
+dimension before these. Tall matrices are worked on as their transposes, which are views, where that gives the same
+result: a sum of products of one X and Xᵀ that has the shape of X is made of words X Xᵀ X … X, and the transpose of such
+a word in Xᵀ is the word itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -86,16 +89,24 @@ def region(roots: Sequence[Node], inputs: Container[Node]) -> Iterator[Node]:
 
 
 def run(
-    routine: Routine, inputs: Mapping[Node, Tensor], number: Callable[[Node], float], sizes: Mapping[str, int]
+    routine: Routine,
+    inputs: Mapping[Node, Tensor],
+    number: Callable[[Node], float],
+    sizes: Mapping[str, int],
+    low: torch.dtype | None = None,
 ) -> list[Tensor]:
-    """The results of `routine` for one tensor or a stack; `number` gives the numbers of the group."""
+    """The results of `routine` for one tensor or a stack; `number` gives the numbers of the group.
+
+    Where the products are loops of X Xᵀ X, which steer towards orthogonal matrices whatever was rounded before, they
+    are made in `low`, as in the reference implementation of Muon; a product is accumulated in float32 all the same.
+    """
     results = [result for _, result in routine.results]
     axes = results[0].type.axes
     tall = len(axes) >= 2 and sizes[axes[-2]] > sizes[axes[-1]] and made_of_words(results, routine.inputs)
     if tall:
         inputs = {here: value.mT for here, value in inputs.items()}
         sizes = {**sizes, axes[-2]: sizes[axes[-1]], axes[-1]: sizes[axes[-2]]}
-    made = _Evaluation(dict(inputs), number, sizes)
+    made = _Evaluation(dict(inputs), number, sizes, low)
     return [made.value(result).mT if tall else made.value(result) for result in results]
 
 
@@ -117,22 +128,94 @@ def made_of_words(results: Sequence[Node], inputs: Container[Node]) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _Update:
+    """b*C + a*(A @ B), which the library does in one go and rounds once: numbers b and a, matrices C, A and B."""
+
+    before: tuple[Node, ...]
+    added: Node
+    factors: tuple[Node, ...]
+    left: Node
+    right: Node
+
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        return (*self.before, self.added, *self.factors, self.left, self.right)
+
+
+@cache
+def _update(here: Node) -> _Update | None:
+    """`here` in that form."""
+    if here.op != "add" or len(here.type.axes) != 2:
+        return None
+    for one, other in (here.args, here.args[::-1]):
+        factors, product = _scaled(other)
+        before, added = _scaled(one)
+        if product.op == "matmul" and added.type.axes == here.type.axes:
+            (left_factors, left), (right_factors, right) = map(_scaled, product.args)
+            if len(left.type.axes) == len(right.type.axes) == 2:
+                return _Update(before, added, (*factors, *left_factors, *right_factors), left, right)
+    return None
+
+
+def _scaled(here: Node) -> tuple[tuple[Node, ...], Node]:
+    """The constants in front of a matrix, and the matrix."""
+    if here.op == "mul":
+        for one, other in (here.args, here.args[::-1]):
+            if one.value is not None:
+                factors, core = _scaled(other)
+                return (one, *factors), core
+    return (), here
+
+
+def steers(body: Loop) -> bool:
+    """Whether a pass of the loop is a sum of words X Xᵀ X … X of its only variable, with numbers in front."""
+    if len(body.variables) != 1:
+        return False
+    nodes = list(region(body.nexts, body.variables))
+    if any(here.type.axes and here.op not in WORDS for here in nodes):
+        return False
+    (x,) = body.variables
+    return any(here.op == "matmul" and {arg.op for arg in here.args} == {x.op, "transpose"} for here in nodes)
+
+
 class _Evaluation:
-    def __init__(self, known: dict[Node, Value], number: Callable[[Node], float], sizes: Mapping[str, int]) -> None:
-        self.known, self.number, self.sizes = known, number, sizes
+    def __init__(
+        self,
+        known: dict[Node, Value],
+        number: Callable[[Node], float],
+        sizes: Mapping[str, int],
+        low: torch.dtype | None = None,
+    ) -> None:
+        self.known, self.number, self.sizes, self.low = known, number, sizes, low
 
     def value(self, root: Node) -> Value:
         stack = [root]
         while stack:
             here = stack[-1]
-            missing = [arg for arg in here.args if arg not in self.known]
+            update = _update(here)
+            needed = update.needs if update is not None else here.args
+            missing = [arg for arg in needed if arg not in self.known]
             if here in self.known:
                 stack.pop()
             elif missing:
                 stack.extend(missing)
             else:
-                self.known[here] = self._compute(here)
+                self.known[here] = self._compute(here) if update is None else self._updated(update)
         return self.known[root]
+
+    def _updated(self, update: _Update) -> Tensor:
+        factors = [
+            float(math.prod(float(self.known[here]) for here in some)) for some in (update.before, update.factors)
+        ]
+        added: Tensor
+        left: Tensor
+        right: Tensor
+        added, left, right = (self.known[here] for here in (update.added, update.left, update.right))
+        if left.ndim != right.ndim:  # one matrix for all of a stack
+            return added * factors[0] + (left @ right) * factors[1]
+        multiply: Callable[..., Tensor] = torch.addmm if left.ndim == 2 else torch.baddbmm
+        return multiply(added, left, right, beta=factors[0], alpha=factors[1])
 
     def _compute(self, here: Node) -> Value:
         args = [self.known[arg] for arg in here.args]
@@ -177,7 +260,13 @@ class _Evaluation:
     def _loop(self, here: Node, args: Sequence[Value]) -> tuple[Value, ...]:
         body: Loop = here.attrs[0]
         now = tuple(args[-len(body.variables) :])
-        for _ in range(int(args[0])):
+        if self.low is not None and steers(body):
+            before = now[0].dtype
+            return tuple(value.to(before) for value in self._passes(body, int(args[0]), (now[0].to(self.low),)))
+        return self._passes(body, int(args[0]), now)
+
+    def _passes(self, body: Loop, count: int, now: tuple[Value, ...]) -> tuple[Value, ...]:
+        for _ in range(count):
             inner = _Evaluation(self.known | dict(zip(body.variables, now, strict=True)), self.number, self.sizes)
             now = tuple(inner.value(following) for following in body.nexts)
         return now

@@ -58,6 +58,8 @@ class Table:
         self.entries = sum(self.sizes)
         self.axes = [axis_sizes(program.params[0], p.shape) for p in self.params]
         self.scratch = self._scratch()
+        single = self.params[0].dtype != torch.float64
+        self.low = torch.bfloat16 if single and self.device.type == "cuda" else None  # what matrices are multiplied in
         extents = [
             [extent(key, sizes, p.shape) for key in module.shape]
             for sizes, p in zip(self.axes, self.params, strict=True)
@@ -294,7 +296,7 @@ class Table:
                 continue
             for shape, places in self.stacks.items():
                 inputs = {here: self._stack(buffer.name, shape, places) for here, buffer in routine.inputs.items()}
-                results = routines.run(routine, inputs, self._group_number, self.axes[places[0]])
+                results = routines.run(routine, inputs, self._group_number, self.axes[places[0]], self.low)
                 for (buffer, _), result in zip(routine.results, results, strict=True):
                     self.stacked[buffer.name, shape].copy_(result)
 

@@ -20,7 +20,7 @@ assert _spec is not None and _spec.loader is not None
 cases = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cases)
 
-MATRICES = ("Muon", "HybridAuON")  # products are made in the order that the library of the card likes
+MATRICES = ("Muon", "HybridAuON")
 TOLERANCE = {
     torch.float64: (1e-10, 1e-12),
     torch.float32: (3e-5, 1e-6),
@@ -40,8 +40,10 @@ def test_every_rule_gives_the_numbers_of_the_judge(name, options, dtype) -> None
     got, wanted, optimizer = cases.compared(name, options, dtype, "triton", steps=3, shapes=shapes, device="cuda")
     assert optimizer._last is not None
     rtol, atol = TOLERANCE[dtype]
-    if dtype == torch.float32 and name in (*MATRICES, "SGDSaI"):
+    if dtype == torch.float32 and name == "SGDSaI":
         rtol, atol = 1e-3, 1e-4
+    if dtype != torch.float64 and name in MATRICES:
+        rtol, atol = 2**-6, 2**-8  # products in bfloat16, times a learning rate of 0.013
     for p, value in zip(got, wanted, strict=True):
         torch.testing.assert_close(p.detach().double().cpu(), value.reshape(p.shape), rtol=rtol, atol=atol)
 
