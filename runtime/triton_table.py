@@ -66,7 +66,8 @@ class Table:
         ]
         shape = np.array(extents, dtype=np.int64).reshape(count, len(module.shape))
         self.cols = shape[:, 1] if module.by_rows else shape[:, 0]  # entries of a row
-        self.pieces: Pieces = cut(self.sizes, list(self.cols) if module.by_rows else None, PIECE, PIECE)
+        tiles = list(self.cols * (BLOCK // np.array(self.widths))) if module.by_rows else None  # entries under a tile
+        self.pieces: Pieces = cut(self.sizes, tiles, PIECE, PIECE)
         self.whole = self._whole()
         addresses = np.zeros((len(module.arrays), count), dtype=np.int64)
         for place, name in enumerate(module.arrays):

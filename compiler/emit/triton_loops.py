@@ -85,7 +85,7 @@ def by_rows(
         *_pointers(pointers, masked),
         f"cols = {cols}" if masked else f"cols = tl.multiple_of({cols}, 16)",
         "begin = start // cols",
-        f"end = tl.minimum(begin + tl.maximum(PIECE // cols, 1), {size} // cols)",
+        f"end = tl.minimum(begin + tl.maximum(PIECE // (cols * HEIGHT), 1) * HEIGHT, {size} // cols)",
     ]
     inner = ["c = col + tl.arange(0, WIDTH)[None, :]", "i = r * cols + c"]
     inner += [*(["inside = there & (c < cols)"] if masked else []), *entry]
