@@ -59,7 +59,7 @@ def test_tables_are_cached(tmp_path: Path) -> None:
 
     start()
     (entry,) = tmp_path.glob("grammar-*")
-    assert min(start() for _ in range(3)) < 0.15  # 0.03 s on a quiet machine; building takes 0.8 s
+    assert min(start() for _ in range(5)) < 0.1  # tens of milliseconds; building takes 0.8 s
     entry.write_bytes(b"damaged")
     start()
     assert entry.read_bytes() != b"damaged"  # rebuilt, not trusted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -33,11 +34,11 @@ b' = μ*b + ∇f(θ)
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A cache of its own for this test."""
+    """A cache of its own for this test, on disk and in memory: classes that other tests hold stay what they are."""
     monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "cache"))
-    forget()
-    yield tmp_path
-    forget()
+    monkeypatch.setattr(load, "_loaded", functools.cache(load._loaded.__wrapped__))
+    monkeypatch.setattr(load, "_composed", functools.cache(load._composed.__wrapped__))
+    return tmp_path
 
 
 def forget() -> None:
@@ -134,13 +135,11 @@ def test_an_entry_of_another_version_is_not_used(folder, monkeypatch) -> None:
     assert len(entries(folder)) == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch) -> None:
-    blocked = tmp_path / "file"
+def test_a_cache_that_cannot_be_written_costs_time_only(folder, monkeypatch) -> None:
+    blocked = folder / "file"
     blocked.write_text("")
     monkeypatch.setenv("DOTOPT_CACHE", str(blocked / "below"))
-    forget()
-    assert torch.isfinite(step(dotopt.load(write(tmp_path / "heavy.opt")).HeavyBall)).all()
-    forget()
+    assert torch.isfinite(step(dotopt.load(write(folder / "heavy.opt")).HeavyBall)).all()
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -82,7 +82,7 @@ def test_a_copy_goes_on_bit_for_bit(case, make) -> None:
     optimizer = cls(params, lr=0.01, **options, backend="torch")
     steps(optimizer, params, 0, 4)
     other = make(optimizer)
-    assert type(other).origin == cls.origin and other.backend == "torch"
+    assert type(other) is cls and other.backend == "torch"
     others = other.param_groups[0]["params"]
     assert all(a is not b for a, b in zip(others, params, strict=True))
     steps(optimizer, params, 4, 4)
