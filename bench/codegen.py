@@ -175,7 +175,7 @@ def amd(asm: dict[str, str]) -> tuple[int, int, int, int, int]:
 
 def rules() -> list[str]:
     """All rules of stdlib/optimizers."""
-    from dotopt.compiler.library import catalogue
+    from dotopt.grammar.files import catalogue
 
     names = []
     for path in catalogue().values():

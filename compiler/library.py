@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.parse import parse
 from dotopt.compiler.read import read
-
-WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
-
-
-def file_name(name: str) -> str:
-    """The file of the head `name`, in snake case.
-
-    >>> file_name("CautiousLion"), file_name("AdamP"), file_name("newton_schulz")
-    ('cautious_lion.opt', 'adamp.opt', 'newton_schulz.opt')
-    """
-    return WORD.sub("_", name).lower() + ".opt"
-
-
-def library_root() -> Path:
-    """The folder of the standard library."""
-    return Path(str(files("dotopt.stdlib")))
-
-
-@cache
-def catalogue() -> dict[str, Path]:
-    """Every file of the standard library, by file name."""
-    return {path.name: path for path in sorted(library_root().rglob("*.opt"))}
+from dotopt.grammar.files import catalogue, file_name
 
 
 @cache

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dotopt import grammar
-from dotopt.grammar import spelling
+from dotopt.grammar import spelling, tables
 
 if TYPE_CHECKING:
     from pygments.lexer import RegexLexer
@@ -50,7 +49,7 @@ def keywords() -> dict[str, frozenset[tuple[str, str]]]:
     >>> sorted(keywords()["show"]), sorted(keywords()["real"])
     ([('Keyword.Declaration', 'keyword.declaration.opt')], [('Keyword.Type', 'storage.type.opt')])
     """
-    parser = grammar.parser()
+    parser = tables.parser()
     words = {t.name: t.pattern.value for t in parser.terminals if t.pattern.type == "str" and t.pattern.value.isalpha()}
     found: dict[str, set[tuple[str, str]]] = {word: set() for word in words.values()}
     for rule in parser.rules:
@@ -64,7 +63,7 @@ def keywords() -> dict[str, frozenset[tuple[str, str]]]:
 @cache
 def rules() -> tuple[Rule, ...]:
     """The patterns in the order in which they are tried."""
-    patterns = {t.name: t.pattern.value for t in grammar.parser().terminals}
+    patterns = {t.name: t.pattern.value for t in tables.parser().terminals}
     name = patterns["NAME"]
     # In house style a keyword stands apart from `(` and `=`, an argument or a function of that name does not.
     after = r"(?![\w\u0300-\u036f'=(\[])"

@@ -20,6 +20,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from dotopt.grammar.files import cache_directory
+
 # Vector code for this very processor, with IEEE arithmetic: no product is fused with a sum and nothing is reordered, so
 # that all compilers give the same bits. errno and floating-point traps, which two of the flags give up, are not values.
 FLAGS = (
@@ -71,9 +73,7 @@ def load(text: str) -> ctypes.CDLL:
 
 def cache_folder() -> Path | None:
     """The folder of built kernels, private to the user; None if it cannot be made."""
-    given = os.environ.get("DOTOPT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "dotopt"
+    folder = cache_directory()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dotopt.compiler.library import catalogue, library_root
+from dotopt.grammar.files import catalogue, library_root
 
 _HEAD = re.compile(r"^(rule|formula|transform|theorem)[ \t]+(\w+)", re.MULTILINE)
 _DOCSTRING = re.compile(r'\A\s*"""(.*?)"""', re.DOTALL)

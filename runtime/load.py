@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from dotopt.grammar.files import catalogue, file_name, library_root
 from dotopt.runtime import cache as disk
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 Origin = tuple[str, str, str]
 
-_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
-_ROOT = Path(__file__).resolve().parent.parent / "stdlib"
 
 
 # ---- the public functions
@@ -55,7 +54,7 @@ def compile(path: str | Path, out: str | Path) -> None:
 
 def stdlib(name: str) -> Any:
     """The class or transform of the standard library with this name; raises AttributeError if there is none."""
-    path = _catalogue().get(_WORD.sub("_", name).lower() + ".opt")
+    path = catalogue().get(file_name(name))
     if path is None:
         raise AttributeError(f"dotopt.stdlib has no `{name}`; `dotopt list` shows what there is")
     module = _loaded(str(path), disk.digest(path.read_bytes()), "library")
@@ -98,7 +97,7 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
         return _lowered(*_composition(place, name), options, rank)
     from dotopt.runtime import programs
 
-    path = Path(place) if kind == "file" else _ROOT / place
+    path = Path(place) if kind == "file" else library_root() / place
 
     def build() -> disk.Entry:
         file, library = _parsed(path)
@@ -176,11 +175,6 @@ def _content(path: Path) -> bytes:
 
 
 @cache
-def _catalogue() -> dict[str, Path]:
-    return {path.name: path for path in sorted(_ROOT.rglob("*.opt"))}
-
-
-@cache
 def _loaded(path: str, content: str, kind: str) -> ModuleType:
     """The module of the file at `path`, whose content has this hash."""
     place = Path(path)
@@ -195,7 +189,7 @@ def _built(path: Path, kind: str) -> disk.Entry:
     from dotopt.compiler.emit.torch import module, transform
 
     file, library = _parsed(path)
-    place = str(path) if kind == "file" else str(path.relative_to(_ROOT))
+    place = str(path) if kind == "file" else str(path.relative_to(library_root()))
     origin = (kind, place, file.head.name)
     text = transform(file, origin) if file.head.word == "transform" else module(file, library, origin)
     return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})

@@ -17,7 +17,8 @@ def equations(origin: tuple[str, str, str] | None) -> str | None:
     g_{t} &= \nabla f(\theta_{t-1}) + \lambda \theta_{t-1} \\
     """
     from dotopt.compiler.emit.latex import latex
-    from dotopt.compiler.library import Library, library_root, load
+    from dotopt.compiler.library import Library, load
+    from dotopt.grammar.files import library_root
 
     match origin:
         case ("file", place, _):

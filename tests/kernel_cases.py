@@ -7,7 +7,7 @@ import torch
 
 import dotopt.stdlib as stdlib
 from dotopt.compiler.evaluate import Simulation
-from dotopt.compiler.library import catalogue
+from dotopt.grammar.files import catalogue
 from dotopt.runtime.load import program
 
 # odd sizes, one entry, a convolution filter, nothing at all, and one that is several pieces in the tests

@@ -14,12 +14,12 @@ import pytest
 from dotopt.compiler import ranges, units
 from dotopt.compiler.emit.text import format_text
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import file_name
 from dotopt.compiler.lower import lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.resolve.builtins import FUNCTIONS
 from dotopt.compiler.source import Source
+from dotopt.grammar.files import file_name
 from dotopt.runtime.load import load
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, catalogue
+from dotopt.compiler.library import Library
+from dotopt.grammar.files import catalogue
 from dotopt.runtime.catalogue import entries
 from dotopt.runtime.explain import Explanation
 from dotopt.runtime.explain import explain as explain_anew

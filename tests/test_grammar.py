@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dotopt import grammar
 from dotopt.compiler.parse import parse
 from dotopt.compiler.source import Source
+from dotopt.grammar import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = sorted([*ROOT.joinpath("tests/worked").glob("*.opt"), *ROOT.joinpath("stdlib").rglob("*.opt")])
@@ -20,7 +20,7 @@ CORPUS = sorted([*ROOT.joinpath("tests/worked").glob("*.opt"), *ROOT.joinpath("s
 
 def test_no_conflicts_and_no_collisions() -> None:
     # strict mode raises on shift/reduce conflicts and on terminals that can match the same text
-    grammar.build(strict=True)
+    tables.build(strict=True)
 
 
 def test_strict_mode_would_notice() -> None:
@@ -46,7 +46,7 @@ def _seconds(source: Source) -> float:
 
 def test_tables_are_cached(tmp_path: Path) -> None:
     program = (
-        "import time; from dotopt import grammar; s = time.process_time(); grammar.parser(); "
+        "import time; from dotopt.grammar import tables; s = time.process_time(); tables.parser(); "
         "print(time.process_time() - s)"
     )
     environment = {**os.environ, "DOTOPT_CACHE": str(tmp_path)}

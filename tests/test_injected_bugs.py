@@ -149,7 +149,7 @@ TORCH: dict[str, Callable[[ast.FunctionDef], None]] = {
 def text_of(name: str) -> str:
     """The emitted module of a rule of the library."""
     _, place, _ = getattr(stdlib, name).origin
-    return module(*loading._parsed(loading._ROOT / place), getattr(stdlib, name).origin)
+    return module(*loading._parsed(loading.library_root() / place), getattr(stdlib, name).origin)
 
 
 def mutant(name: str, bug: str) -> Any:

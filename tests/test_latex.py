@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotopt.compiler.emit.latex import flat, latex, rows
-from dotopt.compiler.library import catalogue
 from dotopt.compiler.parse import parse
 from dotopt.compiler.source import Source
 from dotopt.compiler.syntax import File
+from dotopt.grammar.files import catalogue
 
 FILES = sorted(catalogue().values()) + sorted((Path(__file__).parent / "worked").glob("*.opt"))
 

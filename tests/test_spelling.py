@@ -11,14 +11,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dotopt import grammar
 from dotopt.compiler.parse import parse
 from dotopt.compiler.source import Source
-from dotopt.grammar import highlight, spelling
+from dotopt.grammar import highlight, spelling, tables
 from dotopt.grammar.spelling import ascii, canonical, latex, unicode, width
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME = re.compile(next(t.pattern.value for t in grammar.parser().terminals if t.name == "NAME"))
+NAME = re.compile(next(t.pattern.value for t in tables.parser().terminals if t.name == "NAME"))
 WORDS = [letter.ascii for letter in spelling.LETTERS] + [accent.ascii for accent in spelling.ACCENTS]
 LETTERS = "".join(letter.symbol for letter in spelling.LETTERS)
 ACCENTS = "".join(accent.symbol for accent in spelling.ACCENTS)
@@ -135,7 +134,7 @@ def test_keywords_come_from_the_grammar() -> None:
     words = highlight.keywords()
     assert {"rule", "claim", "when", "param", "hyper", "real", "sqrt", "and", "true", "otherwise"} <= set(words)
     assert all(words.values())
-    assert all(f'"{word}"' in grammar.text() for word in words)
+    assert all(f'"{word}"' in tables.text() for word in words)
 
 
 def test_pygments_reads_every_file() -> None:

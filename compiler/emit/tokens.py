@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import lark
 
-from dotopt import grammar
 from dotopt.compiler.source import Source
+from dotopt.grammar import tables
 from dotopt.grammar.spelling import width
 
 NABLA = ("∇", "grad")
@@ -83,7 +83,7 @@ def ends_operand(token: Token) -> bool:
 
 def _lexed(text: str) -> Iterator[lark.Token]:
     """The tokens as the parser's contextual lexer cuts them: what is a keyword depends on the place."""
-    yield from grammar.parser().parse_interactive(text + "\n").iter_parse()
+    yield from tables.parser().parse_interactive(text + "\n").iter_parse()
 
 
 def _classified(source: Source, lexed: list[lark.Token]) -> Iterator[Token]:

@@ -138,7 +138,7 @@ def clashes(file: s.File, base: Program) -> dict[str, str]:
 
 def prefix_of(file: s.File) -> str:
     """What a transform puts before its own names where the base rule has them too: its name in snake case."""
-    from dotopt.compiler.library import file_name
+    from dotopt.grammar.files import file_name
 
     return file_name(file.head.name).removesuffix(".opt")
 

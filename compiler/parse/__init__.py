@@ -6,7 +6,6 @@ import gc
 
 import lark
 
-from dotopt import grammar
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import fail
 from dotopt.compiler.parse.declarations import Declarations
@@ -14,6 +13,7 @@ from dotopt.compiler.parse.expressions import Expressions
 from dotopt.compiler.parse.mistakes import explain
 from dotopt.compiler.parse.statements import Statements
 from dotopt.compiler.source import Source, Span
+from dotopt.grammar import tables
 
 DEEPEST = 100  # nested brackets or blocks; also keeps every recursive pass far from Python's limit
 WIDEST = 4000  # characters of a line
@@ -34,7 +34,7 @@ def parse(source: Source) -> s.File:
         # Cyclic garbage is not made here, and collecting in the middle doubles the time.
         enabled = gc.isenabled()
         gc.disable()
-        tree = grammar.parser().parse(source.text + "\n")
+        tree = tables.parser().parse(source.text + "\n")
     except (lark.UnexpectedInput, lark.indenter.DedentError) as error:
         raise explain(source, error) from None
     finally:

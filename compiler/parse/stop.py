@@ -9,9 +9,9 @@ from functools import cache
 
 import lark
 
-from dotopt import grammar
 from dotopt.compiler.errors import Edit, OptError, fail
 from dotopt.compiler.source import Source, Span
+from dotopt.grammar import tables
 
 LONGEST_REPAIRED = 20_000  # characters; edits are not tried in longer files
 TOKENS = re.compile(r"[^\W\d](?:\w|[\u0300-\u036f])*'?|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|==|<=|>=|!=|\S")
@@ -82,7 +82,7 @@ class Stop:
             return False
         text = text[: edit.span.start] + edit.text + text[edit.span.end :]
         try:
-            grammar.parser().parse(text + "\n")
+            tables.parser().parse(text + "\n")
         except lark.UnexpectedInput as error:
             moved = len(edit.text) - (edit.span.end - edit.span.start)
             place = self.source.line_starts[min(self.span.line, len(self.source.line_starts)) - 1]
@@ -107,7 +107,7 @@ def stop_at(source: Source, error: lark.UnexpectedInput) -> Stop:
 
 @cache
 def _signs() -> dict[str, str]:
-    terminals = grammar.parser().terminals
+    terminals = tables.parser().terminals
     return {t.name: str(t.pattern.value) for t in terminals if t.name.startswith("__ANON")}
 
 
@@ -119,7 +119,7 @@ def _sign(kind: str) -> str:
 @cache
 def keywords() -> frozenset[str]:
     """Every word of the language."""
-    return frozenset(str(t.pattern.value) for t in grammar.parser().terminals if str(t.pattern.value).isalpha())
+    return frozenset(str(t.pattern.value) for t in tables.parser().terminals if str(t.pattern.value).isalpha())
 
 
 def listed(expected: frozenset[str]) -> str:
@@ -146,7 +146,7 @@ def _words(expected: frozenset[str]) -> Iterator[str]:
         yield "a range"
     if {"REAL", "INT"} <= expected:
         yield "a type (`real[...]`, `like x`, …)"
-    patterns = {t.name: str(t.pattern.value) for t in grammar.parser().terminals}
+    patterns = {t.name: str(t.pattern.value) for t in tables.parser().terminals}
     hidden = {"LESSTHAN", "MORETHAN", "REAL", "INT", "BOOL", "COMPLEX", "LIKE", "LIST", "_NL", "_DEDENT", "PRIME", "IN"}
     for kind in sorted(expected - hidden):
         sign = patterns.get(kind, kind)

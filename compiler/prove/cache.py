@@ -14,16 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler.library import library_root
 from dotopt.compiler.prove.checker import verify
+from dotopt.grammar.files import cache_directory, library_root
 
 
 def folder() -> Path:
     """Where reports are kept: `$DOTOPT_CACHE`, else the cache folder of the user."""
-    root = os.environ.get("DOTOPT_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "dotopt"
-    )
-    return Path(root) / "claims"
+    return cache_directory() / "claims"
 
 
 @cache

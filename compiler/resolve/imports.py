@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library, catalogue, load
+from dotopt.compiler.library import Library, load
 from dotopt.compiler.resolve.suggest import closest
+from dotopt.grammar.files import catalogue
 
 Lookup = Callable[[str], Path | None]
 USED = re.compile(r"^use[ \t]+([^\n#]*)", re.MULTILINE)

@@ -88,7 +88,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0, or 1 if there is such a file already."""
     from dotopt.compiler.emit.text import format_text
-    from dotopt.compiler.library import file_name
+    from dotopt.grammar.files import file_name
 
     if not NAME.fullmatch(args.name):
         print(f"error: `{args.name}` is no name: a letter, then letters and digits", file=sys.stderr)
