@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 
-from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir import ENTRYWISE, Node, Program
 
 
 class Place(enum.IntEnum):
@@ -38,48 +38,6 @@ class Unsupported(Exception):
 
 
 REDUCE = frozenset(("sum", "amax", "amin"))
-
-ENTRYWISE = frozenset(
-    [
-        "neg",
-        "abs",
-        "sign",
-        "relu",
-        "floor",
-        "ceil",
-        "sqrt",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "tan",
-        "tanh",
-        "acos",
-        "atanh",
-        "erf",
-        "sigmoid",
-        "gelu",
-        "stop",
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "pow",
-        "min",
-        "max",
-        "mod",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq",
-        "ne",
-        "and",
-        "or",
-        "not",
-        "select",
-    ]
-)
 
 MATRIX = frozenset(
     [

@@ -7,10 +7,10 @@ compiled when it first occurs. Other conditions are decided inside the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from dotopt.compiler.ir import TIME, Node, Program, State, node, number, rebuild
+from dotopt.compiler.ir import ENTRYWISE, TIME, Node, Program, State, node, number, rebuild
 from dotopt.compiler.places import NUMBERS, order
 
 FIRST_STEP = node("eq", TIME, number(1))
@@ -45,7 +45,7 @@ def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
             return here.args[1] if truth[here.args[0]] else here.args[2]
         return here
 
-    return _mapped(program, lambda root: rebuild(root, decide))
+    return program.mapped(lambda root: rebuild(root, decide))
 
 
 def starts_late(state: State) -> bool:
@@ -65,7 +65,7 @@ def _at_first_step(program: Program) -> Program:
         replace(state, next=state.start) if starts_late(state) and state.next is None else state
         for state in program.states
     )
-    settled = _mapped(replace(program, states=firsts), settle)
+    settled = replace(program, states=firsts).mapped(settle)
     return replace(settled, states=tuple(replace(state, kind="zero", start=number(0)) for state in settled.states))
 
 
@@ -74,19 +74,6 @@ def _leaf_of(state: State, program: Program) -> Node:
         if here.role == "state" and here.name == state.name:
             return here
     return node("leaf", attrs=("state", state.name, state.type))
-
-
-def _mapped(program: Program, change: Callable[[Node], Node]) -> Program:
-    return replace(
-        program,
-        states=tuple(
-            replace(state, start=change(state.start), next=None if state.next is None else change(state.next))
-            for state in program.states
-        ),
-        next={name: change(root) for name, root in program.next.items()},
-        outputs={name: change(root) for name, root in program.outputs.items()},
-        equations=tuple(replace(equation, node=change(equation.node)) for equation in program.equations),
-    )
 
 
 def _uniform(condition: Node, shared: frozenset[str]) -> bool:
@@ -99,37 +86,7 @@ def _uniform(condition: Node, shared: frozenset[str]) -> bool:
     return True
 
 
-_SCALAR_OPS = NUMBERS | frozenset(
-    [
-        "leaf",
-        "neg",
-        "abs",
-        "sqrt",
-        "exp",
-        "log",
-        "floor",
-        "ceil",
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "pow",
-        "min",
-        "max",
-        "mod",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq",
-        "ne",
-        "and",
-        "or",
-        "not",
-        "select",
-        "fires",
-    ]
-)
+_SCALAR_OPS = NUMBERS | ENTRYWISE | {"leaf", "fires"}
 
 
 def _touches(program: Program) -> frozenset[Node]:

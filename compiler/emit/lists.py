@@ -13,29 +13,10 @@ from dataclasses import dataclass
 from dotopt.compiler.emit.plan import ONE, Places, Products, negative
 from dotopt.compiler.emit.scalars import COMPARISONS, OR, Scalars, literal
 from dotopt.compiler.errors import fail
-from dotopt.compiler.ir import REDUCTIONS, Node, node, number
+from dotopt.compiler.ir import REDUCTIONS, UNARY_REAL, UNARY_SAME, Node, node, number
 from dotopt.compiler.types import REST, Type
 
-ENTRYWISE = (
-    "neg",
-    "abs",
-    "sign",
-    "sqrt",
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "tanh",
-    "acos",
-    "atanh",
-    "erf",
-    "sigmoid",
-    "gelu",
-    "relu",
-    "floor",
-    "ceil",
-)
+FUNCTIONS = (*UNARY_REAL, *UNARY_SAME)
 MATRICES = (
     "inverse",
     "qr",
@@ -313,7 +294,7 @@ class Lists:
                 return Code(f"{op}({both[0]}, {both[1]})")
             case "stop" | "cast", (a,):
                 return self.code(a)
-            case op, (a,) if op in ENTRYWISE:
+            case op, (a,) if op in FUNCTIONS:
                 return self.call(op, self._as_numbers(self.code(a), a))
             case op, (a,) if op in REDUCTIONS:
                 return self._reduction(here, a)

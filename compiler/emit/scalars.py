@@ -9,25 +9,10 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from dotopt.compiler.errors import fail
-from dotopt.compiler.ir import TIME, Hyper, Node, number
+from dotopt.compiler.ir import TIME, UNARY_REAL, Hyper, Node, number
 
 ONE = number(1)
-FUNCTIONS = (
-    "sqrt",
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "tanh",
-    "acos",
-    "atanh",
-    "erf",
-    "sigmoid",
-    "gelu",
-    "sign",
-    "relu",
-)
+FUNCTIONS = (*UNARY_REAL, "sign", "relu")
 ROUNDING = ("floor", "ceil")
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 

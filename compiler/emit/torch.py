@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.emit.lists import ENTRYWISE, MATRICES, REDUCED
+from dotopt.compiler.emit.lists import FUNCTIONS, MATRICES, REDUCED
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
 from dotopt.compiler.emit.scalars import literal
 from dotopt.compiler.emit.step import INDENT, StepText, step_text, supported
@@ -35,7 +35,7 @@ INPLACE = (
     "addcdiv",
     "maximum",
     "minimum",
-    *ENTRYWISE,
+    *FUNCTIONS,
     "reciprocal",
 )
 FOREACH = frozenset((

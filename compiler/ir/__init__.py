@@ -35,7 +35,7 @@ from dotopt.compiler.ir.nodes import (
     rebuild,
     substitute,
 )
-from dotopt.compiler.ir.operations import BINARY, COMPARISONS, OPS, REDUCTIONS, UNARY_REAL, UNARY_SAME, Op
+from dotopt.compiler.ir.operations import BINARY, COMPARISONS, ENTRYWISE, OPS, REDUCTIONS, UNARY_REAL, UNARY_SAME, Op
 from dotopt.compiler.ir.program import (
     Callable_,
     Hyper,
@@ -52,6 +52,7 @@ from dotopt.compiler.ir.program import (
 __all__ = [
     "BINARY",
     "COMPARISONS",
+    "ENTRYWISE",
     "OPS",
     "REDUCTIONS",
     "TIME",

@@ -133,6 +133,10 @@ UNARY_SAME = ("neg", "abs", "sign", "relu", "floor", "ceil")
 BINARY = ("add", "sub", "mul", "min", "max")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 REDUCTIONS = ("sum", "mean", "amax", "amin", "norm", "std")
+# what computes each entry from entries at the same place
+ENTRYWISE = frozenset(
+    (*UNARY_REAL, *UNARY_SAME, *BINARY, *COMPARISONS, "div", "pow", "mod", "and", "or", "not", "select", "stop")
+)
 
 OPS: dict[str, Op] = {
     "leaf": Op(None, ("role", "name", "type"), _given),

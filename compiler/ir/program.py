@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from dotopt.compiler.ir.nodes import Equation, Node
 from dotopt.compiler.source import Span
@@ -141,6 +141,25 @@ class Program:
     evaluation: Mapping[str, Node]  # `eval θ = e`
     roles: tuple[RoleProgram, ...] = ()
     result: Node | None = None  # of a formula
+
+    def mapped(self, change: Callable[[Node], Node]) -> Program:
+        """The program with `change` applied to every value in it."""
+
+        def table(old: Mapping[str, Node]) -> dict[str, Node]:
+            return {name: change(root) for name, root in old.items()}
+
+        def state(old: State) -> State:
+            return replace(old, start=change(old.start), next=None if old.next is None else change(old.next))
+
+        return replace(
+            self,
+            states=tuple(map(state, self.states)),
+            randoms=tuple(replace(r, args=tuple(map(change, r.args))) for r in self.randoms),
+            equations=tuple(replace(e, node=change(e.node)) for e in self.equations),
+            next=table(self.next),
+            outputs=table(self.outputs),
+            evaluation=table(self.evaluation),
+        )
 
     @property
     def roots(self) -> tuple[Node, ...]:

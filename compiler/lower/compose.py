@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 from dotopt.compiler import ir
 from dotopt.compiler import syntax as s
@@ -34,7 +33,7 @@ def apply(context: Context, name: str, e: s.Call, scope: Scope) -> Node:
             raise fail("E506", e.span, times="more than once")
         return context.applied.result
     change = _change(context, context.base, arguments, overrides, e.span)
-    program = _changed(context.base, change)
+    program = context.base.mapped(change)
     if context.scope.equations is not None:
         context.scope.equations.extend(program.equations)
     (param,) = context.base.params
@@ -82,23 +81,6 @@ def _hyper(base: Program, keyword: str, span: Span) -> Node:
         if (keyword in (canonical(hyper.keyword), hyper.keyword) and hyper.position is None) or keyword == hyper.name:
             return ir.leaf("hyper", hyper.name, hyper.type)
     raise fail("E508", span, base=base.name, name=keyword)
-
-
-def _changed(program: Program, change: Callable[[Node], Node]) -> Program:
-    def table(old: Mapping[str, Node]) -> dict[str, Node]:
-        return {name: change(root) for name, root in old.items()}
-
-    return replace(
-        program,
-        states=tuple(
-            replace(x, start=change(x.start), next=None if x.next is None else change(x.next)) for x in program.states
-        ),
-        randoms=tuple(replace(r, args=tuple(map(change, r.args))) for r in program.randoms),
-        equations=tuple(replace(e, node=change(e.node)) for e in program.equations),
-        next=table(program.next),
-        outputs=table(program.outputs),
-        evaluation=table(program.evaluation),
-    )
 
 
 def member(context: Context, name: str, attribute: str, span: Span) -> Node:
