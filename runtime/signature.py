@@ -80,7 +80,7 @@ def check(rule: Rule, group: Mapping[str, Any]) -> None:
     check_shapes(rule, group)
     values = {hyper.name: hyper.of(group) for hyper in rule.hypers}
     for hyper in rule.hypers:
-        _check_hyper(rule, hyper, values)
+        check_hyper(rule.name, hyper, values)
     for option in rule.options:
         value = group[option.keyword]
         if value not in option.values or isinstance(value, bool) != isinstance(option.values[0], bool):
@@ -88,24 +88,25 @@ def check(rule: Rule, group: Mapping[str, Any]) -> None:
             raise ValueError(f"{rule.name}: {option.keyword}={value!r} is not a value of this option; it takes {legal}")
 
 
-def _check_hyper(rule: Rule, hyper: Hyper, values: Mapping[str, Any]) -> None:
+def check_hyper(rule: str, hyper: Hyper, values: Mapping[str, Any]) -> None:
+    """Raises TypeError for what is no number, ValueError for a number outside the range; `values` by their names."""
     value = values[hyper.name]
     if isinstance(value, Tensor):
         if value.numel() != 1:
-            raise ValueError(f"{rule.name}: {hyper.place} must be one number, and this tensor has {value.numel()}")
+            raise ValueError(f"{rule}: {hyper.place} must be one number, and this tensor has {value.numel()}")
         if value.device.type != "cpu":
             return  # reading it would make the device wait
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{rule.name}: {hyper.place}={value!r} is not a number")
+        raise TypeError(f"{rule}: {hyper.place}={value!r} is not a number")
     if hyper.integer and value != int(value):
-        raise ValueError(f"{rule.name}: {hyper.place}={value!r} must be a whole number")
+        raise ValueError(f"{rule}: {hyper.place}={value!r} must be a whole number")
     low, high = _end(hyper.low, values, -math.inf), _end(hyper.high, values, math.inf)
     above = value > low if hyper.open_low else value >= low
     below = value < high if hyper.open_high else value <= high
     if not (above and below):
         declared = f"hyper {hyper.name}" + (f" as {hyper.place}" if hyper.place != hyper.name else "")
-        raise ValueError(f"{rule.name}: {hyper.place}={value!r} is out of range: `{declared} {hyper.range}`")
+        raise ValueError(f"{rule}: {hyper.place}={value!r} is out of range: `{declared} {hyper.range}`")
 
 
 def _end(end: Any, values: Mapping[str, Any], without: float) -> float:

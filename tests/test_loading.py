@@ -256,3 +256,16 @@ def test_what_is_not_compiled_yet_is_named() -> None:
             refused[name] = str(error)
     assert not {"Lion", "AdamW", "SOAP", "SAM", "Lookahead", "M3"} & set(refused)
     assert all("is not compiled yet" in text for text in refused.values())
+
+
+def test_a_default_outside_its_range_is_refused_on_loading_too(folder) -> None:
+    path = write(folder / "heavy.opt", HEAVY_BALL + "\nhyper k : int > 0 = 2.5\n")
+    with pytest.raises(dotopt.OptError) as caught:
+        dotopt.load(path)
+    assert [found.code for found in caught.value.diagnostics] == ["E303"]
+
+
+def test_a_transform_alone_says_how_to_compile_it(tmp_path) -> None:
+    with pytest.raises(dotopt.OptError) as caught:
+        dotopt.compile(ROOT / "stdlib" / "transforms" / "lookahead.opt", tmp_path / "out.py")
+    assert "`rule LookaheadSGD = Lookahead(SGD)`" in (caught.value.diagnostics[0].help or "")

@@ -26,7 +26,7 @@ from dotopt.compiler.emit import c_expression, c_storage
 from dotopt.compiler.emit.c_driver import driver, function
 from dotopt.compiler.emit.c_sums import JOIN, START, Accumulator
 from dotopt.compiler.emit.kernel_facts import Facts
-from dotopt.compiler.emit.kernel_scope import HostSlots, Scope
+from dotopt.compiler.emit.kernel_scope import HostSlots, Scope, group_key
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.places import REDUCE, Place, Unsupported
 from dotopt.compiler.schedule import Buffer, Pass, Schedule
@@ -125,7 +125,7 @@ class _Writer:
         """C for a value that is given or was made before; None for one that is to be computed."""
         match here.op, scope.place:
             case "leaf", Place.HOST:
-                return self._group_number(here)
+                return self.given_slot(group_key(here))
             case "leaf", Place.TENSOR if here.role == "axis":
                 return f"(double){self.dimension(('size', (here.name,)))}"
             case "leaf", (Place.TENSOR | Place.ROW) if here.role == "state":
@@ -150,19 +150,6 @@ class _Writer:
                 return f"(({t} >= {start}) & (fmod({t} - ({start}), {period}) == 0))"
             case _:
                 return None
-
-    def _group_number(self, here: Node) -> str:
-        if here.args:
-            raise Unsupported(f"{here!r} is one of a family")
-        match here.role:
-            case "hyper" | "const":
-                return self.given_slot(("hyper", here.name))
-            case "time":
-                return self.given_slot(("time", "t"))
-            case "state":
-                return self.given_slot(("shared", here.name))
-            case role:
-                raise Unsupported(f"the {role} {here.name} was not resolved")
 
     def _pointer(self, array: str) -> str:
         kind = c_storage.STORED[self.stored[array]]

@@ -15,7 +15,7 @@ from typing import Protocol
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.emit.kernel_facts import Facts
 from dotopt.compiler.ir import Node, node, number
-from dotopt.compiler.places import Place
+from dotopt.compiler.places import Place, Unsupported
 
 Text = tuple[str, int]  # an expression, and how tightly its outermost operation binds
 SIGN, ATOM = 8, 9
@@ -180,3 +180,18 @@ class HostSlots:
     def value(self, here: Node) -> Text:
         """Where the number stands."""
         return self.form.format(self.slots.setdefault(here, len(self.slots))), ATOM
+
+
+def group_key(here: Node) -> tuple[str, str]:
+    """The slot of a number that is one for the whole group: a knob, the time, or a shared state."""
+    if here.args:
+        raise Unsupported(f"{here!r} is one of a family")
+    match here.role:
+        case "hyper" | "const":
+            return "hyper", here.name
+        case "time":
+            return "time", "t"
+        case "state":
+            return "shared", here.name
+        case role:
+            raise Unsupported(f"the {role} {here.name} was not resolved")

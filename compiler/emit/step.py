@@ -454,12 +454,11 @@ class _Writer:
 def supported(program: Program) -> None:
     """Raises E601, naming the construct, if the program is of a kind that this emitter does not know."""
     if program.kind != "optimizer":
-        construct = (
-            "a transform without its base rule"
-            if program.kind == "transform"
-            else f"a rule of the kind `{program.kind}`"
-        )
-        raise fail("E601", program.decided_by, construct=construct)
+        if program.kind == "transform":
+            name = program.name
+            hint = f"compile it with the rule that it wraps: `rule {name}SGD = {name}(SGD)`"
+            raise fail("E601", program.decided_by, construct="a transform without its base rule", help=hint)
+        raise fail("E601", program.decided_by, construct=f"a rule of the kind `{program.kind}`")
     if len(program.params) != 1 or program.params[0].indices or program.roles or program.inputs:
         raise fail("E601", program.decided_by, construct="a family of parameters, or a rule with inputs,")
     for here in dict.fromkeys(inner for root in program.roots for inner in root.walk()):

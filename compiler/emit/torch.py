@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import product
 
+from dotopt.compiler import ranges
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.lists import FUNCTIONS, MATRICES, REDUCED
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
 from dotopt.compiler.emit.scalars import literal
 from dotopt.compiler.emit.step import INDENT, StepText, step_text, supported
-from dotopt.compiler.errors import fail
+from dotopt.compiler.errors import OptError, fail
 from dotopt.compiler.ir import Param, Program, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
@@ -51,6 +52,8 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
     ranked = _needs_rank(file, library)
     open_program = lower(file, Static({}, 1) if ranked else Static(), library)
+    if outside := ranges.check(open_program):
+        raise OptError(*outside)
     if open_program.kind == "module":
         from dotopt.compiler.emit.module import module as sequence_module
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from dotopt.compiler.emit import triton_expression
 from dotopt.compiler.emit.kernel_facts import Facts
-from dotopt.compiler.emit.kernel_scope import ATOM, HostSlots, Scope
+from dotopt.compiler.emit.kernel_scope import ATOM, HostSlots, Scope, group_key
 from dotopt.compiler.emit.triton_loops import (
     LANES,
     Reduction,
@@ -100,7 +100,7 @@ class _Writer:
         """The text of a value that is given or was made before; None for one that is to be computed."""
         match here.op, scope.place:
             case "leaf", Place.HOST:
-                return self._group_number(here)
+                return self.number(group_key(here))
             case "leaf", Place.TENSOR if here.role == "axis":
                 return self._extent(("size", (here.name,))) + ".to(tl.float64)"
             case "leaf", Place.TENSOR if here.role == "state":
@@ -129,19 +129,6 @@ class _Writer:
                 return f"({since} >= 0) & ({since} - tl.floor({since} / ({period})) * ({period}) == 0)"
             case _:
                 return None
-
-    def _group_number(self, here: Node) -> str:
-        if here.args:
-            raise Unsupported(f"{here!r} is one of a family")
-        match here.role:
-            case "hyper" | "const":
-                return self.number(("hyper", here.name))
-            case "time":
-                return self.number(("time", "t"))
-            case "state":
-                return self.number(("shared", here.name))
-            case role:
-                raise Unsupported(f"the {role} {here.name} was not resolved")
 
     def _extent(self, key: Key) -> str:
         return f"tl.load(shape + tensor * DIMENSIONS + {self.slot(key)})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dotopt.runtime.sequence.rule import Functions, SequenceRule
+from dotopt.runtime.signature import check_hyper
 
 State = dict[str, Any]
 
@@ -47,8 +47,8 @@ class SequenceModule(nn.Module):
                 value = hyper.default(self.hyper) if callable(hyper.default) else hyper.default
             if value is None:
                 raise TypeError(f"{rule.name} needs `{hyper.keyword}`: the file states no default")
-            _check(rule.name, hyper, value, self.hyper)
             self.hyper[hyper.name] = value
+            check_hyper(rule.name, hyper, self.hyper)
             if isinstance(value, nn.Parameter):
                 self.register_parameter(hyper.keyword, value)
         choice = []
@@ -273,19 +273,3 @@ def _beside(mask: Tensor, value: Tensor) -> Tensor:
 
 def _cut(value: Tensor, dtype: torch.dtype) -> Tensor:
     return value.to(dtype) if value.is_floating_point() and value.dtype != dtype else value
-
-
-def _check(rule: str, hyper: Any, value: Any, others: dict[str, Any]) -> None:
-    if isinstance(value, Tensor):
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{rule}: {hyper.keyword}={value!r} is not a number")
-    if hyper.integer and value != int(value):
-        raise ValueError(f"{rule}: {hyper.keyword}={value!r} must be a whole number")
-    low = hyper.low(others) if callable(hyper.low) else hyper.low
-    high = hyper.high(others) if callable(hyper.high) else hyper.high
-    low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
-    inside = (value > low if hyper.open_low else value >= low) and (value < high if hyper.open_high else value <= high)
-    if not inside:
-        declared = f"hyper {hyper.name}" + (f" as {hyper.keyword}" if hyper.keyword != hyper.name else "")
-        raise ValueError(f"{rule}: {hyper.keyword}={value!r} is out of range: `{declared} {hyper.range}`")
