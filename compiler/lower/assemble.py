@@ -169,6 +169,8 @@ class _Builder:
         functions = (d for d in declared if d.word in ("objective", "operator", "function"))
         callables = tuple(_callable(d) for d in functions if not _chosen(d))
         kind, decided_by = kind_of(file)
+        if kind == "host" and self.scope.nexts.keys() & {d.name for d in declared if d.word == "param"}:
+            raise fail("E312", decided_by, name=decided_by.text.split("(")[0])
         outputs = {d.name: self._named(d.name) for d in declared if d.word == "output" and d.name in self.scope.names}
         evaluation = {
             x.name: node for x in statements if isinstance(x, s.Evaluation)
@@ -281,7 +283,10 @@ class _Builder:
             keyword = f"{ascii(name[: -len(d.name)].rstrip('_'))}_{keyword}"
         if d.word == "function" and isinstance(d.value, s.Name):
             used = [i.name for x in self.context.file.statements if isinstance(x, s.Use) for i in x.names]
-            return ir.Option(name, keyword, tuple(dict.fromkeys((d.value.name, *used))), d.value.name)
+            formulas = tuple(dict.fromkeys((d.value.name, *used)))
+            for formula in formulas:
+                self._has_properties(d, formula)
+            return ir.Option(name, keyword, formulas, d.value.name)
         if d.word != "option":
             return None
         if isinstance(d.bounds, s.Choices):
@@ -293,6 +298,14 @@ class _Builder:
         if not isinstance(d.value, s.Boolean):
             raise fail("E316", d.value.span if d.value else d.span, found="this", expected="`true` or `false`")
         return ir.Option(name, keyword, (False, True), d.value.value)
+
+    def _has_properties(self, d: s.Declaration, formula: str) -> None:
+        """E503 if a formula does not state a property that the function asks for."""
+        file = self.context.library.file(formula)
+        stated = {p.name for p in file.head.properties} if file is not None and file.head.word == "formula" else None
+        for wanted in d.properties:
+            if stated is not None and wanted.name not in stated:
+                raise fail("E503", d.span, name=formula, property=wanted.name)
 
     def _input(self, d: s.Declaration) -> ir.Input:
         type = type_of(self.context, self.scope, d.type) if d.type else REAL

@@ -7,6 +7,8 @@ from fractions import Fraction
 
 from dotopt.compiler import ir
 from dotopt.compiler import syntax as s
+from dotopt.compiler.calculus import NotDifferentiable, gradient, jacobian_vector
+from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Lambda, Node, node
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, value
@@ -14,13 +16,15 @@ from dotopt.compiler.lower.formulas import is_function
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Scope
 from dotopt.compiler.quadratic import minimiser
-from dotopt.compiler.types import ANY, Type
+from dotopt.compiler.types import ANY, Mismatch, Type
 
 
 def _options(context: Context, e: s.Call, scope: Scope) -> tuple[tuple[str, ...], tuple[Node, ...], str | None]:
     method = next((k.value.name for k in e.keywords if k.name == "by" and isinstance(k.value, s.Name)), None)
     rest = [k for k in e.keywords if k.name != "by"]
     return tuple(k.name for k in rest), tuple(value(context, k.value, scope) for k in rest), method
+
+BENT = frozenset(("abs", "sign", "relu", "floor", "ceil", "max", "min", "select", "amax", "amin"))
 
 
 def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
@@ -31,7 +35,10 @@ def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
         type = start or expected or _compared(function.at((context.fresh("free", function.arguments[0], ANY),)))
         variable = context.fresh("free", function.arguments[0], type)
         body = Lambda((variable,), function.at((variable,)))
-        closed = minimiser(body) if op == "argmin" and not names and method is None else None
+        alone = op == "argmin" and not names and method is None
+        closed = minimiser(body) if alone else None
+        if alone and closed is None and not _quadratic(body):
+            raise fail("E309", e.span)
         return closed or node(op, *nodes, attrs=(body, method, names, type), span=e.span)
 
     return row
@@ -47,6 +54,34 @@ def _compared(body: Node) -> Type:
         if variable.role == "free" and variable.type.any and other.type.kind == "real"
     ]
     return max(types, key=lambda type: len(type.axes), default=ANY)
+
+
+def _affine(root: Node, variables: tuple[Node, ...]) -> bool:
+    """Whether the derivative of `root` in the variables is the same everywhere; true where it cannot be told."""
+    parts = root.args if root.op == "tuple" else (root,)
+    bent = (here for here in root.walk() if here.op in BENT)
+    if any(not set(variables).isdisjoint(here.walk()) for here in bent):
+        return False  # the slope of |x| is the same on either side, but not across
+    for part in parts:
+        for variable in variables:
+            direction = ir.leaf("free", f"along {variable.name}", variable.type)
+            try:
+                slope = jacobian_vector(part, variable, direction)
+            except (NotDifferentiable, Mismatch):
+                return True
+            if not set(variables).isdisjoint(slope.walk()):
+                return False
+    return True
+
+
+def _quadratic(function: Lambda) -> bool:
+    (variable,) = function.variables
+    if variable.type.any:
+        return True
+    try:
+        return _affine(gradient(function.body, variable), function.variables)
+    except (NotDifferentiable, Mismatch):
+        return False
 
 
 def _prox(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
@@ -77,13 +112,14 @@ def _cg(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Nod
     variables = tuple(
         context.fresh("free", name, type) for name, type in zip(function.arguments, types, strict=False)
     )
-    return node("cg", right, *nodes, attrs=(Lambda(variables, function.at(variables)), names, right.type), span=e.span)
+    body = Lambda(variables, function.at(variables))
+    if not _affine(body.body, variables):
+        raise fail("E311", e.arguments[0].span, name=function.name)
+    return node("cg", right, *nodes, attrs=(body, names, right.type), span=e.span)
 
 
 def _jvp(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:
     """`jvp(F, x, v)`: the derivative of F at x along v."""
-    from dotopt.compiler.calculus import jacobian_vector
-
     function = function_of(context, e.arguments[0], scope)
     point, direction = (value(context, a, scope) for a in e.arguments[1:])
     leaf = context.fresh("free", function.arguments[0], point.type)
