@@ -1,6 +1,6 @@
 """More rules written from the manual alone, against pytorch-optimizer; and what writing them turned up.
 
-One `.opt` file each in `tests/stranger`; 40 steps in float64 on a smooth objective, generic hyperparameters, every
+One `.opt` file each in `tests/strangers`; 40 steps in float64 on a smooth objective, generic hyperparameters, every
 backend that can run here. The first such set is in `test_strangers.py`.
 """
 
@@ -21,7 +21,7 @@ import dotopt
 from dotopt.compiler.errors import OptError
 from dotopt.runtime import backends
 
-FOLDER = Path(__file__).parent / "stranger"
+FOLDER = Path(__file__).parent / "strangers"
 SHAPES = ((4, 3), (5,), (2, 3, 2, 2), (3, 5), ())
 MATRICES = ((4, 3), (3, 5), (2, 3, 2, 2))
 ARRAYS = ((4, 3), (5,), (2, 3, 2, 2), (3, 5))
