@@ -11,6 +11,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import Diagnostic, OptError
 
 if TYPE_CHECKING:
+    from dotopt.compiler.ir import Program
     from dotopt.compiler.prove import ClaimReport
 
 STATUSES = ("proved", "refuted", "vacuous", "open")
@@ -93,4 +94,16 @@ def _infer(file: s.File, path: Path) -> tuple[Diagnostic, ...]:
             lower(file, Static(options={**defaults, option.name: value}), library)
     if found := (*ranges.check(program), *units.check(program, file)):
         raise OptError(*found)
-    return symbols.warnings
+    return (*symbols.warnings, *_unread(symbols.file, program))
+
+
+def _unread(file: s.File, program: Program) -> tuple[Diagnostic, ...]:
+    """W205 for each state that reaches no parameter and no output, whatever the options: it is not even allocated."""
+    from dotopt.compiler import syntax
+    from dotopt.compiler.errors import diagnostic
+
+    if program.kind in ("theorem", "formula"):
+        return ()
+    kept = {state.name for state in program.states}
+    states = (d for d in file.statements if isinstance(d, syntax.Declaration) and d.word == "state")
+    return tuple(diagnostic("W205", d.name_span, name=d.name) for d in states if d.name not in kept)

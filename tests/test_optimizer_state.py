@@ -126,7 +126,6 @@ TORCH = {
 
 
 ONE_WAY = {
-    "ASGD": "torch's ASGD wants its average and its weight, which our rule does not need and does not keep",
     "Adafactor": "torch keeps row_var with a trailing axis of size 1, which our state has not",
 }
 

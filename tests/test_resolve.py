@@ -205,3 +205,14 @@ def test_claims_of_a_composition_use_the_names_of_its_parts() -> None:
 def test_every_built_in_is_lowered_and_nothing_else() -> None:
     """`cg` is a formula of the library that the lowering knows by name."""
     assert set(FUNCTIONS) == (set(builtins.TABLE) | set(inner.INNER)) - {"cg"}
+
+
+def test_a_state_that_reaches_nothing_is_said(tmp_path: Path) -> None:
+    import dotopt
+
+    path = tmp_path / "idle.opt"
+    path.write_text(
+        "rule Idle\nobjective f\nparam x : real[...]\nhyper η as lr > 0 = 0.1\nstate m : like x = 0\n"
+        "m' = m + ∇f(x)\nx' = x - η*∇f(x)\n"
+    )
+    assert [(found.code, found.message) for found in dotopt.check(path).warnings] == [("W205", "`m` is never used")]

@@ -90,3 +90,20 @@ def test_torch_optim(case: str, foreach: bool | None) -> None:
     got = train(lambda groups: getattr(stdlib, ours)(groups, **options, foreach=foreach, backend="torch"))
     wanted = train(lambda groups: getattr(torch.optim, theirs)(groups, **options, foreach=False))
     torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-13)
+
+
+def test_asgd_is_evaluated_at_the_average_that_torch_keeps() -> None:
+    from dotopt.stdlib import ASGD
+
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64)) for _ in range(2))
+    options = {"lr": 0.02, "lambd": 3e-3, "alpha": 0.6, "t0": 5, "weight_decay": 0.03}
+    mine, reference = ASGD([ours], **options), torch.optim.ASGD([theirs], **options)
+    for t in range(20):
+        for p, optimizer in ((ours, mine), (theirs, reference)):
+            p.grad = torch.sin(p.detach() * 3 + t)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    mine.eval()
+    torch.testing.assert_close(ours.detach(), reference.state[theirs]["ax"], rtol=1e-7, atol=1e-9)  # mu is float32 there
+    mine.train()
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
