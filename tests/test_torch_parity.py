@@ -104,6 +104,7 @@ def test_asgd_is_evaluated_at_the_average_that_torch_keeps() -> None:
             optimizer.step()
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
     mine.eval()
-    torch.testing.assert_close(ours.detach(), reference.state[theirs]["ax"], rtol=1e-7, atol=1e-9)  # mu is float32 there
+    average = reference.state[theirs]["ax"]
+    torch.testing.assert_close(ours.detach(), average, rtol=1e-7, atol=1e-9)  # torch keeps mu in float32
     mine.train()
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
