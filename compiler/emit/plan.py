@@ -320,7 +320,7 @@ class Planner:
 
     def _inlined(self, here: Node) -> Iterator[Node]:
         for inner in below(here):
-            if inner not in self.plan.names and inner.op != "leaf":
+            if inner not in self.plan.names and inner.op not in ("leaf", "const", "bool"):  # a number has no line
                 yield inner
                 yield from self._inlined(inner)
 
