@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class Search:
             }
         )
         self.bounds = _bounds(self.premises)
+        self.excluded = _excluded(self.premises)
         self.laws = {} if self.program is None else {r.name: r for r in self.program.randoms}
         self.special = special_of(self.premises)
         self.reads_states = bool(state_leaves([self.goal])) and self.program is not None
@@ -144,6 +146,7 @@ class Search:
             candidates.append((low + high) / 2)
         fitting = [c for c in candidates if (low is None or c >= low) and (high is None or c <= high)]
         fitting = [c for c in fitting if here.type.kind != "int" or c.denominator == 1]
+        fitting = [c for c in fitting if (here, c) not in self.excluded]
         return rng.choice(fitting) if fitting else low
 
     def _random(self, premises: tuple[Node, ...], goal: Node, deadline: float, most: int) -> dict[str, Any] | None:
@@ -183,6 +186,8 @@ class Search:
             for simple in (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2)):
                 if time.process_time() > deadline or here.type.kind not in ("real", "int") or here.role == "time":
                     break
+                if here.type.kind == "int" and simple.denominator != 1:
+                    continue
                 candidate = dict(given)
                 array = np.empty(given[here].shape, dtype=object)
                 array[...] = simple
@@ -314,16 +319,16 @@ class Search:
                 and (here.role != "draw" or self.laws.get(here.name.split("#")[0], _NO_LAW).law == "normal")
             ):
                 value = self._model_value(facts, here, numbers)
-                if value is not None:
+                if value is not None and (here.type.kind != "int" or value.denominator == 1):
                     given[here] = value if here.type.kind != "bool" else bool(value)
 
         def answer(here: Node) -> Fraction | None:
             return self._model_value(facts, here, numbers) if here in facts.normal.done else None
 
-        for places in (None, 3, 2):
+        for seed, places in product(range(4), (None, 3, 2)):  # what the model leaves open is drawn
             rounded = {k: _round(v, places) for k, v in given.items()}
             world = World(
-                0,
+                seed,
                 _Sized(1),
                 rounded,
                 self.draw,
@@ -432,6 +437,17 @@ def _bounds(premises: Sequence[Node]) -> dict[Node, tuple[Fraction | None, Fract
             high = right.value if high is None else min(high, right.value)
         table[left] = low, high
     return table
+
+
+def _excluded(premises: Sequence[Node]) -> set[tuple[Node, Fraction]]:
+    """The numbers that strict premises forbid to single leaves."""
+    return {
+        (name, bound.value)
+        for premise in conjuncts(premises)
+        if premise.op in ("lt", "gt", "ne")
+        for name, bound in (premise.args, premise.args[::-1])
+        if name.op == "leaf" and bound.value is not None
+    }
 
 
 def _shown(array: Any) -> Any:

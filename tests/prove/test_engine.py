@@ -60,6 +60,7 @@ FALSE = [
     "show ‖x‖ <= ‖x‖[∞]",
     "refute |a + b| <= |a| + |b|",
     "show sum(x) <= size(x)",
+    "for all n : int > 0, c in (0, 1)\nshow a < 12345 + n*c",  # far from where random numbers look
 ]
 
 
@@ -84,6 +85,10 @@ def test_contradictory_premises_are_vacuous() -> None:
 )
 def test_what_is_not_defined_everywhere_is_not_proved(claim: str) -> None:
     assert decide(claim).status in ("open", "refuted")
+
+
+def test_whole_numbers_stay_whole_in_counterexamples() -> None:
+    assert decide("for all n : int > 0\ngiven n < 2\nshow n == 1").status != "refuted"
 
 
 def test_evidence_is_no_proof() -> None:
