@@ -294,7 +294,12 @@ class Search:
     # ---- models of z3 ----------------------------------------------------------------------------------------------
 
     def _by_model(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
-        if self.classes or time.process_time() > deadline:
+        asked = any(
+            here.op in ("oracle", "apply", "conjugate") and here.attrs[0] in self.classes
+            for root in (*premises, goal)
+            for here in root.walk()
+        )
+        if asked or time.process_time() > deadline:
             return None
         try:
             with within(max(deadline - time.process_time(), 0.1) / 2):
