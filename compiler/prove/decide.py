@@ -18,7 +18,7 @@ import z3
 
 from dotopt.compiler.ir import Node, Program, node
 from dotopt.compiler.prove.domain import unmet
-from dotopt.compiler.prove.facts import Facts, conjuncts
+from dotopt.compiler.prove.facts import Facts, conjuncts, facts_of
 from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import (
@@ -54,7 +54,7 @@ class Task:
 
     def __post_init__(self) -> None:
         shared = frozenset(s.name for s in self.program.states if s.shared) if self.program else frozenset()
-        self.facts = Facts(self.premises, shared)
+        self.facts = facts_of(self.premises, shared)
 
 
 def decide(goal: Node, task: Task) -> Outcome:

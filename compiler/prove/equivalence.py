@@ -18,7 +18,7 @@ from dotopt.compiler.lower import Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.decide import Task, decide
-from dotopt.compiler.prove.facts import Facts
+from dotopt.compiler.prove.facts import Facts, facts_of
 from dotopt.compiler.prove.goals import signs_kept
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.polynomial import Polynomial
@@ -240,7 +240,7 @@ def _ratio(case: Case, theirs: State, mine: State, table: dict[Node, Node]) -> N
 
     if mine.next is None or theirs.next is None:
         return None
-    facts = Facts(tuple(case.premises))
+    facts = facts_of(tuple(case.premises))
     try:
         a = facts.normal(case.settle(substitute(mine.next, table)))
         own = {leaf("state", theirs.name, theirs.type): theirs.start}

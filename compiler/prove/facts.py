@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import z3
@@ -19,6 +20,7 @@ from dotopt.compiler.prove.smt import Smt, check
 from dotopt.compiler.prove.words import Words
 
 SIGN_MILLISECONDS = 150
+MODELS = 60  # that are kept of the premises, to answer questions about signs before z3 is asked
 
 
 @dataclass
@@ -31,7 +33,9 @@ class Facts:
 
     def __post_init__(self) -> None:
         self._quick: dict[Atom, int] = {}
-        self._signs: dict[Polynomial, bool] = {}
+        self._signs: dict[tuple[Polynomial, bool], bool] = {}
+        self._models: list[Model] = []
+        self._excluded: bool | None = None
         self._assertions: list[tuple[z3.BoolRef, set[Atom]]] = []
         self._ready = False
         self.rewrites: dict[Atom, Polynomial] = {}
@@ -155,10 +159,14 @@ class Facts:
         if constant is not None:
             return constant > 0 if strict else constant >= 0
         key = (p, strict)
-        if key not in self._signs:  # type: ignore[comparison-overlap]
-            self._signs[key] = False  # type: ignore[index]  # a question inside its own answer is not known
-            self._signs[key] = self._by_atoms(p, strict) or self._by_z3(p, strict)  # type: ignore[index]
-        return self._signs[key]  # type: ignore[index]
+        if key not in self._signs:
+            self._signs[key] = False  # a question inside its own answer is not known
+            try:
+                self._signs[key] = self._by_atoms(p, strict) or self._by_z3(p, strict)
+            except BaseException:
+                del self._signs[key]
+                raise
+        return self._signs[key]
 
     def _by_atoms(self, p: Polynomial, strict: bool) -> bool:
         strictly = False
@@ -185,7 +193,17 @@ class Facts:
             return False  # a product: its factors were asked
         uses: set[Atom] = set()
         t = self.smt.term(p, uses)
-        return self.refutes([t <= 0 if strict else t < 0], uses, SIGN_MILLISECONDS)
+        atoms = self.smt.closure(uses)[0]
+        for i, model in enumerate(self._models):
+            if atoms <= model.atoms and model.denies(p, strict):
+                self._models.insert(0, self._models.pop(i))
+                return False
+        assertions, atoms = self.assertions(uses)
+        result, found = check([*assertions, t <= 0 if strict else t < 0], SIGN_MILLISECONDS)
+        if found is not None:
+            self._models.insert(0, Model(atoms, self.smt.numbers(found, atoms)))
+            del self._models[MODELS:]
+        return result == "unsat"
 
     # ---- questions to z3 -------------------------------------------------------------------------------------------
 
@@ -198,7 +216,7 @@ class Facts:
             here = [item for item in waiting if item[1] & atoms or not item[1]]
             if not here:
                 break
-            waiting = [item for item in waiting if item not in here]
+            waiting = [item for item in waiting if item[1] and not item[1] & atoms]
             taken.extend(formula for formula, _ in here)
             atoms, axioms = self.smt.closure(atoms.union(*(u for _, u in here)))
         return taken + axioms, atoms
@@ -225,11 +243,49 @@ class Facts:
 
     def contradictory(self, milliseconds: int = 500) -> bool:
         """Whether the premises exclude each other."""
-        uses: set[Atom] = set()
-        for _, atoms in self._assertions:
-            uses |= atoms
-        _, axioms = self.smt.closure(uses)
-        return check([*(f for f, _ in self._assertions), *axioms], milliseconds)[0] == "unsat"
+        if self._excluded is None:
+            uses: set[Atom] = set()
+            for _, atoms in self._assertions:
+                uses |= atoms
+            _, axioms = self.smt.closure(uses)
+            self._excluded = check([*(f for f, _ in self._assertions), *axioms], milliseconds)[0] == "unsat"
+        return self._excluded
+
+
+@dataclass(frozen=True)
+class Model:
+    """Values of atoms, all that each other's axioms reach, for which the premises hold."""
+
+    atoms: set[Atom]
+    values: dict[Atom, Fraction]
+
+    def denies(self, p: Polynomial, strict: bool) -> bool:
+        """Whether p > 0 (or p >= 0) fails here."""
+        total = Fraction(0)
+        try:
+            for monomial, c in p.terms:
+                for a, power in monomial:
+                    c = c * self.values[a] ** power
+                total += c
+        except (KeyError, ZeroDivisionError):
+            return False
+        return total <= 0 if strict else total < 0
+
+
+_KNOWN: dict[tuple[tuple[Node, ...], frozenset[str]], Facts] = {}
+
+
+def facts_of(premises: tuple[Node, ...], shared: frozenset[str] = frozenset()) -> Facts:
+    """The facts of these premises, the same ones as long as one claim is being decided."""
+    key = premises, shared
+    if key not in _KNOWN:
+        _KNOWN[key] = Facts(premises, shared)
+    return _KNOWN[key]
+
+
+def forget() -> None:
+    """Drops what is known from earlier claims."""
+    _KNOWN.clear()
 
 
 def conjuncts(premises: Iterable[Node]) -> Iterable[Node]:
@@ -249,4 +305,4 @@ def _entrywise(premise: Node) -> Iterable[Node]:
         yield node(premise.op, node("abs", premise.args[0].args[0]), premise.args[1])
 
 
-__all__ = ["Any", "Facts", "conjuncts", "single"]
+__all__ = ["Any", "Facts", "conjuncts", "facts_of", "forget", "single"]

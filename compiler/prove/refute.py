@@ -15,7 +15,7 @@ import z3
 
 from dotopt.compiler.ir import Interval, Node, Program, Random, leaf, node, substitute
 from dotopt.compiler.prove import numbers as num
-from dotopt.compiler.prove.facts import Facts, conjuncts
+from dotopt.compiler.prove.facts import Facts, conjuncts, facts_of
 from dotopt.compiler.prove.normal import Unsupported
 from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.smt import check, rational
@@ -303,7 +303,7 @@ class Search:
             return None
         try:
             with within(max(deadline - time.process_time(), 0.1) / 2):
-                facts = Facts(premises)
+                facts = facts_of(premises)
                 assertions, _ = facts.question(goal)
         except (Unsupported, ArithmeticError, z3.Z3Exception):
             return None
@@ -317,7 +317,7 @@ class Search:
             if z3.is_rational_value(found) or z3.is_algebraic_value(found):
                 numbers[a] = rational(found)
         given: dict[Node, Any] = {}
-        for here in {n for part in (*premises, goal) for n in part.walk()}:
+        for here in dict.fromkeys(n for part in (*premises, goal) for n in part.walk()):
             if (
                 here.op == "leaf"
                 and here.role not in ("axis", "set", "index", "loop", "identity")

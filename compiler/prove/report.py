@@ -16,6 +16,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import cache
+from dotopt.compiler.prove.facts import forget
 from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.statement import Case, Unreadable, cases
@@ -117,6 +118,7 @@ def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float =
     """Decides one claim of a file."""
     began = time.monotonic()
     outcome: Outcome
+    forget()
     try:
         with time_limit(seconds * 4):
             outcome = all_of(_outcomes(file, claim, library, seconds), "cases")

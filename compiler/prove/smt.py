@@ -213,23 +213,32 @@ class Smt:
             case _:
                 return t != 0
 
+    def numbers(self, model: z3.ModelRef, atoms: Iterable[Atom]) -> dict[Atom, Fraction]:
+        """The rational values that a model gives to atoms; what it leaves open is zero."""
+        found: dict[Atom, Fraction] = {}
+        for a in atoms:
+            value = model.eval(self.variables[a], model_completion=True)
+            if z3.is_rational_value(value):
+                found[a] = Fraction(value.numerator_as_long(), value.denominator_as_long())
+        return found
+
     def closure(self, uses: set[Atom]) -> tuple[set[Atom], list[z3.BoolRef]]:
         """All atoms that the axioms of these reach, and the axioms; Cauchy-Schwarz among inner products included."""
-        todo, seen, axioms = list(uses), set(uses), []
+        todo, seen, axioms = sorted(uses, key=lambda a: a.number), set(uses), []
         while todo:
             a = todo.pop()
             self.variable(a)
-            for b in (*self.uses[a], *_squares(a)):
+            for b in sorted((*self.uses[a], *_squares(a)), key=lambda b: b.number):
                 if b not in seen:
                     seen.add(b)
                     todo.append(b)
-        for a in seen:
+        for a in sorted(seen, key=lambda a: a.number):
             axioms.extend(self.axioms[a])
         axioms.extend(self._cauchy_schwarz(seen))
         return seen, axioms
 
     def _cauchy_schwarz(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:
-        sums = {a.key: a for a in atoms if a.kind == "sum"}
+        sums = {a.key: a for a in sorted(atoms, key=lambda a: a.number) if a.kind == "sum"}
         for (axis, inside), a in list(sums.items()):
             if len(inside) == 2 and all(power == 1 for _, power in inside):
                 (x, _), (y, _) = inside

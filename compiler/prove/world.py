@@ -23,6 +23,7 @@ from dotopt.compiler.prove import numbers as num
 from dotopt.compiler.types import REST
 
 Value = tuple[tuple[str, ...], Any]  # axes, object array
+Place = tuple[tuple[Any, ...], ...]  # the arguments of a function, each as a row of numbers
 SMALL = tuple(Fraction(n, 2) for n in (-6, -4, -2, 0, 2, 4, 6, 1, -1, 3))
 
 
@@ -406,10 +407,10 @@ class World:
     def _oracle(self, here: Node, a: list[Value]) -> Value:
         name, what = here.attrs[0], here.attrs[1]
         point = a[:-1] if what in ("hessian_vector",) else a
-        place = tuple(tuple(np.ravel(v[1]).tolist()) if isinstance(v[1], np.ndarray) else str(v[1]) for v in point)
+        place = tuple(tuple(np.ravel(v[1]).tolist()) if isinstance(v[1], np.ndarray) else (str(v[1]),) for v in point)
         if any(x is None for p in place for x in p):
             return here.type.axes, self._full(here.type.axes, None)
-        key = (name, what, here.attrs[2], tuple(tuple(map(_rounded, p)) for p in place))
+        key = (name, what, here.attrs[2], self._place((name, here.attrs[2]), place))
         if what in ("hessian", "third"):
             raise Undecidable(f"the {what} of `{name}`")
         if what == "hessian_vector" and name in self.classes:
@@ -420,8 +421,7 @@ class World:
             return self._one_by_one(here, a, str(here.attrs[2]).removeprefix("per "))
         zero = self.special.zeros.get(name)
         if zero is not None and what in ("gradient", "field") and name not in self.classes:
-            spot = tuple(map(_rounded, np.ravel(self.value(zero)[1]).tolist()))
-            if key[3] == (spot,):
+            if _same_place(key[3], (tuple(np.ravel(self.value(zero)[1]).tolist()),)):
                 return here.type.axes, self._full(here.type.axes, Fraction(0))
         if name in self.classes and what in ("value", "gradient", "field"):
             return self._quadratic(here, name, a[here.attrs[3][0]])
@@ -452,7 +452,7 @@ class World:
             if any(x is None for x in flat):
                 values.append(None)
                 continue
-            key = (here.attrs[0], "value", None, (tuple(map(_rounded, flat)),))
+            key = (here.attrs[0], "value", None, self._place((here.attrs[0], None), (flat,)))
             if key not in self.table:
                 self.table[key] = _scalar(self.rng.choice(self.small))
             values.append(self.table[key].item())
@@ -528,6 +528,15 @@ class World:
         part = self.rng.choice((Fraction(0), Fraction(1), Fraction(1), Fraction(1, 2), Fraction(9, 10)))
         return num.add(bottom, num.mul(part, num.sub(high, bottom)))
 
+    def _place(self, function: Any, place: Place) -> Place:
+        """The place where this function was asked before that is the same up to rounding, else this one."""
+        known: tuple[Place, ...] = self.table.get((function, "places"), ())
+        for other in known:
+            if _same_place(other, place):
+                return other
+        self.table[(function, "places")] = (*known, place)
+        return place
+
     def _hessian_vector(self, here: Node, key: Any, v: Value) -> Value:
         n = v[1].size
         if key not in self.table:
@@ -564,10 +573,10 @@ class World:
 
     def _free_function(self, here: Node, a: list[Value]) -> Value:
         """A function of the user without properties: a table, as for the objective."""
-        place = tuple(tuple(map(_rounded, np.ravel(v[1]).tolist())) for v in a if isinstance(v[1], np.ndarray))
+        place = tuple(tuple(np.ravel(v[1]).tolist()) for v in a if isinstance(v[1], np.ndarray))
         if any(x is None for p in place for x in p):
             return here.type.axes, self._full(here.type.axes, None)
-        key = (here.attrs[0], here.attrs[1], here.attrs[2], place)
+        key = (here.attrs[0], here.attrs[1], here.attrs[2], self._place((here.attrs[0], here.attrs[2]), place))
         if here.type.any:
             raise Undecidable(f"a function `{here.attrs[0]}` without a type")
         if key not in self.table:
@@ -768,5 +777,19 @@ def _solve(matrix: Any, right: Any) -> Any:
     return a[:, n:]
 
 
-def _rounded(x: Any) -> Any:
-    return mpmath.nstr(num.real(x), 20) if isinstance(x, Fraction | bool | mpmath.mpf) else x
+def _same_place(left: Place, right: Place) -> bool:
+    """Whether two arguments of a function are the same; raises `Undecidable` if rounding hides it."""
+    if left == right:
+        return True
+    if [len(p) for p in left] != [len(p) for p in right]:
+        return False
+    unsure = False
+    for p, q in zip(left, right, strict=True):
+        for x, y in zip(p, q, strict=True):
+            same = x == y if isinstance(x, str) or isinstance(y, str) else num.same(x, y)
+            if same is False:
+                return False
+            unsure = unsure or same is None
+    if unsure:
+        raise Undecidable("two points that rounding does not tell apart")
+    return True
