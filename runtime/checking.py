@@ -98,12 +98,14 @@ def _infer(file: s.File, path: Path) -> tuple[Diagnostic, ...]:
 
 
 def _unread(file: s.File, program: Program) -> tuple[Diagnostic, ...]:
-    """W205 for each state that reaches no parameter and no output, whatever the options: it is not even allocated."""
+    """W205 for each state that reaches no parameter, no output and no claim, whatever the options."""
     from dotopt.compiler import syntax
     from dotopt.compiler.errors import diagnostic
 
     if program.kind in ("theorem", "formula"):
         return ()
+    claims = (claim for claim in file.statements if isinstance(claim, syntax.Claim))
     kept = {state.name for state in program.states}
+    kept |= {here.name for claim in claims for here in claim.walk() if isinstance(here, syntax.Name)}
     states = (d for d in file.statements if isinstance(d, syntax.Declaration) and d.word == "state")
     return tuple(diagnostic("W205", d.name_span, name=d.name) for d in states if d.name not in kept)

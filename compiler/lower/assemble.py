@@ -187,7 +187,7 @@ class _Builder:
         )
         if base is not None:
             program = self._with_base(program)
-        return shared_states(live(program))
+        return shared_states(live(program, self.context.static.kept))
 
     def _with_base(self, program: Program) -> Program:
         applied = self.context.applied

@@ -16,11 +16,13 @@ from dotopt.compiler.types import INT, Type
 class Static:
     """What is fixed at construction: values of options (a `function` with a default counts as one), and the number
     of axes of the parameter tensor. An option that is not given stays open. `functions` replaces formulas by name
-    (`newton_schulz` by `polar`), for claims about limits."""
+    (`newton_schulz` by `polar`), for claims about limits. States in `kept` stay though no step reads them.
+    """
 
     options: Mapping[str, bool | str] = field(default_factory=dict)
     rank: int | None = None
     functions: Mapping[str, str] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

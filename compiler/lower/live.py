@@ -7,8 +7,8 @@ from dataclasses import replace
 from dotopt.compiler.ir import Node, Program, State
 
 
-def live(program: Program) -> Program:
-    """The program without states that nothing reads and equations that reach nothing.
+def live(program: Program, wanted: frozenset[str] = frozenset()) -> Program:
+    """The program without states that nothing reads and equations that reach nothing; `wanted` states stay.
 
     What an option makes unread is not allocated, so this is also how options save memory.
     """
@@ -16,11 +16,12 @@ def live(program: Program) -> Program:
         return program
     by_leaf = {(x.name, x.role): x for x in program.states}
     seen: set[Node] = set()
-    kept: set[tuple[str, str | None]] = set()
+    kept: set[tuple[str, str | None]] = {(x.name, x.role) for x in program.states if x.name in wanted}
     roots = [
         *program.next.values(), *program.outputs.values(), *program.evaluation.values(),
         *(node for role in program.roles for _, _, node in role.sent),
         *(role.condition for role in program.roles if role.condition is not None),
+        *(x.next for x in program.states if x.name in wanted and x.next is not None),
     ]
     while roots:
         for here in roots.pop().walk():

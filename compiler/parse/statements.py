@@ -12,6 +12,29 @@ from dotopt.compiler.parse.builder import Builder
 from dotopt.compiler.source import Span
 
 
+def every_step(body: tuple[s.Statement, ...]) -> tuple[s.Statement, ...]:
+    """The lines of a claim; where one of them is `for all steps`, each `show` of a condition holds for all steps."""
+    quantified = [name for clause in body if isinstance(clause, s.ForAll) for name in clause.names]
+    if not any(map(is_steps, quantified)):
+        return body
+    kept: list[s.Statement] = []
+    for clause in body:
+        match clause:
+            case s.ForAll(names=names):
+                others = tuple(name for name in names if not is_steps(name))
+                kept += [replace(clause, names=others)] if others else []
+            case s.Show(goal=s.Holds() as goal):
+                kept.append(replace(clause, goal=replace(goal, all_steps=True)))
+            case _:
+                kept.append(clause)
+    return tuple(kept)
+
+
+def is_steps(name: s.Quantified) -> bool:
+    """Whether it is the word `steps` alone."""
+    return name.name == "steps" and not name.indices and name.type is None and name.bounds is None
+
+
 class Statements(Builder):
     """Lines and blocks of lines."""
 
@@ -89,7 +112,7 @@ class Statements(Builder):
         return s.Role(span, self.spelled(name), indices or (), condition, body)
 
     def claim(self, span: Span, name: lark.Token, *body: Any) -> s.Claim:
-        return s.Claim(span, str(name), tuple(item for item in body if isinstance(item, s.Statement)))
+        return s.Claim(span, str(name), every_step(tuple(item for item in body if isinstance(item, s.Statement))))
 
     def given(self, span: Span, condition: s.Expression) -> s.Given:
         return s.Given(span, condition)

@@ -98,7 +98,8 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
     bound, forced = bound_functions(file, claim, library)
     file = specialise(file, bound)
     options = dict(bound_options(file, bound))
-    first = context_of(file, Static(options, None, forced), library)
+    named = frozenset(here.name for here in claim.walk() if isinstance(here, s.Name))
+    first = context_of(file, Static(options, None, forced, named), library)
     free = _open_options(first[0], claim, options, every_option)
     ranks: tuple[int | None, ...] = RANKS if _reads_rank(file) else (None,)
     choices = list(product(*(values for _, values in free)))
@@ -107,7 +108,7 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
     for chosen in choices:
         for rank in ranks:
             picked = options | dict(zip((name for name, _ in free), chosen, strict=True))
-            program, context = context_of(file, Static(picked, rank, forced), library)
+            program, context = context_of(file, Static(picked, rank, forced, named), library)
             case = Case(
                 claim,
                 file,
