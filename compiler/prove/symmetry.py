@@ -7,7 +7,7 @@ values obey them, and one step preserves them. With them, X under the maps must 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import Loop, Node, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import Input, Interval, Loop, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import Scope
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.decide import Task, decide
+from dotopt.compiler.prove.goals import outermost
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.properties import classes
 from dotopt.compiler.prove.refute import Search
@@ -151,7 +152,6 @@ def _new_function(case: Case, name: str, new: s.Expression) -> tuple[Node, Node,
 
 def _called(e: s.Expression, name: str, case: Case) -> s.Expression:
     """`c*f` as the value `c*f(point)`."""
-    from dataclasses import fields, replace
 
     if isinstance(e, s.Name) and e.name == name:
         return s.Call(e.span, e, (s.Name(e.span, "·point"),))
@@ -172,6 +172,8 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     """Decides `X -> Y under maps`."""
     maps = read(case, goal)
     old, new = case.value(goal.old), case.value(goal.new)
+    if any(here.op != "leaf" for here in maps.leaves):
+        case, maps, (old, new) = _as_inputs(case, maps, (old, new))
     if old.op == "item":
         passes = _through_passes(case, maps, old, new, seconds)
         if passes is not None:
@@ -189,6 +191,31 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     if found is not None:
         return Refuted("first steps", found)
     return Open(problem)
+
+
+def _as_inputs(case: Case, maps: Maps, roots: tuple[Node, Node]) -> tuple[Case, Maps, tuple[Node, ...]]:
+    """`g -> c*g`: the answers that the maps move become inputs of the step, new ones in every step."""
+    table = {here: leaf("input", repr(here), here.type) for here in maps.leaves if here.op != "leaf"}
+
+    def change(root: Node) -> Node:
+        return outermost(case.settle(root), table)
+
+    given = tuple(Input(here.name, here.type, Interval()) for here in table.values())
+    program = case.program.mapped(change)
+    leaves = {table.get(here, here): change(there) for here, there in maps.leaves.items()}
+    premises = [change(p) for p in case.premises]
+    case = replace(case, program=replace(program, inputs=(*program.inputs, *given)), premises=premises)
+    return case, replace(maps, leaves=leaves), tuple(map(change, roots))
+
+
+def _at_step(maps: Maps, t: int) -> Maps:
+    """The maps with those of the inputs of step 1 repeated for the inputs of the steps up to t."""
+    leaves = dict(maps.leaves)
+    inputs = [here for here in maps.leaves if here.role == "input"]
+    for k in range(2, t + 1):
+        later = {here: leaf("input", f"{here.name}#{k}", here.type) for here in inputs}
+        leaves |= {later[here]: substitute(maps.leaves[here], later) for here in inputs}
+    return replace(maps, leaves=leaves)
 
 
 def _through_passes(case: Case, maps: Maps, old: Node, new: Node, seconds: float) -> Outcome | None:
@@ -308,13 +335,13 @@ def _weights(case: Case, maps: Maps, leaves: list[Node]) -> list[Fraction | int 
             c = world.value(maps.scale)[1].item()
             if c == 1 or c == 0:
                 continue
-            for table in plain[1:]:
+            for t, table in enumerate(plain[1:], 1):
                 for x in leaves:
                     if x in found:
                         continue
                     here = case.settle(table[x])
                     before = world.value(here)[1].ravel()
-                    after = world.value(maps.apply(here, {}))[1].ravel()
+                    after = world.value(_at_step(maps, t).apply(here, {}))[1].ravel()
                     weight = _power(before, after, c)
                     if weight is not None:
                         found[x] = weight
@@ -374,13 +401,13 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
         return None
     free = case.at_start or moved or not case.program.states
     forms: list[Move] = [{}] if free else list(trajectory(case.program, 3))
-    for table in forms:
+    for t, table in enumerate(forms, 1):
         premises = tuple(case.settle(substitute(p, table)) for p in case.premises)
         run_old = case.settle(substitute(old, table))
         moved_table = dict(table.items())
         run_new = case.settle(substitute(new, moved_table))
         try:
-            goal = node("eq", maps.apply(run_old, {}), run_new)
+            goal = node("eq", _at_step(maps, t).apply(run_old, {}), run_new)
         except Mismatch:
             return None
         search = Search(

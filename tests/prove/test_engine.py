@@ -138,3 +138,35 @@ def test_claims_about_the_steps_of_a_rule(claim: str, status: str) -> None:
 
 def test_a_state_that_no_equation_reads_is_never_guessed() -> None:
     assert decide("given t == 1\nshow n == g", RULE).status != "refuted"
+
+
+PLAIN = """rule Plain
+objective f
+param  x : real[rows, cols]
+hyper  η as lr       > 0       = 0.1
+hyper  μ as momentum in [0, 1) = 0.9
+state  m : like x = 0
+
+g  = ∇f(x)
+m' = μ*m + g
+x' = x - η*m'
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show x' -> -x' under x -> -x, g -> -g", "proved"),
+        ("show x' -> -x' under g -> -g", "refuted"),
+        ("for all c\nshow x' -> c*x' under x -> c*x, g -> c*g", "proved"),
+        (
+            "for all A : real[rows, rows]\ngiven Aᵀ @ A == I\nshow x' -> A @ x' under x -> A @ x, g -> A @ g",
+            "proved",
+        ),
+        ("for all A : real[rows, rows]\nshow x' -> A @ x' under g -> A @ g", "refuted"),
+    ],
+)
+def test_what_moves_with_the_gradient_in_every_step(claim: str, status: str) -> None:
+    report = decide(claim, PLAIN)
+    assert report.status == status, report
