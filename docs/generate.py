@@ -1,4 +1,4 @@
-"""Fills the generated parts of README.md and docs/language.md: `python docs/generate.py`; a test says if they are old.
+"""Fills the generated parts of the pages in PAGES: `python docs/generate.py`; a test says if they are old.
 
 A part stands between `<!-- begin NAME: generated -->` and `<!-- end NAME -->`.
 """
@@ -14,7 +14,7 @@ from dotopt.compiler.library import Library
 from dotopt.grammar.spelling import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/language.md")
+PAGES = ("README.md", "docs/language.md", "docs/library.md")
 PART = re.compile(r"(<!-- begin ([\w-]+): generated -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 # (names, how they are called, what they are); a test compares the names with those that the compiler knows
@@ -96,21 +96,33 @@ def built_ins() -> str:
     return "\n".join([*lines[:-1], lines[-1] + " --family functions`), and needs `use`."])
 
 
-def library() -> str:
-    """The table of the standard library, with papers."""
+def families() -> str:
+    """The names of the standard library, family by family."""
     from dotopt.runtime.catalogue import entries
 
-    lines = ["| | what it is | source |", "|---|---|---|"]
+    names: dict[str, list[str]] = {}
+    for entry in entries():
+        place = entry.path.relative_to(entry.path.parents[1]).as_posix()
+        names.setdefault(entry.family, []).append(f"[{entry.name}](stdlib/{place})")
+    rows = (f"| **{family}** | {', '.join(links)} |" for family, links in names.items())
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def library() -> str:
+    """What each file of the standard library is, with its paper: a table for every family."""
+    from dotopt.runtime.catalogue import entries
+
+    lines: list[str] = []
     family = ""
     for entry in entries():
         if entry.family != family:
             family = entry.family
-            lines.append(f"| **{family}** | | |")
+            lines += ["", f"## {family.capitalize()}", "", "| | what it is | source |", "|---|---|---|"]
         place = entry.path.relative_to(entry.path.parents[1]).as_posix()
         source = f"[{_short(entry.source)}]({entry.link})" if entry.link else entry.source
         sentence = entry.sentence.partition(": ")[2] or entry.sentence
-        lines.append(f"| [{entry.name}](stdlib/{place}) | {sentence[0].upper() + sentence[1:]} | {source} |")
-    return "\n".join(lines)
+        lines.append(f"| [{entry.name}](../stdlib/{place}) | {sentence[0].upper() + sentence[1:]} | {source} |")
+    return "\n".join(lines[1:])
 
 
 def _short(source: str) -> str:
@@ -146,7 +158,9 @@ def _plural(count: int, word: str) -> str:
     return "one " + word if count == 1 else f"{count} {word}es"
 
 
-PARTS: dict[str, Callable[[], str]] = {"built-ins": built_ins, "library": library, "lion": example}
+PARTS: dict[str, Callable[[], str]] = {
+    "built-ins": built_ins, "families": families, "library": library, "lion": example,
+}
 
 
 def fill(text: str) -> str:

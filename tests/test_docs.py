@@ -87,7 +87,7 @@ def test_there_are_examples_of_success_and_failure() -> None:
     assert len({code for code in codes if code}) >= 10
 
 
-@pytest.mark.parametrize("page", ["docs/language.md", "README.md"])
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
 def test_links_lead_somewhere(page: str) -> None:
     """Links inside the page lead to a heading, relative ones to a file."""
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["docs/language.md", "README.md"])
+@pytest.mark.parametrize("page", generator().PAGES)
 def test_generated_parts_are_current(page: str) -> None:
     """`python docs/generate.py` would change nothing."""
     text = (ROOT / page).read_text(encoding="utf-8")
