@@ -85,13 +85,15 @@ def order(roots: Iterable[Node]) -> Iterator[Node]:
 class Places:
     """The place and the stage of every node under the roots of a program.
 
-    Raises `Unsupported` for what does not run over many tensors at once: oracles away from the parameter, draws, lists.
+    Without `rows` what is one number for each row is left to the library, as is what is one for each column. Raises
+    `Unsupported` for what does not run over many tensors at once: values of the objective, draws, lists.
     """
 
-    def __init__(self, program: Program, roots: Sequence[Node]) -> None:
+    def __init__(self, program: Program, roots: Sequence[Node], rows: bool = True) -> None:
         if len(program.params) != 1 or program.params[0].indices:
             raise Unsupported("it moves more than one family of parameters")
         self.axes = program.params[0].type.axes
+        self.rows = rows
         self._shared = frozenset(state.name for state in program.states if state.shared)
         self._facts: dict[Node, tuple[Place, int]] = {}
         self._absorbed: set[Node] = set()
@@ -106,6 +108,13 @@ class Places:
     def stage(self, node: Node) -> int:
         """How many passes must be over before `node` can be computed."""
         return self._facts[node][1]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether passes cannot take care of the rows: some are along other axes, or the library needs them."""
+        rows = {here.type.axes for here, (place, _) in self._facts.items() if place is Place.ROW}
+        library = (here for here, (place, _) in self._facts.items() if place is Place.LIBRARY)
+        return len(rows) > 1 or any(self(arg) is Place.ROW for here in library for arg in here.args)
 
     def add(self, roots: Iterable[Node]) -> None:
         """Work out the nodes under `roots` that are not in the table yet."""
@@ -123,23 +132,27 @@ class Places:
             case op if op in NUMBERS or op == "fires":
                 return Place.HOST, stage
             case "leaf":
-                return self._leaf(node), 0
+                return self.leaf(node), 0
             case "oracle":
-                if node.attrs[1] != "gradient" or [arg.role for arg in node.args] != ["param"]:
-                    raise Unsupported(f"{node!r} needs a closure")
+                if node.attrs[1:4] != ("gradient", None, (0, 1)):
+                    raise Unsupported(f"{node!r} is more than a gradient")
+                if [arg.role for arg in node.args] != ["param"]:  # elsewhere: asked for between two passes
+                    return Place.LIBRARY, self._library_stage(known)
                 return Place.ELEMENT, 0
             case "size" | "native":
                 return (Place.HOST if node.attrs[-1] is True else Place.TENSOR), 0
             case op if op in REDUCE:
                 return self._reduction(node, place, stage, known)
             case op if op in ENTRYWISE:
-                if place is Place.LIBRARY and node.type.axes != self.axes:
+                given = [arg.type.axes for arg, (where, _) in zip(node.args, known, strict=True) if where is place]
+                if place is Place.LIBRARY and {node.type.axes, *given} != {self.axes}:
                     return place, self._library_stage(known)
                 return min(place, Place.ELEMENT), stage
             case _:
                 raise Unsupported(f"{node.op} has no form that runs over many tensors at once")
 
-    def _leaf(self, node: Node) -> Place:
+    def leaf(self, node: Node) -> Place:
+        """The place of what a leaf stands for."""
         match node.role:
             case "hyper" | "time" | "option" | "rank" | "const" | "set":
                 return Place.HOST
@@ -151,7 +164,7 @@ class Places:
                 axes = node.type.axes
                 if axes == self.axes:
                     return Place.ELEMENT
-                if axes == self.axes[: len(axes)]:
+                if axes == self.axes[: len(axes)] and (self.rows or not axes):
                     return Place.ROW if axes else Place.TENSOR
                 return Place.LIBRARY
             case role:
@@ -161,7 +174,8 @@ class Places:
         axes, model = node.attrs[:2]
         after = stage + 1 if place is Place.ELEMENT else stage
         kept = tuple(axis for axis in node.args[0].type.axes if axis not in axes)
-        if place is Place.LIBRARY or (kept != self.axes[: len(kept)] and not model):
+        whole = kept != self.axes[: len(kept)] or not (self.rows or not kept)
+        if place is Place.LIBRARY or (whole and not model):
             return Place.LIBRARY, self._library_stage(known)
         if model:
             return Place.HOST, max(after, 1)
@@ -169,7 +183,7 @@ class Places:
 
     @staticmethod
     def _library_stage(known: list[tuple[Place, int]]) -> int:
-        return max((stage + (place is Place.ELEMENT) for place, stage in known), default=0)
+        return max((stage + (place is Place.ELEMENT) for place, stage in known if stage or place), default=1) or 1
 
     def _inside(self, node: Node) -> bool:
         return node in self._absorbed or self(node) is Place.LIBRARY
@@ -181,7 +195,7 @@ class Places:
         for here in nodes:
             for arg in here.args:
                 users.setdefault(arg, []).append(here)
-        kept = set(roots)
+        kept = {*roots, *(arg for here in nodes if here.op == "oracle" for arg in here.args)}
         before = len(self._absorbed)
         for here in reversed(nodes):
             if not here.args or here.op == "oracle" or here in kept or self(here) in (Place.HOST, Place.LIBRARY):

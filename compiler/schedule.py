@@ -21,17 +21,9 @@ from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.ir import Node, Program, leaf
 from dotopt.compiler.places import REDUCE, Place, Places, Unsupported, order
 from dotopt.compiler.reductions import primitive
+from dotopt.compiler.routine import Buffer, Routine, routines
 
 __all__ = ["Buffer", "Pass", "Routine", "Schedule", "Unsupported", "schedule"]
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """An array with one number for each entry of the parameter. Kinds: param, gradient, state, scratch."""
-
-    kind: str
-    name: str
-    node: Node
 
 
 @dataclass(frozen=True)
@@ -43,19 +35,14 @@ class Pass:
     sums: tuple[Node, ...]
     held: Mapping[Node, Buffer]
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to do: between two routines there may be nothing."""
+        return bool(self.stores or self.sums)
+
     @property
     def words(self) -> tuple[int, int]:
         """How many buffers are read and written."""
         return len(self.loads), len(self.stores)
-
-
-@dataclass(frozen=True)
-class Routine:
-    """Matrix work after pass number `after`: results by the buffers that hold them."""
-
-    after: int
-    inputs: Mapping[Node, Buffer]
-    results: tuple[tuple[Buffer, Node], ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +72,7 @@ class Schedule:
     def floor(self, sizes: Mapping[str, float] | None = None) -> tuple[float, float]:
         """Bytes if each input were read once and each output written once."""
         inputs = {buffer for one in self.passes for buffer in one.loads if buffer.kind != "scratch"}
+        inputs |= {buffer for one in self.routines for buffer in one.inputs.values() if buffer.kind != "scratch"}
         outputs = {buffer for one in self.passes for buffer, _ in one.stores if buffer.kind != "scratch"}
         return _bytes(inputs, sizes), _bytes(outputs, sizes)
 
@@ -92,7 +80,7 @@ class Schedule:
     def launches(self) -> int:
         """Kernels a step: a pass each, and one between two passes that puts the partial sums together."""
         finishes = sum(1 for one in self.passes if one.sums)
-        return len(self.passes) + finishes
+        return sum(map(bool, self.passes)) + finishes
 
 
 def _bytes(buffers: Iterable[Buffer], sizes: Mapping[str, float] | None) -> float:
@@ -109,16 +97,15 @@ def schedule(program: Program) -> Schedule:
     program, labels, texts = _in_primitive_form(program)
     roots = _roots(program)
     places = Places(program, list(roots.values()))
+    if places.mixed:
+        places = Places(program, list(roots.values()), rows=False)
     buffers = _buffers(program, places)
     stores = {buffers[node_]: roots[node_] for node_ in roots if node_ in buffers and roots[node_] is not node_}
-    for result in roots.values():
-        if places(result) is Place.LIBRARY:
-            raise Unsupported(f"{result!r} is a matrix that no pass over entries produces")
-    routines = _routines(places, list(roots.values()))
+    matrix_work = routines(places, roots)
     sums = [here for here in order(roots.values()) if here.op in REDUCE and places(here) is not Place.LIBRARY]
     sums = [here for here in sums if places(here.args[0]) is Place.ELEMENT]
-    passes, routines = _Planner(places, buffers, stores, routines, sums).cheapest()
-    return Schedule(program, places, passes, routines, _in_order(passes, routines), labels, texts)
+    passes, matrix_work = _Planner(places, buffers, stores, matrix_work, sums).cheapest()
+    return Schedule(program, places, passes, matrix_work, _in_order(passes, matrix_work), labels, texts)
 
 
 def _in_primitive_form(program: Program) -> tuple[Program, dict[Node, str], dict[Node, str]]:
@@ -159,30 +146,6 @@ def _buffers(program: Program, places: Places) -> dict[Node, Buffer]:
         if here.op == "oracle":
             table[here] = Buffer("gradient", "grad", here)
     return table
-
-
-def _routines(places: Places, roots: Sequence[Node]) -> tuple[Routine, ...]:
-    """The library work, one routine a stage, and a scratch buffer for each value that goes in or comes out."""
-    scratch: dict[Node, Buffer] = {}
-    inputs: dict[int, dict[Node, Buffer]] = {}
-    results: dict[int, dict[Node, Buffer]] = {}
-    for here in order(roots):
-        inside = places(here) is Place.LIBRARY
-        for arg in here.args:
-            if inside and places(arg) is Place.ELEMENT:
-                inputs.setdefault(places.stage(here), {})[arg] = _scratch(arg, scratch)
-            elif not inside and places(arg) is Place.LIBRARY:
-                if arg.type.axes != places.axes:
-                    raise Unsupported(f"{arg!r} is a matrix of another shape than the parameter")
-                results.setdefault(places.stage(arg), {})[arg] = _scratch(arg, scratch)
-    return tuple(
-        Routine(stage - 1, inputs.get(stage, {}), tuple((buffer, here) for here, buffer in results[stage].items()))
-        for stage in sorted(results)
-    )
-
-
-def _scratch(here: Node, scratch: dict[Node, Buffer]) -> Buffer:
-    return scratch.setdefault(here, Buffer("scratch", f"scratch{len(scratch)}", here))
 
 
 def _in_order(passes: Sequence[Pass], routines: Sequence[Routine]) -> tuple[Buffer, ...]:

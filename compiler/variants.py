@@ -7,11 +7,12 @@ compiled when it first occurs. Other conditions are decided inside the kernel.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import ENTRYWISE, TIME, Node, Program, State, node, number, rebuild
-from dotopt.compiler.places import NUMBERS, order
+from dotopt.compiler.places import MATRIX, NUMBERS, order
 
 FIRST_STEP = node("eq", TIME, number(1))
 
@@ -89,13 +90,22 @@ def _uniform(condition: Node, shared: frozenset[str]) -> bool:
 _SCALAR_OPS = NUMBERS | ENTRYWISE | {"leaf", "fires"}
 
 
-def _touches(program: Program) -> frozenset[Node]:
-    """The arrays that a step reads, and the reductions and products that it waits for."""
-    return frozenset(
-        here
-        for here in order(program.roots)
-        if (here.op == "leaf" and here.role in ("param", "state") and here.type.axes) or here.op in _WAITED_FOR
-    )
+@dataclass(frozen=True)
+class _Touched:
+    """The arrays that a step reads with the sums that it waits for, and how much matrix work it does."""
+
+    arrays: frozenset[Node]
+    matrix_work: Counter[str]
+
+    def __lt__(self, other: _Touched) -> bool:
+        return self.arrays <= other.arrays and self.matrix_work <= other.matrix_work and self != other
 
 
-_WAITED_FOR = frozenset(["oracle", "sum", "mean", "amax", "amin", "norm", "std", "matmul", "loop"])
+def _touches(program: Program) -> _Touched:
+    nodes = list(order(program.roots))
+    arrays = (here for here in nodes if here.op == "leaf" and here.role in ("param", "state") and here.type.axes)
+    sums = (here for here in nodes if here.op in _WAITED_FOR)
+    return _Touched(frozenset((*arrays, *sums)), Counter(here.op for here in nodes if here.op in MATRIX))
+
+
+_WAITED_FOR = frozenset(["oracle", "sum", "mean", "amax", "amin", "norm", "std"])

@@ -2,8 +2,8 @@
 
 The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: None for a program that it cannot
 run, or an object with `filled(buckets)`, which checks buckets (see `groups.Bucket`) and readies them, and
-`run(filled)`, which moves what several kernels have readied. What no other backend takes is run by the emitted torch
-code.
+`run(filled, objective)`, which moves what several kernels have readied. What no other backend takes is run by the
+emitted torch code.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from dotopt.runtime import groups
 from dotopt.runtime.groups import Bucket
+from dotopt.runtime.oracles import Objective
 
 # fastest first: `auto` takes the first one that can
 BACKENDS = {"triton": "dotopt.runtime.triton", "cpu": "dotopt.runtime.cpu"}
@@ -67,10 +68,13 @@ def _compiled(name: str, found: Any, origin: tuple[str, str, str], bucket: Bucke
     return _kernels[key]
 
 
-def step(kernels: Mapping[Any, Sequence[Bucket]]) -> None:
-    """One step of all buckets; everything is checked before anything moves, and sums over the model see all of it."""
+def step(kernels: Mapping[Any, Sequence[Bucket]], objective: Objective | None = None) -> None:
+    """One step of all buckets; everything is checked before anything moves, and sums over the model see all of it.
+
+    `objective` answers where a rule asks for gradients elsewhere than at the parameters.
+    """
     filled: dict[Any, list[Any]] = {}
     for kernel, buckets in kernels.items():
         filled.setdefault(kernel.run, []).extend(kernel.filled(buckets))
     for run, some in filled.items():
-        run(some)
+        run(some, objective)

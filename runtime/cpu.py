@@ -26,10 +26,11 @@ from dotopt.compiler.emit.cpu import Module, emit
 from dotopt.compiler.emit.scalars import Scalars
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.places import Unsupported, order
-from dotopt.compiler.schedule import Schedule, schedule
+from dotopt.compiler.schedule import Routine, Schedule, schedule
 from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import build, routines, scalars
 from dotopt.runtime.layout import PIECE, Changed, axis_sizes, cut, extent
+from dotopt.runtime.oracles import Objective
 
 STORED = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -150,9 +151,9 @@ class Kernel:
         return tables
 
     @staticmethod
-    def run(tables: Sequence[Table]) -> None:
+    def run(tables: Sequence[Table], objective: Objective | None = None) -> None:
         """Run the tables of one step, also of several kernels: sums over the model go over all of them."""
-        step(tables)
+        step(tables, objective)
 
     def _merged(self, buckets: Sequence[Bucket]) -> list[Bucket]:
         """One bucket for those that differ in shape only: here tensors of all shapes are stepped in one call."""
@@ -193,8 +194,11 @@ class Union:
         return getattr(self.buckets[0], name)
 
 
-def step(tables: Sequence[Table]) -> None:
-    """Run filled tables: each at once, or stage by stage where sums run over all of them."""
+def step(tables: Sequence[Table], objective: Objective | None = None) -> None:
+    """Run filled tables: each at once, or stage by stage where sums run over all of them.
+
+    `objective` answers where a rule asks for gradients on its way.
+    """
     stages = max(table.stages for table in tables)
     if any(table.counts for table in tables):
         total = sum(sum(table.sizes) for table in tables)
@@ -208,6 +212,8 @@ def step(tables: Sequence[Table]) -> None:
             running = [table for table in tables if stage < table.stages]
             for table in running:
                 table.run(stage)
+            routines.ask(running, stage, objective)
+            for table in running:
                 table.between(stage)
             _share([table for table in running if table.model])
         for table in tables:
@@ -234,6 +240,7 @@ class Table:
 
     def __init__(self, kernel: Kernel, truth: tuple[bool, ...], bucket: Bucket) -> None:
         self.bucket = bucket
+        self.params = bucket.params
         program = kernel.program
         param = program.params[0]
         self.columns = {param.name: bucket.params, **bucket.states}
@@ -246,6 +253,8 @@ class Table:
         module = self.module = compiled.module
         self.routines = compiled.schedule.routines
         self.numbers: dict[Node, Callable[[Bucket], float]] = {}
+        self.answers: dict[Node, list[Tensor]] = {}  # gradients elsewhere
+        self.later: list[tuple[Tensor, Tensor]] = []  # states of other shapes, and what they are after the step
         self.run_ = compiled.run
         self.stages = module.stages
         count = len(bucket.params)
@@ -253,8 +262,9 @@ class Table:
         same_size(kernel.program, bucket, self.sizes)
         self.data = np.zeros((len(module.arrays), count), dtype=np.uint64)
         self.fixed = [name for name in module.arrays if name != "grad"]
+        self.scratch_type = SCRATCH.get(bucket.params[0].dtype, bucket.params[0].dtype)
         self.scratch = {
-            buffer.name: [torch.empty(p.shape, dtype=SCRATCH.get(p.dtype, p.dtype)) for p in bucket.params]
+            buffer.name: [torch.empty(p.shape, dtype=self.scratch_type) for p in bucket.params]
             for buffer in compiled.schedule.buffers
             if buffer.kind == "scratch"
         }
@@ -338,15 +348,27 @@ class Table:
         for routine in self.routines:
             if routine.after == stage:
                 for place, sizes in enumerate(self.axes):
-                    shape = tuple(sizes.values())
-                    inputs = {
-                        here: self._column(buffer.name)[place].view(shape) for here, buffer in routine.inputs.items()
-                    }
-                    results = routines.run(routine, inputs, self._group_number, sizes)
-                    for (buffer, _), result in zip(routine.results, results, strict=True):
-                        self.scratch[buffer.name][place].view(shape).copy_(result)
+                    made = routines.run(routine, self._inputs(routine, place), self._group_number, sizes)
+                    for (buffer, _), result in zip(routine.results, made, strict=False):
+                        room = self.scratch[buffer.name][place]
+                        room.view(result.shape).copy_(result)
+                    for (name, _), result in zip(routine.kept, made[len(routine.results) :], strict=True):
+                        self.later.append((self.columns[name][place], result))
 
-    def _column(self, name: str) -> Sequence[Tensor]:
+    def _inputs(self, routine: Routine, place: int) -> dict[Node, Tensor]:
+        """What a routine is given for one tensor, in the type of the arithmetic."""
+        sizes = self.axes[place]
+        given = {**{here: buffer.name for here, buffer in routine.inputs.items()}, **routine.states}
+        found = {}
+        for here, name in given.items():
+            value = self.column(name)[place].view([sizes[axis] for axis in here.type.axes])
+            value = value.to(SCRATCH.get(value.dtype, value.dtype))
+            found[here] = -value if name == "grad" and self.bucket.group.get("maximize") else value
+        for here in routine.asks:
+            found[here] = self.answers[here][place].view(list(sizes.values())).to(self.scratch_type)
+        return found
+
+    def column(self, name: str) -> Sequence[Tensor]:
         return self.kept if name == "grad" else self.columns.get(name) or self.scratch[name]
 
     def _group_number(self, here: Node) -> float:
@@ -358,7 +380,9 @@ class Table:
         """Take over the new values of the numbers that the group shares, and let go of the gradients."""
         for place, name in self.shared:
             self.bucket.shared[name] = float(self.made[place])
-        self.kept = []
+        for state, value in self.later:
+            state.view(value.shape).copy_(value)
+        self.kept, self.later, self.answers = [], [], {}
 
 
 def same_size(program: Program, bucket: Bucket, sizes: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from dotopt.compiler.emit.scalars import Scalars
-from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.places import REDUCE, Unsupported, order
 from dotopt.runtime import scalars
 from dotopt.runtime.cpu import Bucket
@@ -14,7 +14,7 @@ from dotopt.runtime.cpu import Bucket
 
 def numbers(nodes: Sequence[Node], program: Program) -> Callable[[Bucket], tuple[float, ...]]:
     """What computes `nodes` for a bucket. Raises `Unsupported` if one of them is known only during the step."""
-    names = {}
+    names = {TIME: "bucket.t"}  # `every C` reads it without an argument
     for here in order(nodes):
         if here.op == "leaf" and not here.args:
             word = {

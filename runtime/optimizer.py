@@ -206,18 +206,20 @@ class Optimizer(torch.optim.Optimizer):
         """Keep the results of the plain calls, and do the rest."""
         for call, result in zip(work.plain, results, strict=True):
             groups.finish(call, result, self.state)
+        every = [p for group in self.param_groups for p in group["params"]]
+        sign = -1.0 if self.param_groups[0]["maximize"] else 1.0
+        objective = oracles.Objective(closure, every, sign, loss)
         if work.kernels:
-            backends.step(work.kernels)
+            backends.step(work.kernels, objective)
             for buckets in work.kernels.values():
                 for bucket in buckets:
                     groups.advance(bucket, self.state)
-            self._last = None if work.plain or work.asking else replay.Replay(self, work.kernels)
+            alone = not (work.plain or work.asking or self.rule.reasons)
+            self._last = replay.Replay(self, work.kernels) if alone else None
         if work.asking:
-            every = [p for group in self.param_groups for p in group["params"]]
-            sign = -1.0 if self.param_groups[0]["maximize"] else 1.0
             generators = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.asking]
             params = [call.bucket.params for call in work.asking]
-            answers = oracles.drive(generators, params, oracles.Objective(closure, every, sign, loss))
+            answers = oracles.drive(generators, params, objective)
             for call, result in zip(work.asking, answers, strict=True):
                 groups.finish(call, result, self.state)
 

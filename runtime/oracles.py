@@ -213,6 +213,12 @@ def _moved(asked: dict[int, Any], params: Sequence[Sequence[Tensor]]) -> dict[Te
     }
 
 
+def gradients_at(points: dict[Tensor, Tensor], objective: Objective) -> dict[Tensor, Tensor]:
+    """The gradients at these points, 0 where the objective does not depend on a parameter."""
+    found = dict(zip(objective.params, objective.at(points, objective.gradients), strict=True))
+    return {p: torch.zeros_like(p) if (gradient := found[p]) is None else gradient for p in points}
+
+
 def total(parts: Sequence[Tensor | float]) -> Scalar:
     """The sum, in double precision: a number on the CPU, a tensor where that would make the device wait."""
     return _across(parts, torch.sum, sum)

@@ -1,6 +1,7 @@
 """The matrix work between two passes of a kernel backend: products, loops of them, and what lies between, by torch.
 
-    run(routine, inputs, number, sizes)    the results, for one tensor or a stack
+    ask(tables, stage, objective)          gradients elsewhere, before that
+    run(routine, inputs, number, sizes)    all that it computes, for one tensor or a stack
 
 A value is a tensor with one dimension for each axis of its type, or a float; a stack of tensors of one shape has a
 dimension before these. Tall matrices are worked on as their transposes, which are views, where that gives the same
@@ -23,6 +24,7 @@ from dotopt.compiler.ir import Loop, Node
 from dotopt.compiler.places import Unsupported
 from dotopt.compiler.schedule import Routine
 from dotopt.runtime import matrices, scalars
+from dotopt.runtime.oracles import Objective, gradients_at
 
 Value = Any  # a float or a Tensor
 
@@ -36,28 +38,21 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "neg": lambda a: -a, "stop": lambda a: a, "abs": abs, "sqrt": scalars.sqrt, "exp": scalars.exp,
     "sign": scalars.sign,
 }  # fmt: skip
+CONSTANT: dict[str, Callable[..., Tensor]] = {"eye": torch.eye, "zeros": torch.zeros, "ones": torch.ones}
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {"sum": torch.sum, "amax": torch.amax, "amin": torch.amin}
 
-KNOWN = frozenset(
-    [
-        *BINARY,
-        *UNARY,
-        *REDUCTIONS,
-        "leaf",
-        "const",
-        "inf",
-        "pi",
-        "bool",
-        "matmul",
-        "transpose",
-        "loop",
-        "item",
-        "polar",
-        "matrix_power",
-        "select",
-        "size",
-    ]
-)
+# of the library: functions of lists of matrices, which here is a list of one matrix or stack
+MATRIX: dict[str, Callable[..., Sequence[Tensor]]] = {
+    "outer": matrices.outer, "solve": matrices.solve, "inverse": matrices.inverse, "qr": matrices.qr,
+    "eigenvectors": matrices.eigenvectors, "top_eigenvector": matrices.top_eigenvector, "svdvals": matrices.svdvals,
+    "polar": matrices.polar, "spectral_norm": matrices.spectral_norm, "trace": matrices.trace,
+    "diagonal": matrices.diagonal, "tril": matrices.tril, "argsort": matrices.argsort,
+}  # fmt: skip
+
+KNOWN = frozenset((
+    *BINARY, *UNARY, *REDUCTIONS, *MATRIX, *CONSTANT, "leaf", "const", "inf", "pi", "bool", "matmul", "transpose", "loop",
+    "item", "matrix_power", "columns", "select", "fires", "size",
+))  # fmt: skip
 
 # a sum of words of X and its transpose; entrywise products of matrices are allowed where all of it is summed
 WORDS = frozenset(
@@ -67,7 +62,7 @@ WORDS = frozenset(
 
 def supported(routine: Routine) -> None:
     """Raises `Unsupported` for a routine with an operation that is not here."""
-    for here in region([result for _, result in routine.results], routine.inputs):
+    for here in region(routine.roots, {*routine.inputs, *routine.states, *routine.asks}):
         if here.op not in KNOWN:
             raise Unsupported(f"it needs {here.op}")
         if here.op == "loop" and (here.attrs[0].until is not None or here.attrs[0].index is not None):
@@ -91,23 +86,47 @@ def region(roots: Sequence[Node], inputs: Container[Node]) -> Iterator[Node]:
 def run(
     routine: Routine,
     inputs: Mapping[Node, Tensor],
-    number: Callable[[Node], float],
+    number: Callable[[Node], Value],
     sizes: Mapping[str, int],
     low: torch.dtype | None = None,
 ) -> list[Tensor]:
-    """The results of `routine` for one tensor or a stack; `number` gives the numbers of the group.
+    """The values of `routine.roots` for one tensor or a stack; `number` gives the numbers of the group.
+
+    `inputs` are the values of `routine.inputs`, `routine.states` and `routine.asks`, in the type of the arithmetic.
 
     Where the products are loops of X Xᵀ X, which steer towards orthogonal matrices whatever was rounded before, they
     are made in `low`, as in the reference implementation of Muon; a product is accumulated in float32 all the same.
     """
-    results = [result for _, result in routine.results]
+    results = routine.roots
     axes = results[0].type.axes
-    tall = len(axes) >= 2 and sizes[axes[-2]] > sizes[axes[-1]] and made_of_words(results, routine.inputs)
+    alike = len(axes) >= 2 and not routine.states and all(here.type.axes == axes for here in results)
+    tall = alike and sizes[axes[-2]] > sizes[axes[-1]] and made_of_words(results, inputs)
     if tall:
         inputs = {here: value.mT for here, value in inputs.items()}
         sizes = {**sizes, axes[-2]: sizes[axes[-1]], axes[-1]: sizes[axes[-2]]}
     made = _Evaluation(dict(inputs), number, sizes, low)
     return [made.value(result).mT if tall else made.value(result) for result in results]
+
+
+def ask(tables: Sequence[Any], stage: int, objective: Objective | None) -> None:
+    """Ask the user's closure for the gradients that the tables of a step need after pass `stage`, once for all."""
+    asked = [
+        (table, routine, here)
+        for table in tables
+        for routine in table.routines
+        if routine.after == stage
+        for here in routine.asks
+    ]
+    if not asked:
+        return
+    assert objective is not None
+    points: dict[Tensor, Tensor] = {}
+    for table, routine, here in asked:
+        column = table.column(routine.inputs[here.args[0]].name)
+        points |= {p: point.view(p.shape) for p, point in zip(table.params, column, strict=True)}
+    found = gradients_at(points, objective)
+    for table, _, here in asked:
+        table.answers[here] = [found[p] for p in table.params]
 
 
 def made_of_words(results: Sequence[Node], inputs: Container[Node]) -> bool:
@@ -183,10 +202,11 @@ class _Evaluation:
     def __init__(
         self,
         known: dict[Node, Value],
-        number: Callable[[Node], float],
+        number: Callable[[Node], Value],
         sizes: Mapping[str, int],
         low: torch.dtype | None = None,
     ) -> None:
+        self.like = next(value for value in known.values() if isinstance(value, Tensor))
         self.known, self.number, self.sizes, self.low = known, number, sizes, low
 
     def value(self, root: Node) -> Value:
@@ -222,12 +242,19 @@ class _Evaluation:
         match here.op:
             case "leaf" if here.role == "axis":
                 return float(self.sizes[here.name])
-            case "leaf" | "const" | "inf" | "pi" | "bool":
+            case "leaf" | "const" | "inf" | "pi" | "bool" | "fires":
                 return self.number(here)
             case "size":
                 return float(_product(self.sizes[axis] for axis in here.attrs[0]))
+            case "matmul" if len(here.args[1].type.axes) == 1:
+                return (args[0] @ args[1].unsqueeze(-1)).squeeze(-1)
+            case "matmul" if len(here.args[0].type.axes) == 1:
+                return (args[0].unsqueeze(-2) @ args[1]).squeeze(-2)
             case "matmul":
                 return args[0] @ args[1]
+            case op if op in CONSTANT:
+                shape = [self.sizes[axis] for axis in here.type.axes]
+                return CONSTANT[here.op](*shape, dtype=self.like.dtype, device=self.like.device)
             case "transpose":
                 return args[0].mT
             case "loop":
@@ -241,8 +268,10 @@ class _Evaluation:
                 if isinstance(chosen, Tensor):
                     return torch.where(chosen, yes, no)
                 return yes if chosen else no
-            case "polar":
-                return matrices.polar([args[0]])[0]
+            case "columns":
+                return args[0].take_along_dim(args[1].unsqueeze(-2), -1)
+            case op if op in MATRIX:
+                return MATRIX[op](*([arg] for arg in args))[0]
             case "matrix_power":
                 return matrices.matrix_power([args[0]], args[1])[0]
             case op if op in REDUCTIONS:

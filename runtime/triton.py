@@ -31,6 +31,7 @@ from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
 from dotopt.runtime import routines
 from dotopt.runtime.cpu import STORED, Bucket, Union
 from dotopt.runtime.host_numbers import numbers
+from dotopt.runtime.oracles import Objective
 from dotopt.runtime.triton_table import Table, capturing
 
 
@@ -83,7 +84,7 @@ class Kernel:
         self.program = program
         self.conditions = conditions(program)
         self.decide = numbers(self.conditions, program)
-        timed = [condition for condition in self.conditions if TIME in order([condition])]
+        timed = [c for c in self.conditions if any(here is TIME or here.op == "fires" for here in order([c]))]
         self.timed, self.periodic = bool(timed), any(condition is not FIRST_STEP for condition in timed)
         self.names = frozenset(state.name for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
@@ -126,8 +127,11 @@ class Kernel:
         return tables
 
     @staticmethod
-    def run(tables: Sequence[Table]) -> None:
-        """Launch the passes of the tables of one step; sums over the model go over all of them, on the device."""
+    def run(tables: Sequence[Table], objective: Objective | None = None) -> None:
+        """Launch the passes of the tables of one step; sums over the model go over all of them, on the device.
+
+        `objective` answers where a rule asks for gradients on its way.
+        """
         entries = sum(table.entries for table in tables)
         for table in tables:
             table.begin(entries)
@@ -135,6 +139,9 @@ class Kernel:
             running = [table for table in tables if stage < table.module.stages]
             for table in running:
                 table.launch(stage)
+            routines.ask(running, stage, objective)
+            for table in running:
+                table.between(stage)
             _share([table for table in running if table.module.model[stage]], stage)
         for table in tables:
             table.end()

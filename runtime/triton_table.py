@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir import TIME, Node, Program
+from dotopt.compiler.schedule import Routine
 from dotopt.runtime import routines
 from dotopt.runtime.cpu import SCRATCH, Bucket, same_size
 from dotopt.runtime.host_numbers import numbers
@@ -49,6 +50,7 @@ class Table:
     def __init__(self, program: Program, compiled: Compiled, bucket: Bucket) -> None:
         self.program, self.compiled, self.bucket = program, compiled, bucket
         module = self.module = compiled.module
+        self.routines = compiled.schedule.routines
         self.device = bucket.params[0].device
         self.addresses = [p.data_ptr() for p in bucket.params]
         same_size(program, bucket, [p.numel() for p in bucket.params])
@@ -72,7 +74,7 @@ class Table:
         addresses = np.zeros((len(module.arrays), count), dtype=np.int64)
         for place, name in enumerate(module.arrays):
             if name != "grad":
-                addresses[place] = [tensor.data_ptr() for tensor in self._column(name)]
+                addresses[place] = [tensor.data_ptr() for tensor in self.column(name)]
         self.aligned = (addresses % 16 == 0).all(axis=0)
         self.gradient = module.arrays.index("grad") if "grad" in module.arrays else None
         self.data, self.shape = self._table(addresses), self._table(shape)
@@ -93,6 +95,8 @@ class Table:
         self.gradients: list[int] = []
         self.kept: list[Tensor] = []
         self.known: dict[int, float] = {}
+        self.answers: dict[Node, list[Tensor]] = {}  # gradients elsewhere
+        self.later: list[tuple[Tensor, Tensor, str, list[int]]] = []  # states of other shapes, what they will be
         self.spare: list[Tensor] = []  # memory that a graph may copy from, set aside before it is captured
         self.captured: list[Tensor] = []
 
@@ -151,7 +155,7 @@ class Table:
     def _room(self, count: int) -> Tensor:
         return torch.zeros(max(count, 1), dtype=torch.float64, device=self.device)
 
-    def _column(self, name: str) -> list[Tensor]:
+    def column(self, name: str) -> list[Tensor]:
         if name == "grad":
             return self.kept
         if name == self.program.params[0].name:
@@ -263,7 +267,6 @@ class Table:
             self._launch(f"pass_{stage}", count, offset, PIECE=PIECE, BLOCK=BLOCK, WIDTH=wide, num_warps=WARPS)
         self._launch(f"finish_{stage}", len(self.params))
         self._launch(f"model_{stage}", 1)
-        self._between(stage)
 
     def _launch(self, name: str, programs: int, offset: int = 0, **constants: int) -> None:
         if name not in self.module.kernels:
@@ -290,27 +293,50 @@ class Table:
     def _device(self) -> AbstractContextManager[Any]:
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
-    def _between(self, stage: int) -> None:
+    def between(self, stage: int) -> None:
         """The matrix work after pass `stage`, one stack of equal shapes after the other."""
-        for routine in self.compiled.schedule.routines:
+        for routine in self.routines:
             if routine.after != stage:
                 continue
             for shape, places in self.stacks.items():
-                inputs = {here: self._stack(buffer.name, shape, places) for here, buffer in routine.inputs.items()}
-                results = routines.run(routine, inputs, self._group_number, self.axes[places[0]], self.low)
-                for (buffer, _), result in zip(routine.results, results, strict=True):
+                sizes = self.axes[places[0]]
+                made = routines.run(routine, self._inputs(routine, shape), self._group_number, sizes, self.low)
+                for (buffer, _), result in zip(routine.results, made, strict=False):
                     self.stacked[buffer.name, shape].copy_(result)
+                for (name, here), result in zip(routine.kept, made[len(routine.results) :], strict=True):
+                    state = self._stack(name, tuple(sizes[axis] for axis in here.type.axes), places)
+                    self.later.append((state, result, name, places))
+
+    def _inputs(self, routine: Routine, shape: tuple[int, ...]) -> dict[Node, Tensor]:
+        """What a routine is given for a stack of tensors of this shape, in the type of the arithmetic."""
+        places = self.stacks[shape]
+        given = {**{here: buffer.name for here, buffer in routine.inputs.items()}, **routine.states}
+        found = {}
+        for here, name in given.items():
+            value = self._stack(name, tuple(self.axes[places[0]][axis] for axis in here.type.axes), places)
+            value = value.to(SCRATCH.get(value.dtype, value.dtype))
+            found[here] = value * self._scale(value) if name == "grad" else value
+        for here in routine.asks:
+            answers = [self.answers[here][place].view(shape) for place in places]
+            found[here] = torch.stack(answers).to(SCRATCH.get(answers[0].dtype, answers[0].dtype))
+        return found
+
+    def _scale(self, like: Tensor) -> Tensor:
+        """What gradients are multiplied by."""
+        return self.given[self.module.given.index(("scale", "grad"))].to(like.dtype)
 
     def _stack(self, name: str, shape: tuple[int, ...], places: list[int]) -> Tensor:
         if (name, shape) in self.stacked:
             return self.stacked[name, shape]
-        column = self._column(name)
+        column = self.column(name)
         if len(places) == 1:
             return column[places[0]].view(1, *shape)
         return torch.stack([column[place].view(shape) for place in places])
 
-    def _group_number(self, here: Node) -> float:
-        return float(numbers([here], self.compiled.schedule.program)(self.bucket)[0])
+    def _group_number(self, here: Node) -> Any:
+        if here is TIME:
+            return self._number(("time", "t"))
+        return numbers([here], self.compiled.schedule.program)(self.bucket)[0]
 
     def model_places(self, stage: int) -> list[int]:
         """Where the sums over the model of this stage stand among the numbers."""
@@ -320,7 +346,13 @@ class Table:
         """After the last pass: numbers that are kept from step to step; the gradients are let go of."""
         self._launch("close", len(self.params))
         self._launch_shared()
-        self.kept = []
+        for state, value, name, places in self.later:
+            skip = self.bucket.skip
+            value = value.to(state.dtype) if skip is None else torch.where(skip.reshape(()) != 0, state, value)
+            for place, one in zip(places, value.expand(state.shape), strict=True):
+                column = self.states[name][place]
+                column.copy_(one.view(column.shape))
+        self.kept, self.later, self.answers = [], [], {}
 
     def _launch_shared(self) -> None:
         compute = self.compiled.shared

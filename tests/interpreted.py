@@ -32,9 +32,7 @@ SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (11, 23), (7, 16))
 
 def compared(name, options, dtype):
     """Whether the rule runs on kernels, and how it differs from the judge, if it does."""
-    pattern = getattr(stdlib, name).rule.pattern
-    some = SHAPES if dtype == torch.float64 else SHAPES[:2] + SHAPES[-2:]
-    shapes = [s for s in some if pattern.misfit(len(s)) is None and (0 not in s or not pattern.merged)]
+    shapes = cases.ranks(name, SHAPES if dtype == torch.float64 else SHAPES[:2] + SHAPES[-2:])
     got, wanted, optimizer = cases.compared(name, options, dtype, "triton", steps=2, shapes=shapes)
     rtol, atol = TOLERANCE[dtype]
     if name == "SGDSaI" and dtype == torch.float32:
@@ -111,6 +109,21 @@ def scaled(name, capturable):
     return ours._last is not None
 
 
+def asking(adaptive):
+    """A gradient elsewhere: the closure is called between two passes."""
+    results = []
+    for backend in ("triton", "torch"):
+        generator = torch.Generator().manual_seed(2)
+        params = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((5, 7), (13,), (70,))]
+        optimizer = stdlib.SAM(params, lr=0.1, rho=0.3, adaptive=adaptive, backend=backend)
+        for _ in range(3):
+            optimizer.step(lambda params=params: sum((p.sin() * p).sum() for p in params))
+        results.append((params, bool(optimizer._buckets)))
+    for p, q in zip(results[0][0], results[1][0], strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+    return results[0][1]
+
+
 def first_steps_that_are_skipped(name):
     """What step 1 computes is computed in the first step that is taken."""
     step, ours, _ = twins(name, capturable=True)
@@ -151,6 +164,7 @@ for rule in ("AdamW", "NAdam", "AdaBelief", "AMSGD", "SGDSaI", "AdamP"):
     every.append((f"{rule} changing", changing, rule))
 every.append(("Prodigy capturable", capturable, "Prodigy"))
 every.append(("Prodigy scaled", scaled, "Prodigy", True))
+every += [("SAM", asking, adaptive) for adaptive in (False, True)]
 every.append(("SGDSaI first", first_steps_that_are_skipped, "SGDSaI"))
 half = int(sys.argv[2])
 for case in every[half::2]:

@@ -21,6 +21,7 @@ OPTIONS = [
     ("Adagrad", {"initial_accumulator_value": 0.2}), ("Adadelta", {}), ("Adamax", {}), ("ASGD", {}), ("Rprop", {}),
     ("RMSprop", {"momentum": 0.4, "centered": True}), ("RMSprop", {}),
     ("Lion", {}), ("LionK", {}), ("CautiousLion", {}), ("CautiousAdamW", {}), ("Signum", {}), ("SignSGD", {}),
+    ("QHM", {}),
     ("Adan", {}), ("Adan", {"max_grad_norm": 0.9}), ("AdaBelief", {}),
     ("AdaBelief", {"rectify": False, "amsgrad": True}),
     ("ADOPT", {}), ("ADOPT", {"weight_decouple": True}), ("ScheduleFreeAdamW", {"warmup_steps": 3}),
@@ -29,6 +30,8 @@ OPTIONS = [
     ("SGDSaI", {}), ("AuON", {}), ("AuON", {"normalize": False}), ("AMAdamW", {}), ("AMSGD", {}), ("Prodigy", {}),
     ("Prodigy", {"safeguard_warmup": True, "use_bias_correction": True}), ("MARS", {}), ("MARS", {"mars_type": "lion"}),
     ("Muon", {}), ("Muon", {"nesterov": False, "adjust_lr_fn": "match_rms_adamw"}), ("HybridAuON", {}),
+    ("Adafactor", {"d": 1.5}), ("Shampoo", {}), ("Shampoo", {"preconditioning_compute_steps": 2, "matrix_eps": 0.1}),
+    ("SOAP", {"precondition_frequency": 2}),
 ]  # fmt: skip
 
 MOVED = {"lr": 0.013, "weight_decay": 0.07, "eps": 1e-5, "betas": (0.83, 0.93, 0.89)}
@@ -52,10 +55,13 @@ def keywords(name, options):
     return given
 
 
-def ranks(name):
-    """Only tensors that the rule accepts."""
+def ranks(name, shapes=SHAPES):
+    """Only tensors that the rule accepts; for SOAP square ones, since what has no rank has no one basis."""
     pattern = getattr(stdlib, name).rule.pattern
-    return [shape for shape in SHAPES if pattern.misfit(len(shape)) is None and (0 not in shape or not pattern.merged)]
+    if name == "SOAP":
+        sizes = {min(shape) for shape in shapes if len(shape) == 2}
+        shapes = [(n, n) for n in sorted(sizes) if 0 < n < 100]
+    return [shape for shape in shapes if pattern.misfit(len(shape)) is None and (0 not in shape or not pattern.merged)]
 
 
 def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=None, device="cpu"):

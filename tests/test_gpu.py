@@ -33,8 +33,7 @@ SHAPES = (*cases.SHAPES, (64, 768), (50, 576), (300, 1024), (70_001,))  # rows t
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(("name", "options"), cases.OPTIONS, ids=lambda value: str(value))
 def test_every_rule_gives_the_numbers_of_the_judge(name, options, dtype) -> None:
-    pattern = getattr(stdlib, name).rule.pattern
-    shapes = [s for s in SHAPES if pattern.misfit(len(s)) is None and (0 not in s or not pattern.merged)]
+    shapes = cases.ranks(name, SHAPES)
     if name in MATRICES:
         shapes = [s for s in shapes if s != (300, 1024)]  # the judge would take long
     got, wanted, optimizer = cases.compared(name, options, dtype, "triton", steps=3, shapes=shapes, device="cuda")

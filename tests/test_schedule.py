@@ -130,7 +130,46 @@ def test_storage_counts() -> None:
     assert usual("AdamW").bytes({"m": 1, "v": 1}) == (10, 6)
 
 
-@pytest.mark.parametrize("name", ["SAM", "Shampoo", "SOAP", "Adafactor"])
-def test_what_no_pass_can_do_is_said(name: str) -> None:
-    with pytest.raises(Unsupported):
-        usual(name)
+MATRICES = {
+    # what each pass reads and writes, and after it: what the library is given, what it makes, what states it replaces
+    "Shampoo": [(["W", "grad"], ["scratch0"]), "scratch0 -> scratch1, L R", (["W", "scratch1"], ["W"])],
+    "SOAP": [
+        (["grad", "m"], ["m"]), "grad -> scratch1, L R",  # the gradient in the eigenbasis
+        (["scratch1", "v"], ["v"]), "m v -> scratch4, ",  # and the step back out of it
+        (["W", "scratch4"], ["W"]),
+    ],
+    "Adafactor": [
+        (["grad", "x"], ["scratch0"]), "scratch0 -> scratch1, C R",  # the second moment from its rows and columns
+        (["grad", "scratch1"], []), (["grad", "scratch1", "x"], ["x"]),
+    ],
+    "SAM": [(["grad"], []), (["grad", "θ"], ["scratch0"]), "scratch0 -> scratch1, ", (["scratch1", "θ"], ["θ"])],
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_what_lies_between_two_passes(name: str) -> None:
+    """Products, factorisations, sums over columns, and a gradient elsewhere, which the closure is asked for."""
+    plan = usual(name)
+    found = []
+    for place, one in enumerate(plan.passes):
+        found.append(names(one))
+        for work in plan.routines:
+            if work.after == place:
+                given, made = (" ".join(sorted(b.name for b in some)) for some in (
+                    work.inputs.values(), [buffer for buffer, _ in work.results]))
+                found.append(f"{given} -> {made}, {' '.join(sorted(name for name, _ in work.kept))}")
+    assert found == MATRICES[name]
+
+
+def test_roots_that_are_taken_now_and_then_are_programs_of_their_own() -> None:
+    rule = program("Shampoo")
+    assert [repr(c) for c in conditions(rule)] == ["t == 1", "(every k from k)"]
+    for fires in (False, True):
+        plan = schedule(specialise(rule, {c: c is not FIRST_STEP and fires for c in conditions(rule)}))
+        roots = [here for root in plan.program.roots for here in root.walk() if here.op == "matrix_power"]
+        assert bool(roots) == fires
+
+
+def test_what_no_pass_can_do_is_said() -> None:
+    with pytest.raises(Unsupported, match="which only the torch backend handles"):
+        usual("APO")

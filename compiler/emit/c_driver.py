@@ -21,7 +21,7 @@ def driver(stages: int, fused: bool, present: Container[str]) -> str:
     `fused` says that the passes of a tensor depend on nothing outside of it: one that is a single piece then goes
     through all of them at once, while it is in the cache.
     """
-    works = [_work(index, stages, fused, present) for index in range(stages)]
+    works = [_work(index, stages, fused, present) for index in range(stages) if f"pass_{index}" in present]
     return "\n".join([*works, _EACH, _run(stages, fused, present)])
 
 
@@ -67,7 +67,8 @@ def _run(stages: int, fused: bool, present: Container[str]) -> str:
     for index in range(stages):
         ends = _calls(present, f"finish_{index}(w, tensor)")
         ends += _calls(present, "close(w, tensor)") if index == stages - 1 else []
-        body = [*_calls(present, f"host_{index}(w)"), f"each(w, work_{index});"]
+        body = _calls(present, f"host_{index}(w)")
+        body += [f"each(w, work_{index});"] if f"pass_{index}" in present else []
         if ends:
             skip = [f"  if ({WHOLE}) continue;"] if fused else []
             body += ["for (int64_t tensor = 0; tensor < w->tensors; tensor++) {", *skip]

@@ -209,6 +209,8 @@ class _Writer:
         return Scope(c_expression, self.facts, self.source, place, real, outer, taken)
 
     def _pass(self, index: int, one: Pass) -> str:
+        if not one:
+            return ""
         tensor = self._scope(Place.TENSOR, "double", self.host)
         row = self._scope(Place.ROW, "double", tensor) if self.facts.kept else tensor
         entry = self._scope(Place.ELEMENT, self.real, row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.ir import Node, State, leaf, node, number
 from dotopt.compiler.places import REDUCE, Place, Unsupported, order
 from dotopt.compiler.schedule import Schedule
 from dotopt.grammar import spelling
@@ -20,7 +20,7 @@ class Facts:
         self.schedule, self.places = schedule, schedule.places
         self.labels, self.texts = schedule.labels, schedule.texts
         self.param = program.params[0].name
-        self.small = [s for s in program.states if not s.shared and s.type.axes != self.places.axes]
+        self.small = [s for s in program.states if not s.shared and self._small(s)]
         self.arrays = [buffer.name for buffer in schedule.buffers] + [state.name for state in self.small]
         roots = [root for state in program.states if (root := state.next) is not None] + list(program.next.values())
         self.nodes = list(order(roots))
@@ -42,6 +42,10 @@ class Facts:
         for here in self.nodes:
             if here.op in REDUCE and self.places(here) is not Place.LIBRARY:
                 self._slot(here)
+
+    def _small(self, state: State) -> bool:
+        """Whether passes see the state as one number for a tensor or a row; others belong to the library."""
+        return self.places.leaf(leaf("state", state.name, state.type)) in (Place.TENSOR, Place.ROW)
 
     def _slot(self, here: Node) -> None:
         if self.places(here) is Place.ROW:

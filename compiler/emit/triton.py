@@ -151,6 +151,8 @@ class _Writer:
     def module(self, title: str) -> Module:
         """All of it."""
         stages = len(self.schedule.passes)
+        if any(buffer.kind == "gradient" for routine in self.schedule.routines for buffer in routine.inputs.values()):
+            self.number(("scale", "grad"))
         kernels = {f"pass_{index}": self._pass(one) for index, one in enumerate(self.schedule.passes)}
         kernels |= {f"finish_{index}": self._finish(index) for index in range(stages)}
         model = tuple(self._known_after(index) for index in range(stages))
@@ -188,6 +190,8 @@ class _Writer:
         return [f"if {self.number(('skip', 'step'))} != 0:", "    return"]
 
     def _pass(self, one: Pass) -> list[str]:
+        if not one:
+            return []
         full, fixed = self._branch(one, masked=False)
         tail, again = self._branch(one, masked=True)
         assert fixed == again  # what does not vary is the same in both branches
