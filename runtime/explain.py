@@ -36,7 +36,7 @@ KINDS = {
     "aggregator": "an aggregator of task gradients",
     "protocol": "a protocol between parties",
     "minimize": "a function minimize(f, x0)",
-    "solver": "a function of its inputs",
+    "solver": "a torch.nn.Module of its inputs",
     "function": "a function",
     "host": "a Python function on lists",
     "formula": "a function",
@@ -235,6 +235,8 @@ def _signature(program: Program) -> str:
     arguments = ["params"] if program.kind == "optimizer" else []
     if program.kind in ("formula", "theorem"):
         return ""
+    if program.kind in ("module", "solver"):
+        arguments += [x.name for x in program.callables if x.word == "function"]
     tuples: dict[str, list[str]] = {}
     order: list[str] = []
     for hyper in program.hypers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 Value = Any  # of a hyperparameter: a number or a 0-dimensional tensor
 End = float | Callable[[Mapping[str, Value]], float] | None
@@ -48,6 +48,17 @@ class Option:
     keyword: str
     values: tuple[bool | str, ...]
     default: bool | str
+
+
+class Signed(Protocol):
+    """Any compiled rule: what its Python signature is made of."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def hypers(self) -> tuple[Hyper, ...]: ...
+    @property
+    def options(self) -> tuple[Option, ...]: ...
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from dotopt.runtime.rule import Hyper, Rule
+from dotopt.runtime.rule import Hyper, Signed
 
 COMMON = {"foreach": None, "maximize": False, "capturable": False}  # what every group has besides
+Options = tuple[bool | str, ...]
 EXTRA = ("params", "param_names", "name", "initial_lr", "shared")  # what else a group may hold when it is given
 
 
-def defaults(rule: Rule) -> dict[str, Any]:
+def defaults(rule: Signed) -> dict[str, Any]:
     """The values of all keywords that a user may leave out; None where a default follows from other values."""
     found: dict[str, Any] = {}
     for hyper in rule.hypers:
@@ -28,7 +29,7 @@ def defaults(rule: Rule) -> dict[str, Any]:
     return found | {option.keyword: option.default for option in rule.options}
 
 
-def signature(rule: Rule) -> inspect.Signature:
+def signature(rule: Signed) -> inspect.Signature:
     """What `help` shows, and how positional arguments are read."""
     kinds = inspect.Parameter
     own = [kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=value) for name, value in defaults(rule).items()]
@@ -36,7 +37,7 @@ def signature(rule: Rule) -> inspect.Signature:
     return inspect.Signature([kinds("params", kinds.POSITIONAL_OR_KEYWORD), *own, *more])
 
 
-def refuse_unknown(rule: Rule, given: Mapping[str, Any], legal: tuple[str, ...]) -> None:
+def refuse_unknown(rule: Signed, given: Mapping[str, Any], legal: tuple[str, ...]) -> None:
     """Raises TypeError for a keyword that the rule does not have, naming those that it has."""
     for keyword in given:
         if keyword not in legal:
@@ -45,7 +46,7 @@ def refuse_unknown(rule: Rule, given: Mapping[str, Any], legal: tuple[str, ...])
             raise TypeError(f"{rule.name} has no option `{keyword}`{hint} It takes {', '.join(legal)}")
 
 
-def complete(rule: Rule, group: dict[str, Any]) -> None:
+def complete(rule: Signed, group: dict[str, Any]) -> None:
     """Turn lists into tuples, and work out the defaults that follow from other values."""
     for keyword, value in tuple(group.items()):
         if keyword not in EXTRA and isinstance(value, list):
@@ -57,6 +58,22 @@ def complete(rule: Rule, group: dict[str, Any]) -> None:
             _set(hyper, group, hyper.default(given))
 
 
+def settings(rule: Signed, given: Mapping[str, Any], also: tuple[str, ...] = ()) -> tuple[dict[str, Any], Options]:
+    """The values of the hyperparameters, by their names in the file, and of the options, for the keywords of a user.
+
+    `also` are keywords that the caller reads itself. Raises TypeError and ValueError for what does not fit.
+    """
+    known = defaults(rule)
+    refuse_unknown(rule, given, (*known, *also))
+    group = known | {keyword: value for keyword, value in given.items() if keyword in known}
+    complete(rule, group)
+    for hyper in rule.hypers:
+        if hyper.of(group) is None:
+            raise TypeError(f"{rule.name} needs `{hyper.place}`: the file states no default")
+    check(rule, group)
+    return {hyper.name: hyper.of(group) for hyper in rule.hypers}, tuple(group[o.keyword] for o in rule.options)
+
+
 def _set(hyper: Hyper, group: dict[str, Any], value: Any) -> None:
     if hyper.position is None:
         group[hyper.keyword] = value
@@ -66,7 +83,7 @@ def _set(hyper: Hyper, group: dict[str, Any], value: Any) -> None:
         group[hyper.keyword] = tuple(whole)
 
 
-def check_shapes(rule: Rule, group: Mapping[str, Any]) -> None:
+def check_shapes(rule: Signed, group: Mapping[str, Any]) -> None:
     """Raises ValueError if `betas` and the like are not tuples of the right length."""
     for keyword in {hyper.keyword for hyper in rule.hypers if hyper.position is not None}:
         count = sum(hyper.keyword == keyword for hyper in rule.hypers)
@@ -75,7 +92,7 @@ def check_shapes(rule: Rule, group: Mapping[str, Any]) -> None:
             raise ValueError(f"{rule.name}: {keyword}={value!r} must be a tuple of {count} numbers")
 
 
-def check(rule: Rule, group: Mapping[str, Any]) -> None:
+def check(rule: Signed, group: Mapping[str, Any]) -> None:
     """Raises ValueError or TypeError for a value outside the range that the file states."""
     check_shapes(rule, group)
     values = {hyper.name: hyper.of(group) for hyper in rule.hypers}

@@ -46,6 +46,7 @@ class Batched:
     tokens: bool = False  # whether the last leading axis holds the tokens of a sequence
     attentions: list[str] = field(default_factory=list)
     items: dict[tuple[Node, int], str] = field(default_factory=dict)  # variables that hold results of loops
+    functions: dict[str, str] = field(default_factory=dict)  # functions of the user that a loop has by another name
 
     def is_tensor(self, here: Node) -> bool:
         """Whether the value is a tensor, not a Python number of the host."""
@@ -227,28 +228,60 @@ def _element(b: Batched, here: Node) -> Text:
 def _loop(b: Batched, here: Node) -> Text:
     """Writes the passes as lines, and returns the tuple of the loop's variables."""
     body: Loop = here.attrs[0]
-    if body.index is not None or any(variable.args for variable in body.variables):
-        raise fail("E601", here.span, construct="a loop over a set in a rule over sequences")
+    if any(variable.args for variable in body.variables):
+        raise fail("E601", here.span, construct="a loop with a family of variables")
     count, *starts = here.args
     names = [ascii(variable.name) for variable in body.variables]
     for name, start in zip(names, starts, strict=True):
         b.lines.append(f"{b.indent}{name} = {b.code(start)}")
     inner = Batched(dict(b.names), b.sizes, b.lines, b.indent + "    ", dict(b.tensor), b.tokens)
     inner.names.update(zip(body.variables, names, strict=True))
-    b.lines.append(f"{b.indent}for _ in range({b.code(count)}):")
+    inner.functions = dict(b.functions)
+    head = f"_ in range({b.code(count)})" if body.index is None else _over(inner, here, body, body.index)
+    b.lines.append(f"{b.indent}for {head}:")
     if body.until is not None:
         b.lines.append(f"{inner.indent}if bool({inner.code(body.until)}):")
         b.lines.append(f"{inner.indent}    break")
     for equation in body.equations:
-        if not equation.primed and equation.node not in inner.names and equation.node.op != "leaf":
-            b.lines.append(f"{inner.indent}{ascii(equation.name)} = {inner.code(equation.node)}")
-            inner.names[equation.node] = ascii(equation.name)
+        if equation.node not in inner.names and equation.node.op != "leaf":
+            name = ascii(equation.name) + ("_next" if equation.primed else "")
+            b.lines.append(f"{inner.indent}{name} = {inner.code(equation.node)}")
+            inner.names[equation.node] = name
     nexts = ", ".join(inner.code(n) for n in body.nexts)
     b.lines.append(f"{inner.indent}{', '.join(names)} = {nexts}")
     b.names[here] = f"({', '.join(names)},)"
     for position, name in enumerate(names):
         b.items[here, position] = name
     return b.names[here], POSTFIX
+
+
+def families(body: Loop, index: Node) -> tuple[str, ...]:
+    """The functions of the user of which a loop over `index` takes one at each pass."""
+    found = (x.attrs[0] for root in body.nodes for x in root.walk() if x.op == "apply" and x.args[:1] == (index,))
+    return tuple(dict.fromkeys(found))
+
+
+def _over(inner: Batched, here: Node, body: Loop, index: Node) -> str:
+    """`l, F_l in enumerate(F, start=1)`: the head of a loop over the set that families of functions have in common."""
+    names = families(body, index)
+    if not names:
+        raise fail("E601", here.span, construct="a loop over a set that no function is declared over")
+    inner.functions |= {name: f"{ascii(name)}_{ascii(index.name)}" for name in names}
+    wholes, members = ([ascii(name) for name in names], [inner.functions[name] for name in names])
+    if len(names) == 1:
+        return f"{ascii(index.name)}, {members[0]} in enumerate({wholes[0]}, start=1)"
+    return f"{ascii(index.name)}, ({', '.join(members)}) in enumerate(zip({', '.join(wholes)}), start=1)"
+
+
+def _apply(b: Batched, here: Node) -> Text:
+    """A call of a function that the user passes; one of a family is taken by the loop around it."""
+    name, order, _, (indices, _), type = here.attrs
+    if order:
+        raise fail("E601", here.span, construct=f"the derivative of the function `{name}`")
+    points = here.args[indices:]
+    if type.scalar and any(point.type.axes for point in points):
+        raise fail("E601", here.span, construct=f"`{name}` without the type of its values, such as `: like x`,")
+    return f"{b.functions.get(name, ascii(name))}({', '.join(map(b.code, points))})", POSTFIX
 
 
 def _item(b: Batched, here: Node) -> Text:
@@ -328,6 +361,7 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
         POSTFIX,
     ),
     "attention": _attention,
+    "apply": _apply,
     "element": _element,
     "loop": _loop,
     "item": _item,

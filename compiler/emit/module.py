@@ -42,6 +42,7 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     imports += ["from torch.nn import functional"] if "functional." in code else []
     imports += ["", *(["from dotopt.runtime import scalars"] if "scalars." in code else [])]
     rule_words = sorted({w for w in ("Hyper", "Option") if (whole.hypers if w == "Hyper" else whole.options)})
+    imports += ["from dotopt.runtime.given import Given"] if whole.callables else []
     imports += [f"from dotopt.runtime.rule import {', '.join(rule_words)}"] if rule_words else []
     imports += ["from dotopt.runtime.sequence import (", *(f"    {w}," for w in sorted(words)), ")"]
     return "\n".join(
@@ -115,6 +116,7 @@ def _drawn(random: Random) -> str:
 def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple[str, ...] | None) -> list[str]:
     inputs = "".join(f"Input({x.name!r}, {ascii(x.name)!r}, {x.type.axes!r}), " for x in program.inputs)
     outputs = "".join(f"{name!r}, " for name in program.outputs)
+    asked = "".join(f"Given({x.name!r}, {bool(x.indices)}), " for x in program.callables)
     return [
         f"class {program.name}(SequenceModule):",
         f'    """{(program.docstring or program.name).strip()}"""',
@@ -129,6 +131,7 @@ def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple
         "        ),",
         f"        inputs=({inputs}),",
         f"        outputs=({outputs}),",
+        *([f"        given=({asked}),"] if asked else []),
         "        hypers=(",
         *(f"            {hyper_text(hyper, program)}," for hyper in program.hypers),
         "        ),",

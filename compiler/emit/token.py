@@ -15,7 +15,7 @@ from dotopt.grammar.spelling import ascii
 INDENT = "    "
 COSTLY = {
     *("matmul", "outer", "exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "gelu", "sqrt", "sum", "norm", "mean"),
-    *("element", "pow", "div", "mul", "add", "sub", "select", "inverse", "arange", "floor", "eq"),
+    *("element", "pow", "div", "mul", "add", "sub", "select", "inverse", "arange", "floor", "eq", "apply"),
 }
 
 
@@ -31,7 +31,7 @@ def refuse(program: Program) -> None:
             raise fail("E601", program.decided_by, construct=f"`{x.name} : {x.type}` in a rule over sequences")
     for root in program.roots:
         for here in root.walk():
-            if here.op in ("oracle", "apply", "fold", "argmin", "root", "cg", "window", "base", "claim"):
+            if here.op in ("oracle", "fold", "argmin", "root", "cg", "window", "base", "claim"):
                 raise fail("E601", here.span, construct=f"`{infix(here)}` in a rule over sequences")
             if here.role == "draw":
                 raise fail("E601", program.decided_by, construct=f"the draw `{here.name}` at every token")
@@ -82,7 +82,8 @@ def writer(program: Program, tokens: bool) -> Batched:
 
 def open_function(program: Program, b: Batched, function: str, inputs: str, docstring: str) -> None:
     hypers = [ascii(h.name) for h in program.hypers if _uses(program, h.name)]
-    arguments = f"{inputs}, state, t, first, hyper" + (", chunk" if function == "stretch" else "")
+    asked = "".join(f", {ascii(x.name)}" for x in program.callables)
+    arguments = f"{inputs}{asked}, state, t, first, hyper" + (", chunk" if function == "stretch" else "")
     b.lines.append(f"def {function}({arguments}):")
     b.lines.append(f'{INDENT}"""{docstring}"""')
     for name, hyper in zip(hypers, (h for h in program.hypers if _uses(program, h.name)), strict=True):
@@ -138,7 +139,7 @@ def reach(root: Node, b: Batched) -> list[Node]:
         elif here not in seen:
             seen.add(here)
             stack.append((here, True))
-            if here not in b.names and here.op != "loop":
+            if here not in b.names:
                 stack.extend((arg, False) for arg in reversed(here.args))
     return found
 

@@ -58,6 +58,14 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
         from dotopt.compiler.emit.module import module as sequence_module
 
         return sequence_module(file, library, origin)
+    if open_program.kind == "host":
+        from dotopt.compiler.emit import host
+
+        return host.module(file, library, origin)
+    if open_program.kind in ("solver", "formula") and not open_program.oracles:
+        from dotopt.compiler.emit import call
+
+        return call.formula(file, library) if open_program.kind == "formula" else call.module(file, library, origin)
     supported(open_program)
     found = dict(_specialisations(file, library, open_program, ranked))
     texts = list(dict.fromkeys(found.values()))

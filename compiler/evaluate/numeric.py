@@ -283,7 +283,7 @@ def _host(here: Node, values: Sequence[Value]) -> Value:
             return [*first, _plain(values[1])]
         case "suffix":
             length = int(values[1])
-            return list(first)[len(first) - length :] if length else []
+            return list(first)[max(0, len(first) - length) :]
         case "occurs":
             part, whole = [_plain(x) for x in first], [_plain(x) for x in values[1]]
             places = range(len(whole) - len(part) + 1)

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dotopt.runtime.given import Asking
 from dotopt.runtime.sequence.rule import Functions, SequenceRule
 from dotopt.runtime.signature import check_hyper
 
 State = dict[str, Any]
 
 
-class SequenceModule(nn.Module):
+class SequenceModule(Asking):
     """A compiled rule over sequences.
 
     Inputs have any leading axes (batch, heads), then the tokens, then the axes that the rule names: `[..., T, d]`, and
@@ -28,13 +29,16 @@ class SequenceModule(nn.Module):
     rule: ClassVar[SequenceRule]
     origin: ClassVar[tuple[str, str, str] | None] = None
 
-    def __init__(self, *, block: int = 64, **given: Any) -> None:
-        """`block` is how many tokens a low-rank memory takes together: speed and memory, not the result.
+    def __init__(self, *functions: Any, block: int = 64, **given: Any) -> None:
+        """`functions` are those that the file asks for, by position or by name: modules, or other callables.
+
+        `block` is how many tokens a low-rank memory takes together: speed and memory, not the result.
 
         Raises TypeError for unknown keywords and ValueError for values outside the declared ranges.
         """
         super().__init__()
         rule = self.rule
+        self.hold(rule.name, rule.given, functions, given)
         legal = [h.keyword for h in rule.hypers] + [o.keyword for o in rule.options]
         for keyword in given:
             if keyword not in legal:
@@ -229,7 +233,7 @@ class SequenceModule(nn.Module):
         like = part[0]
         clock = torch.arange(t + 1, t + 1 + end - start, dtype=like.dtype, device=like.device)
         memory = {n: v for n, v in state.items() if n != "t"}
-        outputs, later = self.functions.stretch(*part, memory, clock, t == 0, self.hyper, self.block)
+        outputs, later = self.functions.stretch(*part, *self.answers(), memory, clock, t == 0, self.hyper, self.block)
         return outputs, {"t": t + end - start, **later}
 
     def _token(self, inputs: dict[str, Tensor], state: State, at: int) -> tuple[dict[str, Tensor], State]:
@@ -237,7 +241,7 @@ class SequenceModule(nn.Module):
         part = [v.select(v.dim() - axes[n] - 1, at) for n, v in inputs.items()]
         t = int(state["t"]) + 1
         memory = {n: v for n, v in state.items() if n != "t"}
-        outputs, later = self.functions.token(*part, memory, t, t == 1, self.hyper)
+        outputs, later = self.functions.token(*part, *self.answers(), memory, t, t == 1, self.hyper)
         return outputs, {"t": t, **later}
 
     def _masked(

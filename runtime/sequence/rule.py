@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dotopt.runtime.given import Given
 from dotopt.runtime.rule import Hyper, Option
 
 
@@ -55,3 +56,4 @@ class SequenceRule:
     hypers: tuple[Hyper, ...]
     options: tuple[Option, ...]
     functions: Mapping[tuple[bool | str, ...], Functions]
+    given: tuple[Given, ...] = ()  # functions that the user passes
