@@ -285,7 +285,7 @@ def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: 
     own = frozenset(
         here for p in (case.program, other) for root in p.roots for here in substitute(case.settle(root), match).walk()
     )
-    kept = tuple(signs_kept(case)) if case.program.states and not case.at_start else ()
+    kept = tuple(signs_kept(case, standing=True)) if case.program.states and not case.at_start else ()
     held = Task((*case.premises, *kept), case.program, own, seconds=seconds / 2, refute=False)
     name = case.program.params[0].name
     goals: list[Node] = []
@@ -350,10 +350,11 @@ def _first_difference(case: Case, other: Program, seconds: float) -> dict[str, o
     name, type = case.program.params[0].name, case.program.params[0].type
     here = leaf("param", name, type)
     mine, theirs = list(trajectory(case.program, 4)), list(trajectory(replace(other, inputs=case.program.inputs), 4))
+    premises: tuple[Node, ...] = ()
     for t in range(1, 4):
         try:
             goal = node("eq", case.settle(mine[t][here]), case.settle(theirs[t][here]))
-            premises = tuple(case.settle(substitute(p, mine[t - 1])) for p in case.premises)
+            premises += tuple(case.settle(substitute(p, mine[t - 1])) for p in case.premises)
         except Mismatch:
             return None
         search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))

@@ -33,7 +33,16 @@ def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
     _require_motion(stated, motion)
     condition = along(stated, motion)
     unknowns = [leaf("free", name, REAL) for c in case.claim.body if isinstance(c, s.Derive) for name in c.names]
-    return all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
+    smooth = kinks(stated, motion)
+    if not smooth:
+        return all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
+    facts = Task(tuple(case.premises), case.program).facts
+    missing = [k for k in smooth if not facts.proves(k, 200)]
+    case.premises += missing
+    outcome = all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
+    if missing and isinstance(outcome, Proved):
+        return Open(f"true wherever the derivative exists; add `given {missing[0]!r}`")
+    return outcome
 
 
 def flow_of(case: Case) -> dict[Node, Node]:
@@ -61,6 +70,29 @@ def _require_motion(stated: Node, motion: dict[Node, Node]) -> None:
             if still or not any(x in motion for x in inside):
                 name = still[0].name if still else repr(here.args[0])
                 raise Unreadable(f"how `{name}` moves: the claim has no line `ddt({name}) = …`")
+
+
+def kinks(stated: Node, motion: dict[Node, Node]) -> list[Node]:
+    """What must hold for the derivatives of `stated` to exist: no |0|, no tie in max(a, b), no jump."""
+    found: dict[Node, None] = {}
+    for claimed in stated.walk():
+        if claimed.op != "claim" or claimed.attrs[0] != "ddt" or claimed.args[0] in motion:
+            continue
+        for here in claimed.args[0].walk():
+            if not any(x in motion for x in here.walk()):
+                continue
+            match here.op:
+                case "abs" | "sign" | "relu" | "floor" | "ceil":
+                    found[node("ne", here.args[0], number(0))] = None
+                case "norm" if here.attrs[2] == 1:
+                    found[node("ne", here.args[0], number(0))] = None
+                case "max" | "min" | "lt" | "le" | "gt" | "ge" | "eq" | "ne":
+                    found[node("ne", *here.args)] = None
+                case "amax" | "amin" | "norm" if here.op != "norm" or here.attrs[2] is None:
+                    x = node("abs", here.args[0]) if here.op == "norm" else here.args[0]
+                    ties = node("sum", node("eq", x, here), attrs=(here.attrs[0], False))
+                    found[node("eq", ties, number(1))] = None
+    return list(found)
 
 
 def along(root: Node, motion: dict[Node, Node]) -> Node:
@@ -109,7 +141,8 @@ def _unstar(here: Node) -> Node:
 
 
 def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outcome:
-    held = Task(tuple(case.premises), case.program, free_states=True, seconds=seconds)
+    points = tuple(case.point_premises)
+    held = Task(tuple(case.premises), case.program, free_states=True, points=points, seconds=seconds)
     if held.facts.contradictory():
         from dotopt.compiler.prove.outcome import Vacuous
 
@@ -124,9 +157,10 @@ def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outco
             return Proved("multipliers", certificate(found), (smooth,))
     if unknowns:
         return Open("no constants were found for which it is a combination of the inequalities of its functions")
-    return decide(
-        goal, Task(tuple(case.premises), case.program, classes=classes(case), free_states=True, seconds=seconds)
+    free = Task(
+        tuple(case.premises), case.program, classes=classes(case), free_states=True, points=points, seconds=seconds
     )
+    return decide(goal, free)
 
 
 __all__ = ["along", "derivative", "flow", "flow_of"]

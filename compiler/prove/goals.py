@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import Lambda, Node, leaf, node, number, substitute
+from dotopt.compiler.ir import TIME, Lambda, Node, leaf, node, number, substitute
 from dotopt.compiler.lower.scope import Lazy
 from dotopt.compiler.prove.conjugates import conjugate_claim
 from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide, with_domain
@@ -20,6 +20,8 @@ from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.statement import Case, Unreadable
 from dotopt.compiler.prove.unroll import runs, start, trajectory
 from dotopt.compiler.types import Mismatch
+
+LOOKED_AT = (2, 3, 4, 8, 16)  # the steps at which a counterexample to an induction is sought
 
 
 def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
@@ -194,9 +196,13 @@ def outermost(root: Node, table: dict[Node, Node]) -> Node:
     return change(root)
 
 
-def signs_kept(case: Case) -> Iterator[Node]:
-    """`s >= 0` for the states that start so and keep it in every step, each by induction on its own."""
+def signs_kept(case: Case, standing: bool = False) -> Iterator[Node]:
+    """`s >= 0` for the states that start so and keep it in every step, each by induction on its own.
+
+    Premises about this step say nothing of those before it, so they count only if they are `standing`.
+    """
     table = start(case.program)
+    premises = case.premises if standing else [p for p in case.premises if not _of_this_step(p)]
     found: list[Node] = []
     for state in case.program.states:
         if state.next is None or state.indices or state.type.kind not in ("real", "int") or state.kind != "constant":
@@ -207,12 +213,18 @@ def signs_kept(case: Case) -> Iterator[Node]:
         try:
             wanted = node("ge", here, number(0))
             goal = node("ge", case.settle(state.next), number(0))
-            facts = Task((*case.premises, *found, wanted), case.program).facts
+            facts = Task((*premises, *found, wanted), case.program).facts
             if facts.proves(goal, 200):
                 found.append(wanted)
                 yield wanted
         except Mismatch:
             continue
+
+
+def _of_this_step(premise: Node) -> bool:
+    """Whether a premise speaks of what may be different in every step."""
+    moving = ("param", "state", "input", "draw", "time")
+    return any(here.role in moving or here.op in ("oracle", "base", "fires") for here in premise.walk())
 
 
 def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
@@ -222,6 +234,8 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
         raise Unreadable("an induction over families of states")
     if case.fixed_states:
         raise Unreadable("an induction with `given` lines about states")
+    if case.at_start or any(here is TIME for p in case.premises for here in p.walk()):
+        raise Unreadable("`for all steps` with `given` lines about t")
     table = start(program)
     initial = case.settle(substitute(goal, table))
     first = tuple(case.settle(substitute(p, table)) for p in case.premises)
@@ -237,9 +251,11 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     )
     if isinstance(base, Refuted):
         return base
-    kept = tuple(signs_kept(case)) if not isinstance(base, Open) else ()
-    following = case.settle(substitute(goal, after(case)))
-    parts = [decide(part, task(case, seconds, (goal, *kept), refute=False)) for part in conjuncts_of(following)]
+    kept = tuple(signs_kept(case, standing=True)) if not isinstance(base, Open) else ()
+    later = after(case)
+    following = case.settle(substitute(goal, later))
+    then = tuple(q for p in case.premises if _of_this_step(p) and (q := case.settle(substitute(p, later))).op != "bool")
+    parts = [decide(part, task(case, seconds, (goal, *then, *kept), refute=False)) for part in conjuncts_of(following)]
     step = all_of(parts)
     if isinstance(base, Proved) and isinstance(step, Proved):
         return Proved(
@@ -249,15 +265,18 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
         )
     if isinstance(base, Vacuous):
         return base
-    for reached in list(trajectory(program, 4))[1:]:
-        premises = tuple(case.settle(substitute(p, reached)) for p in case.premises)
+    premises: tuple[Node, ...] = ()
+    for t, reached in enumerate(trajectory(program, max(LOOKED_AT)), 1):
+        premises += tuple(case.settle(substitute(p, reached)) for p in case.premises)
+        if t not in LOOKED_AT:
+            continue
         search = Search(
             tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program, classes(case)
         )
         search.reads_states = False
         found = search.run(seconds / 6)
         if found is not None:
-            return Refuted("first steps", found)
+            return Refuted("first steps", {"step": t, **found})
     missing = (
         step.reason
         if isinstance(step, Open)
@@ -266,13 +285,14 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
         else "the premises exclude each other"
     )
     where = "the step" if isinstance(step, Open) else "the first step"
-    return Open(f"induction: {where} is not proved ({missing}); no counterexample in the first 3 steps")
+    seen = ", ".join(map(str, LOOKED_AT))
+    return Open(f"induction: {where} is not proved ({missing}); no counterexample at steps {seen}")
 
 
 def after(case: Case) -> dict[Node, Node]:
-    """What the leaves of states and parameters become in one step."""
+    """What the leaves of states and parameters, and t, become in one step."""
     program = case.program
-    table: dict[Node, Node] = {}
+    table: dict[Node, Node] = {TIME: node("add", TIME, number(1))}
     for param in program.params:
         if param.name in program.next and not param.indices:
             table[leaf("param", param.name, param.type)] = program.next[param.name]

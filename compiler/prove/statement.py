@@ -293,6 +293,8 @@ def _absorb(case: Case, written: list[Node]) -> bool:
         if here.op == "and":
             waiting = [*_parts(here), *waiting]
             continue
+        if here.op == "eq" and _no_such_number(here):
+            return False
         if here.op == "eq" and _fix(case, here):
             kept = [case.settle(k) for k in kept]
             case.premises = [case.settle(p) for p in case.premises]
@@ -300,6 +302,17 @@ def _absorb(case: Case, written: list[Node]) -> bool:
         kept.append(here)
     case.premises += kept
     return not any(p.op == "bool" and not p.attrs[0] for p in case.premises)
+
+
+def _no_such_number(equation: Node) -> bool:
+    """Whether it asks a whole number to be a fraction, or the step to come before the first."""
+    for name, wanted in (equation.args, equation.args[::-1]):
+        if name.op == "leaf" and wanted.value is not None:
+            if name.type.kind == "int" and wanted.value.denominator != 1:
+                return True
+            if name is TIME and wanted.value < 1:
+                return True
+    return False
 
 
 def _fix(case: Case, equation: Node) -> bool:

@@ -401,8 +401,9 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
         return None
     free = case.at_start or moved or not case.program.states
     forms: list[Move] = [{}] if free else list(trajectory(case.program, 3))
+    premises: tuple[Node, ...] = ()
     for t, table in enumerate(forms, 1):
-        premises = tuple(case.settle(substitute(p, table)) for p in case.premises)
+        premises += tuple(case.settle(substitute(p, table)) for p in case.premises)
         run_old = case.settle(substitute(old, table))
         moved_table = dict(table.items())
         run_new = case.settle(substitute(new, moved_table))

@@ -170,3 +170,59 @@ x' = x - η*m'
 def test_what_moves_with_the_gradient_in_every_step(claim: str, status: str) -> None:
     report = decide(claim, PLAIN)
     assert report.status == status, report
+
+
+MOVING = """rule Moving
+objective f
+param  x : real[...]
+hyper  η as lr   > 0      = 0.1
+hyper  β as beta in [0, 1) = 0.9
+hyper  C > 0 = 1
+state  m : like x = 0
+state  s : real   = 1
+state  k : real   = 0
+
+g  = ∇f(x)
+m' = β*m + (1 - β)*g
+s' = s
+k' = k + 1
+x' = x - η*(m' + 0*(s + k))
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show 5*s >= t for all steps", "refuted"),  # true until step 5: t moves on as well
+        ("show k == t - 1 for all steps", "proved"),
+        ("show k <= 7 for all steps", "refuted"),
+        ("given |g| <= C\nshow |m'| <= C for all steps", "proved"),  # the premise holds in every step
+        ("given |g| <= 2*C\nshow |m'| <= C for all steps", "refuted"),
+        ("given g >= 0\nshow m >= 0 for all steps", "proved"),
+        ("given g >= 0\nshow m' >= 0", "refuted"),  # this g says nothing of those before it
+        ("given t == 0\nshow m' == g", "vacuous"),
+    ],
+)
+def test_inductions(claim: str, status: str) -> None:
+    report = decide(claim, MOVING)
+    assert report.status == status, report
+
+
+FLOW = "theorem Small\nobjective f : convex\nfor all x : real[d], m : real[d], s : real[d], u, v\n\n"
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("ddt(u) = 1\nshow ddt(|u|) == sign(u)", "open"),  # there is no derivative at 0
+        ("given u != 0\nddt(u) = 1\nshow ddt(|u|) == sign(u)", "proved"),
+        ("given u >= 0\nddt(u) = 1\nshow ddt(|u|) == 1", "open"),
+        ("ddt(u) = 1\nshow ddt(max(u, 0)) <= 0", "refuted"),
+        ("given ∇f(s) == 0\nddt(x) = -∇f(x)\nshow ddt(½*‖x - s‖²) <= 0", "proved"),
+        ("ddt(x) = -∇f(x)\nshow ddt(½*‖x - s‖²) <= 0", "refuted"),
+    ],
+)
+def test_flows(claim: str, status: str) -> None:
+    report = decide(f"flow\n{claim}", FLOW)
+    assert report.status == status, report
