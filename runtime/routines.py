@@ -50,8 +50,8 @@ MATRIX: dict[str, Callable[..., Sequence[Tensor]]] = {
 }  # fmt: skip
 
 KNOWN = frozenset((
-    *BINARY, *UNARY, *REDUCTIONS, *MATRIX, *CONSTANT, "leaf", "const", "inf", "pi", "bool", "matmul", "transpose", "loop",
-    "item", "matrix_power", "columns", "select", "fires", "size",
+    *BINARY, *UNARY, *REDUCTIONS, *MATRIX, *CONSTANT, "leaf", "const", "inf", "pi", "bool", "matmul", "transpose",
+    "loop", "item", "matrix_power", "columns", "select", "fires", "size",
 ))  # fmt: skip
 
 # a sum of words of X and its transpose; entrywise products of matrices are allowed where all of it is summed
@@ -89,6 +89,7 @@ def run(
     number: Callable[[Node], Value],
     sizes: Mapping[str, int],
     low: torch.dtype | None = None,
+    symmetric: Callable[..., Tensor] | None = None,
 ) -> list[Tensor]:
     """The values of `routine.roots` for one tensor or a stack; `number` gives the numbers of the group.
 
@@ -96,6 +97,7 @@ def run(
 
     Where the products are loops of X Xᵀ X, which steer towards orthogonal matrices whatever was rounded before, they
     are made in `low`, as in the reference implementation of Muon; a product is accumulated in float32 all the same.
+    Stacks of products in `low` that are symmetric go to `symmetric`, if it is given: see `runtime.triton_symmetric`.
     """
     results = routine.roots
     axes = results[0].type.axes
@@ -104,7 +106,7 @@ def run(
     if tall:
         inputs = {here: value.mT for here, value in inputs.items()}
         sizes = {**sizes, axes[-2]: sizes[axes[-1]], axes[-1]: sizes[axes[-2]]}
-    made = _Evaluation(dict(inputs), number, sizes, low)
+    made = _Evaluation(dict(inputs), number, sizes, low, symmetric)
     return [made.value(result).mT if tall else made.value(result) for result in results]
 
 
@@ -158,6 +160,11 @@ class _Update:
     right: Node
 
     @property
+    def symmetric(self) -> bool:
+        """Whether all of it is its own transpose: then A is the factor of which `A @ B` is a square."""
+        return squared(self.left, self.right) and is_symmetric(self.added)
+
+    @property
     def needs(self) -> tuple[Node, ...]:
         return (*self.before, self.added, *self.factors, self.left, self.right)
 
@@ -187,6 +194,30 @@ def _scaled(here: Node) -> tuple[tuple[Node, ...], Node]:
     return (), here
 
 
+def squared(left: Node, right: Node) -> bool:
+    """Whether `left @ right` is X Xᵀ, with X = left."""
+    return (
+        (right.op == "transpose" and right.args[0] is left)
+        or (left.op == "transpose" and left.args[0] is right)
+        or (left is right and is_symmetric(left))
+    )
+
+
+@cache
+def is_symmetric(here: Node) -> bool:
+    """Whether a matrix is plainly its own transpose."""
+    matrices_met = [arg for arg in here.args if len(arg.type.axes) == 2]
+    match here.op:
+        case "matmul":
+            return len(matrices_met) == 2 and squared(*here.args)
+        case "add" | "sub" | "mul" | "div" | "neg":
+            return bool(matrices_met) and all(
+                arg in matrices_met and is_symmetric(arg) for arg in here.args if arg.type.axes
+            )
+        case _:
+            return False
+
+
 def steers(body: Loop) -> bool:
     """Whether a pass of the loop is a sum of words X Xᵀ X … X of its only variable, with numbers in front."""
     if len(body.variables) != 1:
@@ -205,9 +236,10 @@ class _Evaluation:
         number: Callable[[Node], Value],
         sizes: Mapping[str, int],
         low: torch.dtype | None = None,
+        symmetric: Callable[..., Tensor] | None = None,
     ) -> None:
         self.like = next(value for value in known.values() if isinstance(value, Tensor))
-        self.known, self.number, self.sizes, self.low = known, number, sizes, low
+        self.known, self.number, self.sizes, self.low, self.symmetric = known, number, sizes, low, symmetric
 
     def value(self, root: Node) -> Value:
         stack = [root]
@@ -232,6 +264,8 @@ class _Evaluation:
         left: Tensor
         right: Tensor
         added, left, right = (self.known[here] for here in (update.added, update.left, update.right))
+        if self.symmetric is not None and update.symmetric and _stacked(left) and added.dtype == left.dtype:
+            return self.symmetric(left, added, *factors)
         if left.ndim != right.ndim:  # one matrix for all of a stack
             return added * factors[0] + (left @ right) * factors[1]
         multiply: Callable[..., Tensor] = torch.addmm if left.ndim == 2 else torch.baddbmm
@@ -250,6 +284,8 @@ class _Evaluation:
                 return (args[0] @ args[1].unsqueeze(-1)).squeeze(-1)
             case "matmul" if len(here.args[0].type.axes) == 1:
                 return (args[0].unsqueeze(-2) @ args[1]).squeeze(-2)
+            case "matmul" if self.symmetric is not None and squared(*here.args) and _stacked(args[0]):
+                return self.symmetric(args[0])
             case "matmul":
                 return args[0] @ args[1]
             case op if op in CONSTANT:
@@ -296,9 +332,15 @@ class _Evaluation:
 
     def _passes(self, body: Loop, count: int, now: tuple[Value, ...]) -> tuple[Value, ...]:
         for _ in range(count):
-            inner = _Evaluation(self.known | dict(zip(body.variables, now, strict=True)), self.number, self.sizes)
+            known = self.known | dict(zip(body.variables, now, strict=True))
+            inner = _Evaluation(known, self.number, self.sizes, symmetric=self.symmetric)
             now = tuple(inner.value(following) for following in body.nexts)
         return now
+
+
+def _stacked(value: Tensor) -> bool:
+    """Whether these are matrices of 16-bit numbers, side by side."""
+    return value.ndim == 3 and value.dtype in (torch.bfloat16, torch.float16)
 
 
 def _aligned(value: Value, axes: tuple[str, ...], wanted: tuple[str, ...]) -> Value:

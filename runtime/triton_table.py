@@ -62,6 +62,11 @@ class Table:
         self.scratch = self._scratch()
         single = self.params[0].dtype != torch.float64
         self.low = torch.bfloat16 if single and self.device.type == "cuda" else None  # what matrices are multiplied in
+        self.symmetric: Any = None
+        if self.low is not None and self.routines:
+            from dotopt.runtime.triton_symmetric import symmetric_product
+
+            self.symmetric = symmetric_product
         extents = [
             [extent(key, sizes, p.shape) for key in module.shape]
             for sizes, p in zip(self.axes, self.params, strict=True)
@@ -300,7 +305,8 @@ class Table:
                 continue
             for shape, places in self.stacks.items():
                 sizes = self.axes[places[0]]
-                made = routines.run(routine, self._inputs(routine, shape), self._group_number, sizes, self.low)
+                given = self._inputs(routine, shape)
+                made = routines.run(routine, given, self._group_number, sizes, self.low, self.symmetric)
                 for (buffer, _), result in zip(routine.results, made, strict=False):
                     self.stacked[buffer.name, shape].copy_(result)
                 for (name, here), result in zip(routine.kept, made[len(routine.results) :], strict=True):
