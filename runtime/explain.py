@@ -16,6 +16,8 @@ from pathlib import Path
 from dotopt.compiler import ir
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.emit.windows import accumulated
+from dotopt.compiler.grouped import grouped
 from dotopt.compiler.ir import Node, Program
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
@@ -320,6 +322,7 @@ def _costs(program: Program) -> Iterator[Cost]:
 
     if program.kind != "optimizer" or len(program.params) != 1:
         return
+    program = accumulated(grouped(program))
     decided = conditions(program)
     expected = tuple(_usually(condition, program) for condition in decided)
     outcomes = sorted(itertools.product((False, True), repeat=min(len(decided), 4)), key=lambda o: o != expected)

@@ -109,11 +109,13 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
 
 
 def _lowered(file: s.File, library: Library, options: tuple[bool | str, ...], rank: int | None) -> Program:
+    from dotopt.compiler.emit.windows import accumulated
+    from dotopt.compiler.grouped import grouped
     from dotopt.compiler.lower import Static, lower
 
     declared = lower(file, Static({}, rank), library).options
     given = {option.name: value for option, value in zip(declared, options, strict=True)}
-    return lower(file, Static(given, rank), library)
+    return accumulated(grouped(lower(file, Static(given, rank), library)))
 
 
 # ---- transforms

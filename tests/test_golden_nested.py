@@ -304,6 +304,29 @@ def test_memory_levels() -> None:
             close(run.params[name], wanted[i])
 
 
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_memory_levels_through_torch(backend: str) -> None:
+    """A level is a parameter group with a learning rate and a chunk of its own."""
+    data = golden("cms_schedule")
+    levels = [torch.nn.Parameter(torch.tensor(value, dtype=torch.float64)) for value in data["inputs"]["theta0"]]
+    params = data["params"]
+    groups = [
+        {"params": [level], "lr": lr, "chunk": chunk}
+        for level, lr, chunk in zip(levels, params["eta"], params["chunks"], strict=True)
+    ]
+    optimizer = dotopt.stdlib.CMS(groups, backend=backend)
+    for t, wanted in enumerate(data["expected"]["theta"]):
+        for i, level in enumerate(levels):
+            level.grad = torch.tensor(data["inputs"]["grads"][i][t], dtype=torch.float64)
+        optimizer.step()
+        if t == 5:  # in the middle of a chunk
+            again = dotopt.stdlib.CMS([dict(group) for group in groups], backend=backend)
+            again.load_state_dict(optimizer.state_dict())
+            optimizer = again
+        for level, expected in zip(levels, wanted, strict=True):
+            close(level.detach(), expected)
+
+
 # ---- depth, decoding, examples in context ----------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
 from dotopt.compiler.emit.scalars import literal
 from dotopt.compiler.emit.step import INDENT, StepText, step_text, supported
 from dotopt.compiler.errors import OptError, fail
+from dotopt.compiler.grouped import grouped
 from dotopt.compiler.ir import Param, Program, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
@@ -51,7 +52,7 @@ RESERVED = FOREACH | MATRIX | ORACLES | {"math", "scalars", "range", "int", "abs
 def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
     """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
     ranked = _needs_rank(file, library)
-    open_program = lower(file, Static({}, 1) if ranked else Static(), library)
+    open_program = grouped(lower(file, Static({}, 1) if ranked else Static(), library))
     if outside := ranges.check(open_program):
         raise OptError(*outside)
     if open_program.kind == "module":
@@ -132,7 +133,7 @@ def _specialisations(
     for options in product(*choices):
         given = {option.name: value for option, value in zip(program.options, options, strict=True)}
         for rank in ranks:
-            text = step_text(lower(file, Static(given, rank), library), RESERVED)
+            text = step_text(grouped(lower(file, Static(given, rank), library)), RESERVED)
             yield (options if rank is None else (*options, rank)), text
 
 
