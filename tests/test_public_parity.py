@@ -133,6 +133,10 @@ CASES = {
         "SignSGD", "SignSGD", {"lr": 0.02}, there={"momentum": 0.0}
     ),
     "Signum": Case("Signum", "SignSGD", {"lr": 0.02, "momentum": 0.7, "weight_decay": 0.1}),
+    "QHM": Case("QHM", "QHM", {"lr": 0.02, "momentum": 0.83, "nu": 0.6, "weight_decay": 0.1}),
+    "QHM with decoupled decay": Case(
+        "QHM", "QHM", {"lr": 0.02, "momentum": 0.83, "nu": 0.6, "weight_decay": 0.1, "weight_decouple": True}
+    ),
     "Lookahead of SGD": Case(
         Lookahead(SGD),
         lambda params, k, alpha, **rest: public.Lookahead(torch.optim.SGD(params, **rest), k, alpha),

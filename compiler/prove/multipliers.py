@@ -231,11 +231,11 @@ def _exact(
     names = sorted({m for r in (constant, *linear, *(rows[k] for k in support)) for m in r}, key=repr)
     equations = []
     for m in names:
-        total = _sympy(constant.get(m, ZERO), symbols)
+        total = as_sympy(constant.get(m, ZERO), symbols)
         for u, k in zip(unknown, support, strict=False):
-            total -= u * _sympy(rows[k].get(m, ZERO), symbols)
+            total -= u * as_sympy(rows[k].get(m, ZERO), symbols)
         for u, r in zip(unknown[len(support) :], linear, strict=True):
-            total += u * _sympy(r.get(m, ZERO), symbols)
+            total += u * as_sympy(r.get(m, ZERO), symbols)
         equations.append(sympy.together(total).as_numer_denom()[0])
     if not unknown:
         return ([], []) if all(sympy.expand(e) == 0 for e in equations) else None
@@ -247,17 +247,17 @@ def _exact(
         zero = dict.fromkeys(unknown, 0)
         solution = tuple(sympy.sympify(e).subs(zero) for e in solution)
     back = {v: a for a, v in symbols.items()}
-    values = [_polynomial(sympy.factor(e), back) for e in solution]
+    values = [as_polynomial(sympy.factor(e), back) for e in solution]
     return values[: len(support)], values[len(support) :]
 
 
-def _sympy(p: Polynomial, symbols: dict[Atom, sympy.Symbol]) -> Any:
+def as_sympy(p: Polynomial, symbols: dict[Atom, sympy.Symbol]) -> Any:
     total = sympy.Integer(0)
     for monomial, c in p.terms:
         term: Any = sympy.Rational(c.numerator, c.denominator)
         for a, power in monomial:
             if a.kind == "inverse":
-                base = 1 / _sympy(a.key[0], symbols)
+                base = 1 / as_sympy(a.key[0], symbols)
             else:
                 base = symbols.setdefault(a, sympy.Symbol(f"a{a.number}"))
             term = term * base**power
@@ -265,7 +265,7 @@ def _sympy(p: Polynomial, symbols: dict[Atom, sympy.Symbol]) -> Any:
     return total
 
 
-def _polynomial(e: Any, back: dict[Any, Atom]) -> Polynomial:
+def as_polynomial(e: Any, back: dict[Any, Atom]) -> Polynomial:
     """A rational function of SymPy as one of ours."""
     top, bottom = sympy.fraction(sympy.together(e))
     return _plain(sympy.expand(top), back) * inverse(_plain(sympy.expand(bottom), back))

@@ -382,17 +382,17 @@ def _vanishing(
 
 
 def _solve(rows: list[Polynomial], atoms: list[Atom]) -> list[Polynomial] | None:
-    from dotopt.compiler.prove.multipliers import _polynomial, _sympy
+    from dotopt.compiler.prove.multipliers import as_polynomial, as_sympy
 
     symbols: dict[Atom, sympy.Symbol] = {}
-    equations = [sympy.together(_sympy(q, symbols)).as_numer_denom()[0] for q in rows]
+    equations = [sympy.together(as_sympy(q, symbols)).as_numer_denom()[0] for q in rows]
     unknown = [symbols.setdefault(a, sympy.Symbol(f"a{a.number}")) for a in atoms]
     solutions = sympy.linsolve(equations, unknown)
     if not solutions:
         return None
     (solution,) = solutions
     back = {v: a for a, v in symbols.items()}
-    return [_polynomial(sympy.factor(e), back) for e in solution]
+    return [as_polynomial(sympy.factor(e), back) for e in solution]
 
 
 def draw(tree: Tree) -> str:

@@ -73,17 +73,22 @@ def linear_step(case: Case) -> Linear:
     held = Task((*case.premises, node("ge", TIME, number(2))), program)
     nexts: dict[Node, Node] = {}
     for param in program.params:
-        nexts[leaf("param", param.name, param.type)] = program.next[param.name]
+        nexts[leaf("param", param.name, param.type)] = case.settle(program.next[param.name])
     for state in program.states:
         if state.next is not None:
-            nexts[leaf("state", state.name, state.type)] = state.next
+            nexts[leaf("state", state.name, state.type)] = case.settle(state.next)
+    return linear_map(nexts, held)
+
+
+def linear_map(nexts: dict[Node, Node], held: Task) -> Linear:
+    """The matrix of the map from leaves to their next values; raises `Unreadable` (E405) if it is not linear."""
     normal = held.facts.normal
     leaves = list(nexts)
     atoms = {next(iter(normal(x).atoms())): x for x in leaves}
     rows: dict[Node, dict[Node, Polynomial]] = {}
     late = False
     for x, following in nexts.items():
-        p, limit = _late(normal(case.settle(following)), held)
+        p, limit = late_form(normal(following), held)
         late = late or limit
         rows[x] = _coefficients(p, atoms, x)
     used = [x for x in leaves if x.role == "param"]
@@ -93,15 +98,16 @@ def linear_step(case: Case) -> Linear:
     return Linear(tuple(x.name for x in used), matrix, held, late)
 
 
-def _late(p: Polynomial, task: Task) -> tuple[Polynomial, bool]:
+def late_form(p: Polynomial, task: Task) -> tuple[Polynomial, bool]:
     """p at t = ∞: powers β^t of numbers below one are gone, inside quotients too."""
     found = False
 
     def change(a: Atom) -> Polynomial | None:
         nonlocal found
-        if a.kind == "pow" and any(b.kind == "leaf" and b.key[0] == "time" for b in a.key[1].atoms()):
+        if a.kind == "pow" and (speed := _speed(a.key[1])) is not None:
             base: Polynomial = a.key[0]
-            if task.facts.nonnegative(base) and task.facts.positive(ONE - base):
+            facts = task.facts
+            if facts.nonnegative(base) and facts.positive(ONE - base) and facts.positive(speed):
                 found = True
                 return ZERO
         if a.kind == "inverse":
@@ -114,6 +120,16 @@ def _late(p: Polynomial, task: Task) -> tuple[Polynomial, bool]:
 
     result = p.replace(change)
     return result, found
+
+
+def _speed(exponent: Polynomial) -> Polynomial | None:
+    """The coefficient of t, if the exponent is linear in it."""
+    times = [a for a in exponent.atoms() if a.kind == "leaf" and a.key[0] == "time"]
+    if len(times) != 1:
+        return None
+    still = exponent.replace(lambda a: ZERO if a is times[0] else None)
+    speed = (exponent - still) * single(times[0], -1)
+    return None if times[0] in set(speed.atoms()) else speed
 
 
 def _coefficients(p: Polynomial, atoms: dict[Atom, Node], target: Node) -> dict[Node, Polynomial]:
@@ -286,4 +302,4 @@ def _float(p: Polynomial, values: dict[Atom, float]) -> float:
     return total
 
 
-__all__ = ["Linear", "closed_disc", "linear_step", "open_disc", "stable"]
+__all__ = ["Linear", "closed_disc", "linear_map", "linear_step", "open_disc", "stable"]
