@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import floor
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
@@ -108,7 +109,8 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
     for chosen in choices:
         for rank in ranks:
             picked = options | dict(zip((name for name, _ in free), chosen, strict=True))
-            program, context = context_of(file, Static(picked, rank, forced, named), library)
+            same = picked == options and rank is None
+            program, context = first if same else context_of(file, Static(picked, rank, forced, named), library)
             case = Case(
                 claim,
                 file,
@@ -254,6 +256,8 @@ def _parts(here: Node) -> Iterator[Node]:
 
 def inside(here: Node, interval: Interval) -> list[Node]:
     """The bounds of an interval as premises."""
+    if here.type.kind == "int" and interval.open_low and interval.low is not None and interval.low.value is not None:
+        interval = replace(interval, low=number(floor(interval.low.value) + 1), open_low=False)
     found = []
     if interval.low is not None:
         found.append(node("gt" if interval.open_low else "ge", here, interval.low))
@@ -270,8 +274,6 @@ def quantified(case: Case, q: s.Quantified) -> list[Node]:
     bounds = q.bounds
     low = value(case.context, bounds.low, case.scope) if bounds.low is not None else None
     high = value(case.context, bounds.high, case.scope) if bounds.high is not None else None
-    if here.type.kind == "int" and low is not None and bounds.open_low and low.value is not None:
-        return inside(here, Interval(number(low.value + 1), high, False, bounds.open_high))
     return inside(here, Interval(low, high, bounds.open_low, bounds.open_high))
 
 

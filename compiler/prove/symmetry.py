@@ -6,6 +6,7 @@ values obey them, and one step preserves them. With them, X under the maps must 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -277,7 +278,7 @@ def _motions(case: Case, maps: Maps, names: list[str]) -> Iterator[Move]:
             if moved.type == x.type:
                 own.append(substitute(there, {moved: x}))
                 own.append(_linear_part(there, moved, x))
-        own += _conjugated(maps, x)
+        own += _turned(maps, x)
         options.append(list(dict.fromkeys(own)))
     for count, choice in enumerate(product(*options)):
         if count > 60:
@@ -292,19 +293,24 @@ def _linear_part(there: Node, moved: Node, x: Node) -> Node:
     return substitute(there, {moved: x})
 
 
-def _conjugated(maps: Maps, x: Node) -> list[Node]:
-    """For G -> A @ G @ Bᵀ, what it does to G @ Gᵀ and to Gᵀ @ G."""
-    found = []
-    for there in maps.leaves.values():
-        factors = _factors(there)
-        for a in (factors[0], factors[-1]) if len(factors) == 3 else ():
-            matrix = a.args[0] if a.op == "transpose" else a
-            try:
-                found.append(node("matmul", node("matmul", matrix, x), node("transpose", matrix)))
-                found.append(node("matmul", matrix, x))
-            except Mismatch:
-                continue
-    return found
+def _turned(maps: Maps, x: Node) -> list[Node]:
+    """What the matrices of `k -> R @ k` and `G -> A @ G @ Bᵀ` may do to a state: from the left, the right, or both."""
+    matrices = dict.fromkeys(m for there in maps.leaves.values() for m in _matrices(there))
+    found: list[Node] = []
+    for a in matrices:
+        for left, right in ((a, x), (x, node("transpose", a))):
+            with contextlib.suppress(Mismatch):
+                found.append(node("matmul", left, right))
+        for b in matrices:
+            with contextlib.suppress(Mismatch):
+                found.append(node("matmul", node("matmul", a, x), node("transpose", b)))
+    return [y for y in found if y.type == x.type]
+
+
+def _matrices(there: Node) -> list[Node]:
+    """The leaves among the factors of a product of matrices, without their transposes."""
+    factors = [m.args[0] if m.op == "transpose" else m for m in _factors(there)]
+    return [m for m in factors if m.op == "leaf" and len(m.type.axes) == 2] if len(factors) > 1 else []
 
 
 def _factors(here: Node) -> list[Node]:

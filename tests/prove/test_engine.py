@@ -226,3 +226,33 @@ FLOW = "theorem Small\nobjective f : convex\nfor all x : real[d], m : real[d], s
 def test_flows(claim: str, status: str) -> None:
     report = decide(f"flow\n{claim}", FLOW)
     assert report.status == status, report
+
+
+LAYER = """rule Layer
+input  k : real[dk]
+input  v : real[dv]
+input  q : real[dk]
+hyper  n : int > 0 = 1
+state  M : real[dv, dk] = 0
+output o : real[dv]
+
+M' = M + outer(v, k)*n
+o  = M' @ q
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("for all R : real[dk, dk]\ngiven Rᵀ @ R == I\nshow o invariant under k -> R @ k, q -> R @ q", "proved"),
+        ("for all R : real[dk, dk]\ngiven Rᵀ @ R == I\nshow o invariant under k -> R @ k", "refuted"),
+        ("for all R : real[dk, dk]\nshow o invariant under k -> R @ k, q -> R @ q", "refuted"),
+        ("for all R : real[dv, dv]\nshow o -> R @ o under v -> R @ v", "proved"),
+        ("show n >= 1", "proved"),
+        ("show n >= 2", "refuted"),
+    ],
+)
+def test_what_moves_with_the_inputs(claim: str, status: str) -> None:
+    report = decide(claim, LAYER)
+    assert report.status == status, report
