@@ -7,6 +7,7 @@
     dotopt.test("lion.opt")                     # every backend and claim on random examples
     dotopt.compile("lion.opt", "lion.py")       # a readable module that needs torch and dotopt.runtime only
     dotopt.route(model, {Muon: "matrices", AdamW: "rest"})
+    dotopt.attach(model, Lion, lr=1e-4)         # steps inside backward, and frees each gradient
 
 Nothing is loaded before it is asked for: the compiler, torch and the prover come with the first call that needs them.
 """
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dotopt.compiler.errors import OptError
+    from dotopt.runtime.attach import attach
     from dotopt.runtime.catalogue import names
     from dotopt.runtime.checking import check
     from dotopt.runtime.load import compile, load
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "OptError": "dotopt.compiler.errors",
+    "attach": "dotopt.runtime.attach",
     "check": "dotopt.runtime.checking",
     "compile": "dotopt.runtime.load",
     "load": "dotopt.runtime.load",
@@ -36,7 +39,7 @@ _HOME = {
     "test": "dotopt.runtime.property",
 }
 
-__all__ = ["OptError", "__version__", "check", "compile", "load", "names", "route", "test"]
+__all__ = ["OptError", "__version__", "attach", "check", "compile", "load", "names", "route", "test"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dotopt.runtime import groups, signature
 from dotopt.runtime.rule import Rule, State, Step
+from dotopt.runtime.scalars import Scalar
 
 if TYPE_CHECKING:
     from dotopt.runtime.optimizer import Optimizer
@@ -105,35 +106,38 @@ def _state(
     # torch's SGD keeps no count; its buffers exist after the first step, and that is all that matters to it
     t = float(values.get("step", 1.0))
     capturable = bool(group.get("capturable"))
+    hypers = groups.numbers_of(rule, dict(group))
     made: dict[str, Any] = {"step": groups.clock(t, groups.clock_type(), p, capturable)}
     for s in step.states:
         if s.place == "group":
             continue
         if s.key not in values:
-            made[s.key] = _missing(rule, step, s, p, t, filled)
+            made[s.key] = _missing(rule, step, s, p, t, filled, hypers)
         elif s.place == "clock":
             made[s.key] = groups.clock(float(values[s.key]), torch.float64, p, capturable)
         else:
-            made[s.key] = _fitted(step, s, p, values[s.key])
+            made[s.key] = _fitted(step, s, p, values[s.key], hypers)
     if TRAINING_POINT in values:
         made[TRAINING_POINT] = values[TRAINING_POINT].to(p.device, p.dtype, copy=True)
     return made
 
 
-def _missing(rule: Rule, step: Step, s: State, p: Tensor, t: float, filled: dict[str, None]) -> Tensor:
+def _missing(
+    rule: Rule, step: Step, s: State, p: Tensor, t: float, filled: dict[str, None], hypers: Mapping[str, Scalar]
+) -> Tensor:
     if s.start is None and t > 0:
         raise ValueError(
             f"the checkpoint lacks the state `{s.key}` of {rule.name}, which is computed in the first step "
             f"and cannot be made up after {t:g} steps; load a checkpoint that has it, or start anew"
         )
     filled[f"`{s.key}`, which starts from {s.start or 0:g}"] = None
-    return (
-        torch.tensor(s.start or 0.0, dtype=torch.float64) if s.place == "clock" else groups.allocate(step.pattern, s, p)
-    )
+    if s.place == "clock":
+        return torch.tensor(s.start or 0.0, dtype=torch.float64)
+    return groups.allocate(step.pattern, s, p, hypers)
 
 
-def _fitted(step: Step, s: State, p: Tensor, value: Tensor) -> Tensor:
-    like = groups.allocate(step.pattern, s, p)
+def _fitted(step: Step, s: State, p: Tensor, value: Tensor, hypers: Mapping[str, Scalar]) -> Tensor:
+    like = groups.allocate(step.pattern, s, p, hypers)
     if value.shape != like.shape:
         if value.numel() != like.numel():
             raise ValueError(

@@ -28,7 +28,8 @@ class Bucket:
 
     `states` are what `optimizer.state` holds: a tensor for each parameter. `shared` are the numbers that the tensors
     have in common. `clocks` hold the number of steps taken. `scale` is what the loss was multiplied by and `skip` is
-    not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `cache` belongs to the
+    not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `places` are the words of
+    the tensors' names, for rules that draw; `layer` is what `step.layer` asks for. `cache` belongs to the
     backend and lives as long as the same tensors are stepped together.
     """
 
@@ -44,6 +45,8 @@ class Bucket:
     scale: Tensor | None = None
     skip: Tensor | None = None
     cache: Any = None
+    places: Sequence[int] = ()
+    layer: Sequence[list[Tensor]] = ()
 
     @property
     def grads(self) -> list[Tensor]:
@@ -107,7 +110,7 @@ def collect(
                 t,
                 tuple(float(own[s.key]) for s in step.states if s.place == "clock") if own and t > 1 else (),
                 p.shape if step.by_shape else None,
-                id(p) if one_by_one else None,
+                id(p) if one_by_one or step.layer else None,  # layers see different numbers of samples
             )
             found.setdefault(key, []).append(p)
             steps[key] = rule, step, group, t
@@ -120,7 +123,7 @@ def _bucket(
     own = [state[p] for p in params]
     for p, kept in zip(params, own, strict=True):
         if not kept:
-            kept |= fresh(step, p, bool(group.get("capturable")))
+            kept |= fresh(step, p, bool(group.get("capturable")), numbers_of(rule, group))
     tensors = [s for s in step.states if s.place in ("like", "axes", "number")]
     bucket = Bucket(rule, step, group, params, {s.name: [kept[s.key] for kept in own] for s in tensors})
     bucket.hypers = numbers_of(rule, group)
@@ -141,14 +144,16 @@ def clock(value: float, dtype: torch.dtype, p: Tensor, capturable: bool) -> Tens
     return torch.tensor(value, dtype=dtype, device=p.device if capturable else "cpu")
 
 
-def fresh(step: Step, p: Tensor, capturable: bool = False) -> dict[str, Any]:
-    """The state of a tensor before its first step."""
+def fresh(
+    step: Step, p: Tensor, capturable: bool = False, hypers: Mapping[str, Scalar] | None = None
+) -> dict[str, Any]:
+    """The state of a tensor before its first step; `hypers` tell the sizes of axes that are hyperparameters."""
     made: dict[str, Any] = {"step": clock(0.0, clock_type(), p, capturable)}
     for s in step.states:
         if s.place == "clock":
             made[s.key] = clock(_start(s), torch.float64, p, capturable)
         elif s.place != "group":
-            made[s.key] = allocate(step.pattern, s, p)
+            made[s.key] = allocate(step.pattern, s, p, hypers)
     return made
 
 
@@ -156,14 +161,14 @@ def _start(s: State) -> float:
     return float("nan") if s.start is None else s.start
 
 
-def allocate(pattern: Pattern, s: State, p: Tensor) -> Tensor:
+def allocate(pattern: Pattern, s: State, p: Tensor, hypers: Mapping[str, Scalar] | None = None) -> Tensor:
     """A state tensor filled with its start (0 if step 1 computes it)."""
     dtype = torch.float32 if p.dtype in LOW else p.dtype
     if s.place == "like":
         layout = torch.contiguous_format if pattern.merged else torch.preserve_format
         made = torch.zeros_like(p, dtype=dtype, memory_format=layout)
     else:
-        shape = pattern.sizes(s.axes, pattern.view(tuple(p.shape))) if s.place == "axes" else ()
+        shape = pattern.sizes(s.axes, pattern.view(tuple(p.shape)), hypers) if s.place == "axes" else ()
         made = torch.zeros(shape, dtype=dtype, device=p.device)
     return made.fill_(s.start) if s.start else made
 
@@ -201,6 +206,7 @@ def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call
         lists.append(
             [_seen(s, p, pattern, copies) for s, p in zip(tensors, bucket.params, strict=True)] if like else tensors
         )
+    lists.extend(bucket.layer)
     return Call(bucket, lists, numbers(bucket, traced), copies)
 
 
@@ -232,6 +238,11 @@ def numbers(bucket: Bucket, traced: bool) -> dict[str, Any]:
             value: Any = float(bucket.t)
         elif source == "shape":
             value = tuple(bucket.params[0].shape) or (1,)
+        elif source == "random":
+            from dotopt.runtime.draws import Draws
+
+            step = torch.tensor(bucket.t) if traced else bucket.t
+            value = Draws(int(bucket.group["seed"]), step, bucket.places)
         elif word == "state":
             value = bucket.shared[keys[rest]]
         else:

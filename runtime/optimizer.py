@@ -9,21 +9,49 @@ finish      copies written back, clocks advanced
 from __future__ import annotations
 
 import copyreg
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from torch.optim import optimizer as hooks
 
 from dotopt.runtime import backends, checkpoint, groups, oracles, replay, signature
 from dotopt.runtime.groups import Bucket, Call, Group
+from dotopt.runtime.layers import Layers
 from dotopt.runtime.rule import Rule
 
 Closure = Callable[[], Any]
 
 # unlike `torch.compiler.disable`, this one does not load dynamo before it is needed
 untraced: Callable[[Any], Any] = getattr(torch, "_disable_dynamo", None) or torch.compiler.disable
+
+
+def seen(step: Callable[..., Any]) -> Callable[..., Any]:
+    """`step` with torch's hooks around it and its name in profiles, where somebody looks.
+
+    `torch.optim.Optimizer` wraps every `step` so that is not marked as `hooked`; for many small tensors that costs as
+    much as the arithmetic.
+    """
+    watched = torch.optim.Optimizer.profile_hook_step(step)
+
+    @functools.wraps(step)
+    def stepped(self: Any, closure: Closure | None = None) -> Any:
+        if (
+            torch.compiler.is_compiling()
+            or self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or hooks._global_optimizer_pre_hooks
+            or hooks._global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        ):
+            return watched(self, closure)
+        return step(self, closure)
+
+    stepped.hooked = True  # type: ignore[attr-defined]
+    return stepped
 
 
 @dataclass(eq=False)
@@ -60,6 +88,7 @@ class Optimizer(torch.optim.Optimizer):
         self._checked: dict[int, tuple[Any, ...]] = {}
         self._buckets: dict[tuple[int, ...], Bucket] = {}
         self._last: replay.Replay | None = None
+        self.layers: Layers | None = None  # set by `attach`
         super().__init__(params, values)
 
     def _values(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
@@ -116,9 +145,12 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- the step ----
 
+    @seen
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:
         """One step; returns what `closure` returns. Raises before anything has moved if anything is wrong."""
+        if closure is None and not torch.compiler.is_compiling() and self._again():
+            return None
         loss = None
         asks = self._check_call(closure)
         if closure is not None and asks:
@@ -132,6 +164,11 @@ class Optimizer(torch.optim.Optimizer):
         results = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.plain]
         self._finish(work, results, closure, loss)
         return loss
+
+    def _again(self) -> bool:
+        """Take a step like the last one, if that ran on kernels; otherwise False, and nothing has moved."""
+        plain = self._last is not None and self.training and self.scaling[1] is None
+        return plain and self._last.step()
 
     @untraced
     def _check_call(self, closure: Closure | None) -> bool:
@@ -175,8 +212,9 @@ class Optimizer(torch.optim.Optimizer):
             (group, [p for p in group["params"] if p.grad is not None and p.numel()]) for group in self.param_groups
         ]
         for bucket in groups.collect(stepped, self.state, self.rule_of):
-            kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
+            kernel = None if traced or bucket.step.torch_only else backends.kernel(self.backend, self.origin, bucket)
             bucket.scale, bucket.skip = self.scaling
+            self._complete(bucket)
             if not getattr(kernel, "on_device", False):
                 groups.unscale(bucket)
                 if bucket.group.get("capturable"):
@@ -189,6 +227,24 @@ class Optimizer(torch.optim.Optimizer):
             else:
                 work.plain.append(groups.prepare(bucket, traced=traced))
         return work
+
+    def _complete(self, bucket: Bucket) -> None:
+        """Give a bucket what its rule draws with, and what the layers of its parameters have seen."""
+        if "random" in bucket.step.sources:
+            from dotopt.compiler.random import place
+
+            params = [p for group in self.param_groups for p in group["params"]]
+            names = [name for group in self.param_groups for name in group.get("param_names", ())]
+            names = names if len(names) == len(params) else list(map(str, range(len(params))))
+            words = dict(zip(params, map(place, names), strict=True))
+            bucket.places = [words[p] for p in bucket.params]
+        if bucket.step.layer:
+            if self.layers is None:
+                raise RuntimeError(
+                    f"{bucket.rule.name} needs what linear layers see, so hooks on a model: "
+                    f"`dotopt.attach(model, {bucket.rule.name}, …)`"
+                )
+            bucket.layer = self.layers.seen(bucket)
 
     def _kept(self, bucket: Bucket) -> Bucket:
         """The bucket of an earlier step with the very same tensors, since a backend keeps its tables there."""
@@ -206,6 +262,8 @@ class Optimizer(torch.optim.Optimizer):
         """Keep the results of the plain calls, and do the rest."""
         for call, result in zip(work.plain, results, strict=True):
             groups.finish(call, result, self.state)
+        if self.layers is not None:
+            self.layers.forget([p for call in (*work.plain, *work.asking) for p in call.bucket.params])
         every = [p for group in self.param_groups for p in group["params"]]
         sign = -1.0 if self.param_groups[0]["maximize"] else 1.0
         objective = oracles.Objective(closure, every, sign, loss)
@@ -287,6 +345,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._checked, self._buckets, self._last = {}, {}, None
+        self.layers = getattr(self, "layers", None)
         super().__setstate__(state)
 
     def __reduce__(self) -> tuple[Any, ...]:

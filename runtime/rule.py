@@ -103,14 +103,21 @@ class Pattern:
             rest *= size
         return (*shape[:kept], rest)
 
-    def sizes(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a state with these axes, beside a parameter seen in shape `shape`."""
+    def sizes(
+        self, axes: tuple[str, ...], shape: tuple[int, ...], hypers: Mapping[str, Value] | None = None
+    ) -> tuple[int, ...]:
+        """The shape of a state with these axes, beside a parameter seen in shape `shape`; some are hyperparameters."""
         names = [axis for axis in self.axes if axis != "…"]
         by_name = dict(zip(names[::-1], shape[::-1], strict=False))
         lead = shape[: len(shape) - len(names)] if "…" in self.axes else ()
         found: tuple[int, ...] = ()
         for axis in axes:
-            found += lead if axis == "…" else (by_name[axis],)
+            if axis == "…":
+                found += lead
+            elif axis.isdigit():
+                found += (int(axis),)
+            else:
+                found += (by_name[axis] if axis in by_name else int((hypers or {})[axis]),)
         return found
 
 
@@ -139,9 +146,9 @@ class Step:
     """The compiled functions of one specialisation.
 
     `pattern` is how it sees the parameter. `run(*lists, **scalars)` takes the parameters, the gradients if `gradient`,
-    and the states, then the scalars whose
-    `sources` are `t`, `shape`, `keyword`, `keyword position` or `state key`; it returns the next values of the states
-    that are numbers. `evaluate` takes the same and returns what evaluation shows.
+    the states, and what the linear layer of the parameter saw (`layer`: `input`, `output`, `gradient`), then the scalars
+    whose `sources` are `t`, `shape`, `random`, `keyword`, `keyword position` or `state key`; it returns the next values
+    of the states that are numbers. `evaluate` takes the same and returns what evaluation shows.
     """
 
     run: Callable[..., Any]
@@ -151,8 +158,14 @@ class Step:
     gradient: bool = True
     by_shape: bool = False
     generator: bool = False
+    layer: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     evaluate: Callable[..., Any] | None = None
+
+    @property
+    def torch_only(self) -> bool:
+        """Whether it needs what kernels are not given: draws, and what layers see."""
+        return bool(self.layer) or "random" in self.sources
 
 
 @dataclass(frozen=True)
@@ -168,6 +181,11 @@ class Rule:
     pattern: Pattern
     steps: Mapping[tuple[Any, ...], Step]
     ranked: bool = False
+
+    @cached_property
+    def layered(self) -> bool:
+        """Whether it reads what the linear layer of a parameter saw."""
+        return any(step.layer for step in self.steps.values())
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:

@@ -73,12 +73,14 @@ class Lists:
         scalars: Scalars,
         like: str,
         axis: Callable[[Node], str],
+        draw: Callable[[Node], str],
     ) -> None:
         self.names = names
         self.places = places
         self.scalars = scalars
         self.like = like  # the parameter list: gives dtype and device
         self.axis = axis
+        self.draw = draw
         self.products = Products(places, names)
         self.free: frozenset[Node] = frozenset()
 
@@ -90,6 +92,8 @@ class Lists:
             return self.filled(here, here.type.axes)
         if here in self.names:
             return Code(self.names[here], here in self.free, self.names[here], frozenset((here,)))
+        if here.role == "draw":
+            return Code(self.draw(here), True)
         scale, _ = self.products.split(here)
         if here.op in ("add", "sub") or scale is not ONE:
             return self.sum(here)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dotopt.compiler.emit.layers import of_layer
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, TIME, Equation, Loop, Node, Program, State, node, number
 from dotopt.compiler.source import Span
@@ -78,8 +79,10 @@ class Places:
                 return here.name in self.shared
             case "hyper" | "time" | "axis" | "option" | "const" | "rank":
                 return True
-            case "draw":
-                raise fail("E601", here.span, construct=f"the draw `{here.name}` in an optimizer")
+            case "draw" if not here.args:
+                return not here.type.axes
+            case "input" if of_layer(here):
+                return False
         raise fail("E601", here.span, construct=f"`{here.name}`, {ROLES.get(here.role, here.role)},")
 
     def variable(self, loop: Node, position: int) -> bool:
@@ -96,7 +99,14 @@ class Places:
             places = found
 
 
-ROLES = {"input": "an input", "index": "an index", "sample": "a sample", "set": "a set", "free": "free"}
+ROLES = {
+    "draw": "a draw in every pass of a loop",
+    "input": "an input",
+    "index": "an index",
+    "sample": "a sample",
+    "set": "a set",
+    "free": "free",
+}
 
 
 def _inside(body: Loop) -> set[Node]:
@@ -249,7 +259,7 @@ class Planner:
 
     def separate(self, here: Node) -> bool:
         """Whether the value is a statement of its own."""
-        if requests(here):
+        if requests(here) or here.role == "draw":
             return True
         if here.op in ("leaf", "const", "bool", "inf", "pi", "item", "eye", "zeros", "ones") or here.op in CHEAP:
             return False
@@ -291,7 +301,8 @@ class Planner:
         if leaf in self.open:
             raise fail("E601", leaf.span, construct=f"the state `{state.name}`, whose start needs itself,")
         self.open.add(leaf)
-        self.require(state.start)
+        if state.start.role != "draw":  # which is written where it is stored
+            self.require(state.start)
         self.open.discard(leaf)
         self.plan.names[leaf] = self.taken.of(leaf)
         self.plan.statements.append(Statement(state.start, self.taken.of(leaf), (), state))
@@ -308,6 +319,8 @@ class Planner:
 
     def _describe(self, here: Node) -> str:
         """A name for a value that has none in the file."""
+        if here.role == "draw":
+            return here.name
         if here.op == "oracle":
             return {"gradient": "gradient", "value": "loss", "hessian_vector": "curved"}.get(here.attrs[1], "field")
         return "total" if requests(here) else NOUNS.get(here.op, "part")

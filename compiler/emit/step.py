@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from dotopt.compiler.emit.layers import layer_values
 from dotopt.compiler.emit.lists import MATRIX_WORDS, Code, Lists
 from dotopt.compiler.emit.plan import Guard, Names, Places, Plan, Planner, Statement, below, guards, requests
 from dotopt.compiler.emit.scalars import AND, Scalars
@@ -24,6 +25,7 @@ from dotopt.compiler.ir import TIME, Loop, Node, Param, Program, State, leaf, no
 from dotopt.compiler.types import REST
 
 INDENT = "    "
+LAWS = ("normal", "uniform", "bernoulli", "rademacher")  # of `dotopt.runtime.draws`
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class StepText:
     scalars: tuple[str, ...]  # the keyword arguments
     sources: tuple[str, ...]  # where the runtime finds each: `t`, `shape`, a keyword of the group, a shared state
     param: Param
+    layer: tuple[tuple[str, str], ...]  # further lists: their names, and what of the parameter's layer each is
     states: tuple[State, ...]
     gradient: bool  # the gradient at the parameter is read
     by_shape: bool  # the tensors of a bucket must have one shape
@@ -45,7 +48,7 @@ class StepText:
     @property
     def signature(self) -> str:
         """The arguments as they stand in `def`."""
-        return self._arguments(self.lists)
+        return self._arguments((*self.lists, *(name for name, _ in self.layer)))
 
     @property
     def evaluated_signature(self) -> str:
@@ -72,6 +75,8 @@ class _Writer:
         self.lists: dict[Node, str] = {self.theta: self.taken.of(self.theta)}
         self.numbers: dict[Node, str] = {TIME: "t"}
         self.uses_native = False
+        self.laws = {random.name: random for random in program.randoms}
+        self.words = layer_values(program)
         self.reasons: dict[str, None] = {}
 
     # ---- arguments ----
@@ -83,6 +88,7 @@ class _Writer:
         self.gradient = next((o for o in program.oracles if self.is_gradient(o)), None)
         if self.gradient is not None:
             self.lists[self.gradient] = self.taken.new(labels.get(self.gradient, "grad"))
+        self.layer = {here: self.taken.new(labels.get(here, word)) for here, word in self.words.items()}
         self.leaves = {state.name: leaf("state", state.name, state.type) for state in program.states}
         for state in program.states:
             here = self.leaves[state.name]
@@ -108,7 +114,7 @@ class _Writer:
         shared = [state for state in program.states if state.shared]
         stored = [state for state in program.states if not state.shared and state.next is not None]
         roots = [program.next[self.param.name], *(state.next for state in (*stored, *shared) if state.next is not None)]
-        given = {here: name for here, name in (self.lists | self.numbers).items() if here not in starts}
+        given = {here: name for here, name in (self.lists | self.layer | self.numbers).items() if here not in starts}
         body = self.function(
             roots,
             starts,
@@ -131,6 +137,8 @@ class _Writer:
         sources = {name: self._source(here) for here, name in numbers.items()}
         if self.uses_native:
             sources["shape"] = "shape"
+        if "random." in text:
+            sources["random"] = "random"
         return StepText(
             tuple(body),
             tuple(evaluation),
@@ -138,6 +146,7 @@ class _Writer:
             tuple(sources),
             tuple(sources.values()),
             self.param,
+            tuple((name, self.words[here]) for here, name in self.layer.items()),
             program.states,
             self.gradient is not None,
             self.by_shape(),
@@ -155,7 +164,7 @@ class _Writer:
 
     def by_shape(self) -> bool:
         """Whether anything depends on the sizes of the axes."""
-        roots = (*self.program.roots, *(state.start for state in self.program.states))
+        roots = (*self.program.roots, *(state.start for state in self.program.states), *self._parameters())
         return any(
             here.op in MATRIX_WORDS
             or here.op == "native"
@@ -176,10 +185,11 @@ class _Writer:
         planner = Planner(roots, self.program.equations, starts, self.places, self.taken, given)
         plan = planner.run()
         self.names = dict(plan.names)
-        axes = self.axis_lines((*roots, *(state.start for state in starts.values())))
+        drawn = self._parameters() if starts else ()
+        axes = self.axis_lines((*roots, *(state.start for state in starts.values()), *drawn))
         plan.guards = guards(plan, roots, self.places)
         self.scalars = Scalars(self.names, {h.name: h for h in self.program.hypers}, self.special)
-        self.writer = Lists(self.names, self.places, self.scalars, self.lists[self.theta], self.axis_size)
+        self.writer = Lists(self.names, self.places, self.scalars, self.lists[self.theta], self.axis_size, self.draw)
         self.kept = dict(stores)
         lines = self.block(plan, stores)
         return axes + lines
@@ -197,6 +207,12 @@ class _Writer:
 
     def _size_of(self, axis: str) -> str:
         axes = self.param.type.axes
+        for here, name in self.layer.items():
+            if axis in here.type.axes and axis not in axes:
+                return f"{name}[0].shape[{here.type.axes.index(axis)}]"
+        for hyper in self.program.hypers:
+            if hyper.name == axis:
+                return f"int({self.numbers[leaf('hyper', hyper.name, hyper.type)]})"
         if axis not in axes:
             raise fail("E601", None, construct=f"the axis `{axis}`, which `{self.param.name}` has not,")
         place = axes.index(axis)
@@ -208,6 +224,8 @@ class _Writer:
 
     def special(self, here: Node) -> str | None:
         """Sizes, as Python text."""
+        if here.role == "draw" and here not in self.names:
+            return self.draw(here)
         if here.op == "native":
             self.uses_native = True
             axis = here.attrs[0]
@@ -218,6 +236,27 @@ class _Writer:
                 return f"{self.lists[self.theta]}[0].numel()"
             return " * ".join(map(self._size_of, axes)) or "1"
         return None
+
+    # ---- draws ----
+
+    def _parameters(self) -> tuple[Node, ...]:
+        """The parameters of all laws, which may read sizes."""
+        return tuple(arg for random in self.program.randoms for arg in random.args)
+
+    def draw(self, here: Node) -> str:
+        """`random.normal(0, θ, 0, 1)`: the position in the file, what it is like, the parameters of the law."""
+        random = self.laws[here.name]
+        if random.law not in LAWS or not all(map(self.places.scalar, random.args)):
+            raise fail("E601", here.span, construct=f"the draw `{here.name}` from this law in an optimizer")
+        parameters = [self.scalars.text(arg) for arg in random.args]
+        if not here.type.axes:
+            return f"random.{random.law}({', '.join((str(random.position), 'None', *parameters))})"
+        shape = ""
+        if here.type.axes != self.param.type.axes:
+            sizes = [axis if axis.isdigit() else self._size_of(axis) for axis in here.type.axes]
+            shape = f", shape=({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+        like = self.lists[self.theta]
+        return f"random.{random.law}({', '.join((str(random.position), like, *parameters))}{shape})"
 
     # ---- statements ----
 
@@ -461,6 +500,8 @@ def supported(program: Program) -> None:
         raise fail("E601", program.decided_by, construct=f"a rule of the kind `{program.kind}`")
     if len(program.params) != 1 or program.params[0].indices or program.roles or program.inputs:
         raise fail("E601", program.decided_by, construct="a family of parameters, or a rule with inputs,")
+    if program.evaluation and layer_values(program):
+        raise fail("E601", program.decided_by, construct="an evaluation point beside inputs of layers")
     for here in dict.fromkeys(inner for root in program.roots for inner in root.walk()):
         if here.op == "item" and here.args[0].op != "loop":
             raise fail("E601", here.span, construct=f"`{here!r}`, an index of a tensor,")

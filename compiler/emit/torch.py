@@ -24,6 +24,7 @@ from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.types import REST
 
 RANKS = (1, 2, 3, 4, 5)  # a tensor with more axes is treated like one with five
+SEED = "Hyper('seed', 'seed', default=0.0, low=0.0, integer=True, range='int >= 0')"  # of rules with draws
 MOST = 512  # specialisations of one rule
 
 INPLACE = (
@@ -46,7 +47,7 @@ FOREACH = frozenset((
 ))  # fmt: skip
 MATRIX = frozenset((*MATRICES, "transpose", "eye", "matrix_power", "keep_largest"))
 ORACLES = frozenset(("ModelSum", "ModelMax", "ModelNorm", "Value", "Gradient", "HessianVector"))
-RESERVED = FOREACH | MATRIX | ORACLES | {"math", "scalars", "range", "int", "abs", "step", "evaluate"}
+RESERVED = FOREACH | MATRIX | ORACLES | {"math", "random", "scalars", "range", "int", "abs", "step", "evaluate"}
 
 
 def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
@@ -213,6 +214,7 @@ def _class(
         + ("(\n" + "".join(f"            {line!r}\n" for line in equations) + "        )," if equations else "'',"),
         "        hypers=(",
         *(f"            {hyper_text(hyper, program)}," for hyper in program.hypers),
+        *([f"            {SEED},"] if _seeded(program, names) else ()),
         "        ),",
         "        options=(",
         *(f"            Option({o.name!r}, {o.keyword!r}, {o.values!r}, {o.default!r})," for o in program.options),
@@ -227,6 +229,12 @@ def _class(
     return "\n\n".join(steps) + "\n\n\n" + "\n".join(text)
 
 
+def _seeded(program: Program, texts: Iterable[StepText]) -> bool:
+    """Whether the class takes a `seed`, which is not the file's own."""
+    own = any(hyper.keyword == "seed" for hyper in program.hypers)
+    return not own and any("random" in text.sources for text in texts)
+
+
 def _step(text: StepText, name: str, program: Program) -> str:
     parts = [name, _pattern(text.param)]
     if text.states:
@@ -238,6 +246,8 @@ def _step(text: StepText, name: str, program: Program) -> str:
     parts.append(f"sources={{{sources}}}")
     if not text.gradient:
         parts.append("gradient=False")
+    if text.layer:
+        parts.append(f"layer={tuple(word for _, word in text.layer)!r}")
     if text.by_shape:
         parts.append("by_shape=True")
     if text.generator:
