@@ -284,6 +284,51 @@ def test_deep_momentum(kind: str) -> None:
             close(run.states[name], expected[key])
 
 
+def walk(optimizer: Any, weight: torch.nn.Parameter, gradients: list[Any], wanted: list[Any]) -> None:
+    for g, after in zip(gradients, wanted, strict=True):
+        weight.grad = torch.tensor(g, dtype=torch.float64)
+        optimizer.step()
+        close(weight.detach(), after)
+
+
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
+@pytest.mark.parametrize("kind", ["cubic3", "quintic5", "cubic3_ema", "vector"])
+def test_two_momenta_through_torch(kind: str, backend: str) -> None:
+    data = golden("m3")
+    p, expected, vector = data["params"], data["expected"][kind], kind == "vector"
+    weight = torch.nn.Parameter(torch.tensor(data["inputs"]["b0" if vector else "W0"], dtype=torch.float64))
+    optimizer = dotopt.stdlib.M3(
+        [weight], lr=p["lr"], betas=(p["beta1"], p["beta2"], p["beta3"]), alpha=p["alpha"], eps=p["eps"],
+        slow_chunk=p["slow_chunk"], ns_steps=5 if kind == "quintic5" else 3, quintic=kind == "quintic5",
+        ema=kind.endswith("ema"), backend=backend,
+    )  # fmt: skip
+    walk(optimizer, weight, data["inputs"]["grads_b" if vector else "grads"], expected["W"])
+    for key, name in {"fast_momentum": "m1", "slow_momentum": "m2", "sum_sq": "v", "slow_direction": "o2"}.items():
+        if name in expected:
+            close(optimizer.state[weight][key], expected[name])
+
+
+@pytest.mark.parametrize("kind", ["l2", "dot", "l2_ns_output"])
+def test_deep_momentum_through_torch(kind: str) -> None:
+    data = golden("dmgd")
+    given, p, expected = data["inputs"], data["params"], data["expected"][kind]
+    weight = torch.nn.Parameter(torch.tensor(given["W0"], dtype=torch.float64))
+    optimizer = dotopt.stdlib.DMGD(
+        [weight], lr=1.0, retain=p["alpha"], inner_lr=p["eta"], hidden=5, ns_steps=p["ns_steps"], ns_eps=p["ns_eps"],
+        inner="dot" if kind == "dot" else "regression", output="orthogonal" if "ns" in kind else "plain",
+    )  # fmt: skip
+    weight.grad = torch.zeros_like(weight)
+    optimizer.step()  # the memories that are drawn exist after it; the file gives others
+    with torch.no_grad():
+        weight.copy_(torch.tensor(given["W0"], dtype=torch.float64))
+        for name, key in {"A": "A1", "B": "A2"}.items():
+            optimizer.state[weight][name].copy_(torch.tensor(given[key], dtype=torch.float64))
+    walk(optimizer, weight, given["grads"], expected["W"])
+    for name, key in {"A": "A1", "B": "A2"}.items():
+        if key in expected:
+            close(optimizer.state[weight][name], expected[key])
+
+
 @pytest.mark.parametrize(("kind", "form"), [("exact", "proximal"), ("printed", "unit_input")])
 def test_implicit_step_of_a_layer(kind: str, form: str) -> None:
     data = golden("dgd")
