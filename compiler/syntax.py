@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from functools import cache
 
 from dotopt.compiler.source import Span
 
@@ -26,14 +27,19 @@ class Syntax:
 
     def children(self) -> Iterator[Syntax]:
         """The nodes directly below, in the order of the text."""
-        for entry in fields(self):
-            yield from _nodes(getattr(self, entry.name))
+        for name in _parts(type(self)):
+            yield from _nodes(getattr(self, name))
 
     def walk(self) -> Iterator[Syntax]:
         """This node and all below it."""
         yield self
         for child in self.children():
             yield from child.walk()
+
+
+@cache
+def _parts(kind: type[Syntax]) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(kind) if entry.name != "span")
 
 
 def _nodes(value: object) -> Iterator[Syntax]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 MOST_PRODUCTS = 40_000  # pairs of terms in one multiplication; beyond it the expression is given up
@@ -35,6 +36,11 @@ def within(seconds: float) -> Iterator[None]:
         yield
     finally:
         _DEADLINE[0] = before
+
+
+def remaining() -> float:
+    """The seconds that are left."""
+    return _DEADLINE[0] - time.process_time()
 
 
 Monomial = tuple[tuple["Atom", int], ...]
@@ -171,14 +177,15 @@ class Polynomial:
 
     def replace(self, table: Callable[[Atom], Polynomial | None]) -> Polynomial:
         """With atoms of non-negative power replaced at the top level; others stay."""
-        result = ZERO
+        total: dict[Monomial, Fraction] = {}
         for monomial, coefficient in self.terms:
-            term = number(coefficient)
-            for a, power in monomial:
-                new = table(a) if power > 0 else None
-                term = term * (new**power if new is not None else single(a, power))
-            result = result + term
-        return result
+            new = [(value, power) for a, power in monomial if power > 0 and (value := table(a)) is not None]
+            kept = tuple(f for f in monomial if f[1] <= 0 or table(f[0]) is None) if new else monomial
+            term = _frozen(((kept, coefficient),))
+            for value, power in new:
+                term = term * value**power
+            _accumulate(total, term)
+        return make(total)
 
 
 def _frozen(terms: tuple[tuple[Monomial, Fraction], ...]) -> Polynomial:
@@ -193,6 +200,11 @@ def _order(term: tuple[Monomial, Fraction]) -> tuple[tuple[int, int], ...]:
 def make(terms: dict[Monomial, Fraction]) -> Polynomial:
     """The polynomial with these terms."""
     return _frozen(tuple(sorted(((m, c) for m, c in terms.items() if c != 0), key=_order)))
+
+
+def _accumulate(total: dict[Monomial, Fraction], p: Polynomial) -> None:
+    for monomial, coefficient in p.terms:
+        total[monomial] = total.get(monomial, Fraction(0)) + coefficient
 
 
 def number(value: Fraction | int) -> Polynomial:
@@ -344,6 +356,7 @@ def split_content(p: Polynomial) -> tuple[tuple[Monomial, Fraction], Polynomial]
     return (content, lead), make(terms)
 
 
+@lru_cache(maxsize=50_000)
 def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
     """Numerator and denominator without `inverse` atoms and negative powers at the top level.
 
@@ -360,17 +373,16 @@ def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
                     powers[a] = max(powers.get(a, 0), abs(power))
         if not powers:
             return p, bottom
-        top = ZERO
+        total: dict[Monomial, Fraction] = {}
         for monomial, coefficient in p.terms:
-            term = number(coefficient)
             here = dict(monomial)
+            term = _frozen(((tuple(f for f in monomial if f[0] not in powers), coefficient),))
             for a, most in powers.items():
-                power = here.pop(a, 0)
+                power = here.get(a, 0)
                 base = a.key[0] if a.kind == "inverse" else single(a)
                 term = term * base ** (most - power if a.kind == "inverse" else most + power)
-            for a, power in here.items():
-                term = term * single(a, power)
-            top = top + term
+            _accumulate(total, term)
+        top = make(total)
         for a, most in powers.items():
             bottom = bottom * (a.key[0] if a.kind == "inverse" else single(a)) ** most
         p = top

@@ -73,30 +73,32 @@ class Search:
         """A counterexample, or None after the time is used."""
         deadline = time.process_time() + seconds
         for premises, goal in self._forms(1):
-            found = self._random(premises, goal, deadline, 25)
+            found = self._random(premises, goal, deadline, 16)
             if found is not None:
                 return found
         for premises, goal in self._forms(3):
             found = self._by_model(premises, goal, deadline)
             if found is not None:
                 return found
+        left: list[tuple[tuple[Node, ...], Node]] = []
         for premises, goal in self._forms(3):
-            found = self._by_swarm(premises, goal, deadline)
+            found, searched = self._by_swarm(premises, goal, deadline)
             if found is not None:
                 return found
-        forms = list(self._forms(3))
-        share = max((deadline - time.process_time()) / max(len(forms), 1), 0.05)
-        for premises, goal in forms:
-            found = self._random(premises, goal, time.process_time() + share, 400)
+            if not searched:
+                left.append((premises, goal))
+        share = max((deadline - time.process_time()) / max(len(left), 1), 0.05)
+        for premises, goal in left:
+            found = self._random(premises, goal, time.process_time() + share, 300)
             if found is not None:
                 return found
         return None
 
-    def quick(self, seconds: float = 0.25) -> dict[str, Any] | None:
+    def quick(self, seconds: float = 0.15) -> dict[str, Any] | None:
         """Only a few random worlds."""
         deadline = time.process_time() + seconds
         for premises, goal in self._forms(2):
-            found = self._random(premises, goal, deadline, 12)
+            found = self._random(premises, goal, deadline, 8)
             if found is not None:
                 return found
         return None
@@ -232,11 +234,14 @@ class Search:
 
     # ---- many worlds at once --------------------------------------------------------------------------------------
 
-    def _by_swarm(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> dict[str, Any] | None:
-        """The worst samples of a large number in floating point, each evaluated exactly."""
+    def _by_swarm(
+        self, premises: tuple[Node, ...], goal: Node, deadline: float
+    ) -> tuple[dict[str, Any] | None, bool]:
+        """The worst samples of a large number in floating point, each evaluated exactly; and whether it could search."""
+        qualified = 0
         for seed, size in enumerate((1, 2, 1, 2, 1)):
             if time.process_time() > deadline:
-                return None
+                return None, True
             swarm = Swarm(SAMPLES, seed, self._float_bounds, self.classes, self.laws, size)
             try:
                 with np.errstate(all="ignore"):
@@ -244,14 +249,16 @@ class Search:
                     for premise in premises:
                         margin = np.where(swarm.holds(premise), margin, -1.0)
             except Unvectorised:
-                return None
+                return None, False
+            qualified += int((margin > -1.0).sum())
             for worst in np.argsort(-margin)[:6]:
                 if margin[worst] <= 1e-9:
                     break
                 found = self._exactly(swarm, int(worst), premises, goal)
                 if found is not None:
-                    return found
-        return None
+                    return found, True
+        self.points += qualified
+        return None, qualified > 1000
 
     def _float_bounds(self, here: Node) -> tuple[float | None, float | None]:
         low, high = self.bounds.get(here, (None, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from dotopt.compiler.prove import cache
 from dotopt.compiler.prove.facts import forget
 from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.statement import Case, Unreadable, cases
 
 
@@ -33,19 +35,30 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: object) -> None:
-        raise OutOfTime
+    running = True
 
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)  # of this process, however busy the machine is
+    def stop(number: int, frame: object) -> None:
+        if running:
+            raise OutOfTime
+
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        if found.exc_type is not OutOfTime:  # in a finaliser it is lost: the timer rings again
+            report_unraisable(found)
+
+    before, report_unraisable = signal.signal(signal.SIGVTALRM, stop), sys.unraisablehook
+    sys.unraisablehook = unraisable
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.05)  # of this process, however busy the machine is
     try:
         yield
     finally:
+        running = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+        sys.unraisablehook = report_unraisable
 
 
 FAST, FULL = 2.0, 30.0  # seconds a claim
+LONGEST = 300  # characters of an internal error
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,7 @@ def _numbered(path: Path, index: int, full: bool) -> ClaimReport:
         spent = round(time.monotonic() - began, 3)
         return ClaimReport(**{**known, "assumptions": tuple(known["assumptions"]), "seconds": spent})
     found = check_claim(file, claim, Library(path.parent), seconds)
-    if "out of time" not in found.reason and not found.reason.startswith("internal"):
+    if "ran out of its" not in found.reason and not found.reason.startswith("internal"):
         cache.keep(name, asdict(found))
     return found
 
@@ -119,24 +132,37 @@ def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float =
     began = time.monotonic()
     outcome: Outcome
     forget()
+    undecided: list[Open] = []
     try:
-        with time_limit(seconds * 4):
-            outcome = all_of(_outcomes(file, claim, library, seconds), "cases")
+        with time_limit(seconds), within(seconds):
+            outcome = all_of(_outcomes(file, claim, library, seconds, undecided), "cases")
     except OptError as error:
         outcome = Open(str(error).splitlines()[0])
     except Unreadable as error:
         outcome = Open(f"not readable yet: {error}")
     except OutOfTime:
-        outcome = Open(f"out of time after {seconds * 4:g} s")
+        outcome = _out_of_time(seconds, undecided)
     except RecursionError:
         outcome = Open("the expression is too deep")
     except Exception as error:
         late = "OutOfTime" in str(error)  # raised inside a callback of z3
-        outcome = Open(f"out of time after {seconds * 4:g} s" if late else f"internal: {type(error).__name__}: {error}")
+        outcome = (
+            _out_of_time(seconds, undecided) if late else Open(f"internal: {type(error).__name__}: {error}"[:LONGEST])
+        )
     return report(file.head.name, claim, outcome, time.monotonic() - began)
 
 
-def _outcomes(file: s.File, claim: s.Claim, library: Library, seconds: float) -> Iterator[Outcome]:
+def _out_of_time(seconds: float, undecided: list[Open]) -> Open:
+    """What is said when the budget is used up: the case that was left open before, if there was one."""
+    longer = f"; --full gives it {FULL:g} s" if seconds < FULL else ""
+    if undecided:
+        return Open(undecided[0].reason, undecided[0].points, undecided[0].evidence)
+    return Open(f"ran out of its {seconds:g} s{longer}")
+
+
+def _outcomes(
+    file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
+) -> Iterator[Outcome]:
     evidence = _evidence(claim)
     if evidence:
         yield Open(f"{evidence} is evidence, never a proof; this claim asks for nothing else")
@@ -152,14 +178,16 @@ def _outcomes(file: s.File, claim: s.Claim, library: Library, seconds: float) ->
                 if same in seen:  # the options that differ are not read
                     continue
                 seen.add(same)
-                left = max(deadline - time.process_time(), seconds / 2)
-                outcome = outcome_of(case, clause, left)
+                left = max(deadline - time.process_time(), seconds / 10)
+                outcome = outcome_of(case, clause, left / 2 if undecided else left)
                 if isinstance(outcome, Refuted) and case.label:
                     outcome = Refuted(
                         outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair
                     )
                 if isinstance(outcome, Open) and case.label:
                     outcome = Open(f"{outcome.reason} ({case.label})", outcome.points, outcome.evidence)
+                if isinstance(outcome, Open):
+                    undecided.append(outcome)
                 yield outcome
     if not found:
         yield Vacuous("cases")

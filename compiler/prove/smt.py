@@ -14,7 +14,7 @@ import z3
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.normal import Normaliser
-from dotopt.compiler.prove.polynomial import ONE, Atom, Polynomial, TooLarge, existing, fraction, single
+from dotopt.compiler.prove.polynomial import ONE, Atom, Polynomial, TooLarge, existing, fraction, remaining, single
 
 PATIENCE = 2  # wall-clock time for each unit of budget: other processes run too
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
@@ -289,7 +289,8 @@ def _power(base: Any, power: int) -> Any:
 def check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[str, z3.ModelRef | None]:
     """`sat` with a model, `unsat`, or `unknown`."""
     solver = z3.Solver()
-    solver.set("timeout", milliseconds * PATIENCE)
+    left = min(max(remaining() * 1000, 20), 1e9)  # a call of z3 is not interrupted from outside
+    solver.set("timeout", int(min(milliseconds * PATIENCE, left)))
     solver.add(*assertions)
     result = solver.check()
     return str(result), solver.model() if result == z3.sat else None

@@ -203,7 +203,11 @@ class World:
                 raise Undecidable(f"`{op}` has no exact value here")
 
     def _pointwise(self, function: Callable[..., Any], a: list[Value]) -> Value:
+        if all(not own for own, _ in a):
+            return (), _scalar(function(*(array.item() for _, array in a)))
         axes: tuple[str, ...] = max((x[0] for x in a), key=len)
+        if all(own == axes for own, _ in a):
+            return axes, _each(function, *(array for _, array in a))
         for own, _ in a:
             if len(set(own)) == len(own):
                 axes = axes + tuple(x for x in own if x not in axes)
@@ -724,8 +728,13 @@ def _array(values: Any) -> Any:
 
 
 def _each(function: Callable[..., Any], *arrays: Any) -> Any:
-    result = np.frompyfunc(function, len(arrays), 1)(*arrays)
-    return result if isinstance(result, np.ndarray) else _scalar(result)
+    if all(array.ndim == 0 for array in arrays):
+        return _scalar(function(*(array.item() for array in arrays)))
+    if len({array.shape for array in arrays}) == 1:
+        out = np.empty(arrays[0].shape, dtype=object)
+        out.ravel()[:] = list(map(function, *(array.ravel().tolist() for array in arrays)))
+        return out
+    return np.frompyfunc(function, len(arrays), 1)(*arrays)
 
 
 def _align(x: Value, axes: tuple[str, ...]) -> Any:
