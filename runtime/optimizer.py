@@ -45,7 +45,7 @@ def seen(step: Callable[..., Any]) -> Callable[..., Any]:
             or self._optimizer_step_post_hooks
             or hooks._global_optimizer_pre_hooks
             or hooks._global_optimizer_post_hooks
-            or torch.autograd._profiler_enabled()
+            or torch._C._autograd._profiler_enabled()
         ):
             return watched(self, closure)
         return step(self, closure)
@@ -167,8 +167,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def _again(self) -> bool:
         """Take a step like the last one, if that ran on kernels; otherwise False, and nothing has moved."""
-        plain = self._last is not None and self.training and self.scaling[1] is None
-        return plain and self._last.step()
+        if self._last is None or not self.training or self.scaling[1] is not None:
+            return False
+        return self._last.step()
 
     @untraced
     def _check_call(self, closure: Closure | None) -> bool:
