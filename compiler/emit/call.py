@@ -14,7 +14,7 @@ from itertools import product
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.batched import Batched, families
-from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
+from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input_text
 from dotopt.compiler.emit.token import INDENT, reach, refuse, write_equations
 from dotopt.compiler.ir import Callable_, Input, Loop, Node, Program, leaf, node
 from dotopt.compiler.library import Library
@@ -35,7 +35,7 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     code = "\n\n\n".join(text.replace(f"def {_word(text)}(", f"def {names[text]}(", 1) for text in distinct)
     rows = [f"{options!r}: ({''.join(f'{names[text]}, ' for text in found)})," for options, found in texts.items()]
     base = "LayerModule" if layered else "CallModule"
-    inputs = "".join(f"Input({x.name!r}, {ascii(x.name)!r}, {x.type.axes!r}), " for x in whole.inputs)
+    inputs = "".join(f"{input_text(x)}, " for x in whole.inputs)
     asked = "".join(f"Given({x.name!r}, {bool(x.indices)}), " for x in whole.callables)
     lines = [
         header(file, whole), "", *_imports(code),

@@ -8,14 +8,13 @@ from itertools import product
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.batched import Batched
 from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
+from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input_text
 from dotopt.compiler.emit.stretch import functions, recurrences
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node, Program, Random, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.recurrence import Solved, classify
-from dotopt.grammar.spelling import ascii
 
 
 def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
@@ -114,7 +113,7 @@ def _drawn(random: Random) -> str:
 
 
 def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple[str, ...] | None) -> list[str]:
-    inputs = "".join(f"Input({x.name!r}, {ascii(x.name)!r}, {x.type.axes!r}), " for x in program.inputs)
+    inputs = "".join(f"{input_text(x)}, " for x in program.inputs)
     outputs = "".join(f"{name!r}, " for name in program.outputs)
     asked = "".join(f"Given({x.name!r}, {bool(x.indices)}), " for x in program.callables)
     return [

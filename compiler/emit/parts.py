@@ -7,7 +7,8 @@ from pathlib import Path
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.plan import lines
 from dotopt.compiler.emit.scalars import Scalars, literal
-from dotopt.compiler.ir import Hyper, Node, Program
+from dotopt.compiler.ir import Hyper, Input, Node, Program
+from dotopt.grammar.spelling import ascii
 
 
 def header(file: s.File, program: Program) -> str:
@@ -42,6 +43,14 @@ def hyper_text(hyper: Hyper, program: Program) -> str:
     if interval.text:
         parts.append(f"range={interval.text!r}")
     return f"Hyper({', '.join(parts)})"
+
+
+def input_text(x: Input) -> str:
+    """`Input('β', 'beta', (), low=0, high=2)`."""
+    ends = {"low": x.interval.low, "high": x.interval.high}
+    numbers = {end: node.value for end, node in ends.items() if node is not None}
+    known = "".join(f", {end}={literal(value)}" for end, value in numbers.items() if value is not None)
+    return f"Input({x.name!r}, {ascii(x.name)!r}, {x.type.axes!r}{known})"
 
 
 def _end(node: Node, program: Program) -> str:

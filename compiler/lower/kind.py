@@ -8,6 +8,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.source import Span
 
 HOST = {"append", "suffix", "occurs", "top"}
+SEQUENCE = {"attention"}  # looks back over the tokens, without a state of the file
 
 
 def kind_of(file: s.File) -> tuple[str, Span]:
@@ -27,7 +28,7 @@ def _candidates(file: s.File) -> Iterator[tuple[str, Span | None]]:
         return next((d.span for d in declared if d.word == word and (not test or _passes(d, test))), None)
 
     yield "protocol", next((x.span for x in file.statements if isinstance(x, s.Role)), None)
-    yield "host", next((d.span for d in declared if isinstance(d.type, s.ListOf)), None) or _host_call(file)
+    yield "host", next((d.span for d in declared if isinstance(d.type, s.ListOf)), None) or _call_of(HOST, file)
     yield "minimize", _population(file)
     indexed = first("objective", test="indexed")
     output = next((d.span for d in declared if d.word == "output" and isinstance(d.type, s.Like)), None)
@@ -38,7 +39,7 @@ def _candidates(file: s.File) -> Iterator[tuple[str, Span | None]]:
                 if isinstance(t, s.Index) and isinstance(t.base, s.Name) and t.base.primed}
     yield "optimizer", next((d.span for d in declared if d.word == "param" and d.name in moved | families), None)
     inputs = first("input")
-    yield "module", first("state") if inputs else None
+    yield "module", (first("state") or _call_of(SEQUENCE, file)) if inputs else None
     yield "solver", inputs
 
 
@@ -53,12 +54,13 @@ def _statements(statements: tuple[s.Statement, ...]) -> Iterator[s.Statement]:
             yield from _statements((*x.body, *x.otherwise))
 
 
-def _host_call(file: s.File) -> Span | None:
+def _call_of(names: set[str], file: s.File) -> Span | None:
+    """The first call of one of these functions, outside claims."""
     for x in file.statements:
         if isinstance(x, s.Claim):
             continue
         for inner in x.walk():
-            if isinstance(inner, s.Call) and isinstance(inner.function, s.Name) and inner.function.name in HOST:
+            if isinstance(inner, s.Call) and isinstance(inner.function, s.Name) and inner.function.name in names:
                 return inner.span
     return None
 

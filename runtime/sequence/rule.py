@@ -12,11 +12,16 @@ from dotopt.runtime.rule import Hyper, Option
 
 @dataclass(frozen=True)
 class Input:
-    """What is given at every token: `axes` without the leading ones; `keyword` is the name of the argument."""
+    """What is given at every token: `axes` without the leading ones; `keyword` is the name of the argument.
+
+    `low` and `high` are the ends of the range that the file states, None where there is none.
+    """
 
     name: str
     keyword: str
     axes: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
