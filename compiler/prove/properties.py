@@ -41,7 +41,7 @@ class Class:
     unknown: bool
 
 
-KNOWN = {"convex", "smooth", "strongly_convex", "monotone", "strongly_monotone", "cocoercive", "lipschitz", "Lipschitz"}
+KNOWN = {"convex", "smooth", "strongly_convex", "monotone", "strongly_monotone", "cocoercive", "lipschitz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def classes(case: Case) -> dict[str, Class]:
             held = {p.name: tuple(case.value(a) for a in p.arguments) for p in d.properties}
             unknown = set(held) - KNOWN - ({"even", "unit_scale"} if d.word == "function" else set())
             low: Node | None = None
-            high = next((held[n][0] for n in ("smooth", "lipschitz", "Lipschitz") if held.get(n)), None)
+            high = next((held[n][0] for n in ("smooth", "lipschitz") if held.get(n)), None)
             if set(held) & {"convex", "monotone", "cocoercive"}:
                 low = number(0)
             if held.get("strongly_convex") or held.get("strongly_monotone"):
@@ -175,6 +175,9 @@ def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> I
             if "convex" in held or strong:
                 bend = node("div", square(difference), node("mul", number(2), top))
                 yield Inequality(f"cocoercivity of {label}", sub(gap, bend))
+        for c in (x for x in (smooth, strong) if x):  # squares complete what the others leave
+            for slope in (difference, a.gradient):
+                yield Inequality(f"square of {label}", square(sub(slope, node("mul", c[0], sub(a.at, b.at)))))
         if strong:
             (low,) = strong
             yield Inequality(f"strong convexity of {label}", sub(gap, half(square(step), low)))
@@ -196,8 +199,8 @@ def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> I
         yield Inequality(
             f"cocoercivity of {label}", sub(product, node("mul", held["cocoercive"][0], square(difference)))
         )
-    if "lipschitz" in held or "Lipschitz" in held:
-        (top,) = held.get("lipschitz") or held["Lipschitz"]
+    if "lipschitz" in held:
+        (top,) = held["lipschitz"]
         yield Inequality(
             f"Lipschitz continuity of {label}",
             sub(node("mul", node("mul", top, top), square(step)), square(difference)),
