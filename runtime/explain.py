@@ -16,11 +16,14 @@ from pathlib import Path
 from dotopt.compiler import ir
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.emit.layers import layer_values, of_layer
 from dotopt.compiler.emit.windows import accumulated
 from dotopt.compiler.grouped import grouped
 from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.levels import Level, levels
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.parse import parse
 from dotopt.compiler.ranges import number_at
 from dotopt.compiler.read import read
@@ -28,6 +31,7 @@ from dotopt.compiler.resolve import resolve
 from dotopt.compiler.source import Span
 from dotopt.compiler.types import REST
 from dotopt.compiler.units import Units, infer
+from dotopt.runtime.derivation import Derivation, derivations
 
 BYTES = 4  # of a float32 entry
 LONGEST = 110  # characters of a right side in terms of the IR
@@ -53,6 +57,13 @@ QUESTIONS = {
     "hessian": "the Hessian",
     "third": "the third derivative",
     "field": "the vector field",
+}
+
+
+LAYER = {
+    "input": "what went into the linear layer that owns the parameter",
+    "output": "what came out of it",
+    "gradient": "what `backward` brought to its outputs",
 }
 
 
@@ -127,6 +138,8 @@ class Explanation:
     costs: tuple[Cost, ...]
     choices: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...]
+    derived: tuple[Derivation, ...]
+    levels: tuple[Level, ...]
     claims: tuple[str, ...]
     program: Program = field(repr=False)
     file: s.File = field(repr=False)
@@ -150,7 +163,7 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
     library = Library(path.parent)
     first = lower(file, Static(), library)
     chosen = {option.name: option.default for option in first.options} | _by_name(first, options or {})
-    program = lower(file, Static(options=chosen, rank=rank), library)
+    program, context = context_of(file, Static(options=chosen, rank=rank), library)
     units = infer(program, file)
     remarks = tuple(
         dict.fromkeys(
@@ -175,12 +188,15 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
         Knob(o.name, o.keyword, " | ".join(map(str, o.values)), str(chosen.get(o.name, o.default)), "")
         for o in first.options
     )
+    if _seeded(first):
+        knobs += (Knob("seed", "seed", "int >= 0", "0", ""),)
     questions, closure = _questions(program)
     return Explanation(
         name=program.name, word=file.head.word, kind=program.kind, sentence=" ".join((program.docstring or "").split()),
         source=program.source or "", decided=program.decided_by, signature=_signature(first), lines=lines, knobs=knobs,
         memory=tuple(_memory(program, units)), questions=questions, closure=closure, costs=tuple(_costs(program)),
         choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
+        derived=derivations(file, program, context), levels=levels(program),
         claims=tuple(claim.name for claim in file.claims), program=program, file=file,
     )  # fmt: skip
 
@@ -252,10 +268,16 @@ def _signature(program: Program) -> str:
     for keyword in order:
         values = tuples[keyword]
         arguments.append(f"{keyword}=({', '.join(values)})" if keyword in families else f"{keyword}={values[0]}")
+    if _seeded(program):
+        arguments.append("seed=0")
     for option in program.options:
         default = repr(option.default) if isinstance(option.default, bool) else f'"{option.default}"'
         arguments.append(f"{option.keyword}={default}")
     return f"{program.name}({', '.join(arguments)})"
+
+
+def _seeded(program: Program) -> bool:
+    return program.kind == "optimizer" and bool(program.randoms) and all(h.keyword != "seed" for h in program.hypers)
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
@@ -291,9 +313,14 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
         text = infix(oracle, names)
         at_param = oracle.attrs[1] == "gradient" and all(arg.role == "param" for arg in oracle.args)
         plain = plain and at_param
+        what = LAYER.get(of_layer(oracle), what)
         asked.append((text, what + (" at the parameter" if at_param else ""), oracle.span))
+    layer = layer_values(program)
+    asked += [(here.name, LAYER[word], here.span) for here, word in layer.items() if here.role == "input"]
     if program.kind != "optimizer" or not asked:
         return tuple(asked), ""
+    if layer:
+        return tuple(asked), f"dotopt.attach(model, {program.name}, rest=…): hooks on linear layers give it what it asks"
     if plain:
         return tuple(asked), "step(): the gradient that `backward` left is enough"
     second = any(oracle.attrs[1] in ("hessian_vector", "hessian") for oracle in program.oracles)

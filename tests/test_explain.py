@@ -11,6 +11,7 @@ import pytest
 from dotopt.compiler.library import Library
 from dotopt.grammar.files import catalogue
 from dotopt.runtime.catalogue import entries
+from dotopt.runtime.cli import main
 from dotopt.runtime.explain import Explanation
 from dotopt.runtime.explain import explain as explain_anew
 from dotopt.runtime.timeline import listing, timeline
@@ -135,3 +136,48 @@ def test_signature_is_python() -> None:
         signature = explain(entry.path).signature
         if entry.word == "rule" and "√" not in signature:
             eval(f"lambda {signature.partition('(')[2][:-1].replace('inf', '0')}: 0")
+
+
+# ---- derivations and levels ------------------------------------------------------------------------------------------
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["explain", *words]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_derivation_goes_from_the_objective_to_the_published_update(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "EMAMemory")
+    parts = (
+        "inner objective L(S) = ½*‖S - g‖²", "derived ∇L(m) = m - g", "update m' = m - (1 - β)*(m - g)",
+        "published m' = β*m + (1 - β)*g (claim published)",
+    )  # fmt: skip
+    assert all(part in text for part in parts)
+
+
+def test_a_derivation_follows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "DeltaMomentum")
+    assert "∇L(m) = (m @ gᵀ + I) @ g" in text and "argmin" not in text
+    text = printed(capsys, "DeltaMomentum", "--option", "form=implicit")
+    assert "argmin(E) = " in text and "∇L(m)" not in text
+
+
+def test_what_a_layered_rule_asks_and_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "DeltaGD")
+    assert "call dotopt.attach(model, DeltaGD, rest=…)" in text
+    assert "input_of(W) what went into the linear layer that owns the parameter" in text
+    assert "inner objective E(S) = ½*‖X @ Sᵀ + D‖² + ½/η*‖S - W‖²" in text
+
+
+LEVELS = {
+    "AdamW": [("1", {"m", "v"}), ("1", {"θ"})],
+    "SGDMemory": [("1", {"W"})],
+    "Lion": [("1", {"m", "x"})],  # neither needs what the other becomes
+    "M3": [("1", {"m", "v"}), ("1", {"W"}), ("1/C", {"s"}), ("1/C", {"O"})],
+    "DMGD": [("1", {"A", "B"}), ("1", {"W"})],
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels_by_frequency(name: str) -> None:
+    assert [(str(level.frequency), set(level.names)) for level in facts(name).levels] == LEVELS[name]

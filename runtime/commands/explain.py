@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dotopt.runtime.commands import PROVED, Refused
 
 if TYPE_CHECKING:
+    from dotopt.compiler.levels import Level
     from dotopt.runtime.explain import Explanation
 
 FORMS = {
@@ -96,6 +97,12 @@ def show(facts: Explanation) -> None:
         ("", "", "line"),
         ((text, what, str(span.line) if span else "") for text, what, span in facts.questions),
     )
+    _derivations(facts)
+    _rows(
+        "levels by frequency",
+        ("", "what moves", f"updates per {'step' if facts.kind == 'optimizer' else 'token'}"),
+        ((str(i), ", ".join(level.names), _frequency(level)) for i, level in enumerate(facts.levels, start=1)),
+    )
     _rows("other options", ("option", "what changes"), facts.choices)
     _costs(facts)
     for remark in facts.remarks[:3]:
@@ -131,6 +138,23 @@ def _rows(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]])
         made.add_row(*(Text(row[i]) for i in used))
     out().print(made)
     out().print()
+
+
+def _derivations(facts: Explanation) -> None:
+    rows: list[tuple[str, str]] = []
+    for found in facts.derived:
+        steps = (
+            ("inner objective", found.objective), ("derived", found.derived), ("update", found.update),
+            ("published", found.published),
+        )  # fmt: skip
+        said = {text for _, text in rows}
+        rows += [row for row in steps if row[1] and row[1] not in said]
+    _rows("derivations", ("", ""), rows)
+
+
+def _frequency(level: Level) -> str:
+    exact = str(level.frequency)
+    return exact if level.per_step is None or "/" not in exact else f"{exact} = {level.per_step:g}"
 
 
 def _costs(facts: Explanation) -> None:
