@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir import Program
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.scope import Local

@@ -320,7 +320,7 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
     if program.kind != "optimizer" or not asked:
         return tuple(asked), ""
     if layer:
-        return tuple(asked), f"dotopt.attach(model, {program.name}, rest=…): hooks on linear layers give it what it asks"
+        return tuple(asked), f"dotopt.attach(model, {program.name}, rest=…): hooks on linear layers see it"
     if plain:
         return tuple(asked), "step(): the gradient that `backward` left is enough"
     second = any(oracle.attrs[1] in ("hessian_vector", "hessian") for oracle in program.oracles)
