@@ -197,6 +197,8 @@ def bound_options(file: s.File, bound: dict[str, str]) -> Iterator[tuple[str, bo
 
 def _open_case(case: Case) -> bool:
     """Fills the scope and the premises; False if a `given` line excludes this choice."""
+    from dotopt.compiler.prove.constants import constants
+
     body = [c for c in case.claim.body if not _is_ddt(c) and not isinstance(c, s.Derive)]
     for clause in case.claim.body:
         if isinstance(clause, s.Derive):
@@ -219,7 +221,7 @@ def _open_case(case: Case) -> bool:
     for p in case.file.head.parameters:
         if p.bounds is not None:
             case.premises += quantified(case, s.Quantified(p.span, p.name, (), p.type, p.bounds))
-    written: list[Node] = []
+    written: list[Node] = list(constants(case))
     for clause in (*case.file.statements, *case.claim.body):
         if isinstance(clause, s.Given):
             for condition in _conjuncts(clause.condition):

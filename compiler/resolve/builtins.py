@@ -103,9 +103,11 @@ METHODS = frozenset(
         "enumeration",
     }
 )  # fmt: skip
-PROPERTIES = frozenset(
-    {"convex", "even", "odd", "monotone", "contractive", "unbiased", "symmetric", "holomorphic", "smooth"}
-)
+PROPERTIES = {  # of functions, objectives and operators, with the numbers of arguments that they may have
+    "convex": {0}, "strongly_convex": {1}, "smooth": {0, 1}, "even": {0}, "odd": {0}, "unbiased": {0},
+    "monotone": {0}, "strongly_monotone": {1}, "cocoercive": {1}, "lipschitz": {1}, "contractive": {0},
+    "symmetric": {0}, "holomorphic": {0},
+}  # fmt: skip
 SOLVERS = frozenset({"levenberg_marquardt", "newton", "lbfgs"})  # after `by=` of `argmin` and `root`
 FORMATS = frozenset({"bf16", "fp16", "bf8", "fp8", "tf32", "fp32", "fp64"})
 

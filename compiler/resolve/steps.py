@@ -110,7 +110,7 @@ class Steps:
             self.report.add(diagnostic("E215", value.span, value=text, option=node.name, values=values, help=help))
 
     def properties(self, properties: tuple[s.Property, ...]) -> None:
-        """E230 for a property that the checker does not know."""
+        """E230 for a property that the checker does not know, E313 for one without its constant or with too many."""
         for written in properties:
             self._read(self.scope, *written.arguments)
             if written.name not in PROPERTIES:
@@ -119,6 +119,14 @@ class Steps:
                 place = name_span(written.span, written.name)
                 edit = Edit(place, suggestion) if suggestion else None
                 self.report.add(diagnostic("E230", place, name=written.name, help=help, edit=edit))
+            elif len(written.arguments) not in PROPERTIES[written.name]:
+                counts = sorted(PROPERTIES[written.name])
+                expected, plural = " or ".join(map(str, counts)), "" if counts[-1] == 1 else "s"
+                found = str(len(written.arguments))
+                place, name = written.span, written.name
+                self.report.add(
+                    diagnostic("E313", place, name=name, expected=expected, found=found, plural=plural)
+                )
 
     def _quantified(self, node: s.Quantified, scope: Scope) -> None:
         inner = bound(scope, [index.name for index in node.indices], node.span)
