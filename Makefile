@@ -3,6 +3,7 @@
 #   make test    lint, types, tests
 #   make lint    lint and types only
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
+#   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
 #   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
 #
 # On Linux pip takes torch's CUDA build (several GB). The CPU build is enough:
@@ -14,7 +15,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-gpu demo test test-gpu lint
+.PHONY: bench bench-codegen bench-gpu demo test test-gpu test-kernels lint
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -25,6 +26,13 @@ test: lint
 
 bench: $(READY)
 	.venv/bin/python bench/cpu.py
+
+# What `make test` samples, in full: some minutes.
+test-kernels: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough
+
+bench-codegen: $(READY)
+	.venv/bin/python -m bench.codegen
 
 # PYTHON_GPU: the interpreter whose torch sees the device
 PYTHON_GPU ?= .venv/bin/python

@@ -31,6 +31,7 @@ from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import build, routines, scalars
 from dotopt.runtime.layout import PIECE, Changed, axis_sizes, cut, extent
 from dotopt.runtime.oracles import Objective
+from dotopt.runtime.union import merged
 
 STORED = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -115,8 +116,7 @@ class Kernel:
         self.conditions = conditions(program)
         self.readers = [_condition(condition, program) for condition in self.conditions]
         self.names = frozenset(state.name for state in program.states)
-        self.program_shares = any(state.shared for state in program.states)
-        self._unions: dict[int, tuple[tuple[int, ...], Union]] = {}
+        self.shares = any(state.shared for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
         self.module(dict.fromkeys(self.conditions, False))  # what is unsupported is said now, not at the first step
 
@@ -145,7 +145,7 @@ class Kernel:
 
     def filled(self, buckets: Sequence[Bucket]) -> list[Table]:
         """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs."""
-        tables = [self._table(bucket) for bucket in self._merged(buckets)]
+        tables = [self._table(bucket) for bucket in self.merged(buckets)]
         for table in tables:
             table.fill()
         return tables
@@ -155,20 +155,9 @@ class Kernel:
         """Run the tables of one step, also of several kernels: sums over the model go over all of them."""
         step(tables, objective)
 
-    def _merged(self, buckets: Sequence[Bucket]) -> list[Bucket]:
-        """One bucket for those that differ in shape only: here tensors of all shapes are stepped in one call."""
-        if len(buckets) == 1 or self.program_shares:
-            return list(buckets)
-        alike: dict[tuple[object, ...], list[Bucket]] = {}
-        for bucket in buckets:
-            alike.setdefault((id(bucket.group), bucket.t, bucket.params[0].dtype), []).append(bucket)
-        found: list[Any] = []
-        for some in alike.values():
-            key = tuple(map(id, some))
-            if key[0] not in self._unions or self._unions[key[0]][0] != key:
-                self._unions[key[0]] = key, Union(some)
-            found.append(self._unions[key[0]][1])
-        return found
+    def merged(self, buckets: Sequence[Bucket]) -> Sequence[Any]:
+        """Fewer buckets: tensors of all shapes are stepped in one call, but where they make numbers of the group."""
+        return buckets if len(buckets) == 1 or self.shares else merged(buckets)
 
     def _table(self, bucket: Bucket) -> Table:
         if bucket.cache is None:
@@ -178,20 +167,6 @@ class Kernel:
         if table is None or table.stale():
             table = bucket.cache[truth] = Table(self, truth, bucket)
         return table
-
-
-class Union:
-    """Several buckets as one; numbers are those of the first."""
-
-    def __init__(self, buckets: Sequence[Bucket]) -> None:
-        self.buckets = buckets
-        self.params = [p for bucket in buckets for p in bucket.params]
-        names = buckets[0].states
-        self.states = {name: [tensor for bucket in buckets for tensor in bucket.states[name]] for name in names}
-        self.cache: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.buckets[0], name)
 
 
 def step(tables: Sequence[Table], objective: Objective | None = None) -> None:

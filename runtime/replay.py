@@ -39,7 +39,7 @@ class Replay:
 
     def __init__(self, optimizer: Optimizer, kernels: Mapping[Any, Sequence[Bucket]]) -> None:
         self.optimizer = optimizer
-        self.kernels = [(kernel, list(buckets)) for kernel, buckets in kernels.items()]
+        self.kernels = [(kernel, list(kernel.merged(buckets))) for kernel, buckets in kernels.items()]
         self.buckets = [bucket for _, buckets in self.kernels for bucket in buckets]
         self.state, self.count = optimizer.state, len(optimizer.state)
         self.groups = [

@@ -29,10 +29,11 @@ from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
 from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
 from dotopt.runtime import routines
-from dotopt.runtime.cpu import STORED, Bucket, Union
+from dotopt.runtime.cpu import STORED, Bucket
 from dotopt.runtime.host_numbers import numbers
 from dotopt.runtime.oracles import Objective
 from dotopt.runtime.triton_table import Table, capturing
+from dotopt.runtime.union import merged
 
 
 def interpreted() -> bool:
@@ -88,7 +89,6 @@ class Kernel:
         self.timed, self.periodic = bool(timed), any(condition is not FIRST_STEP for condition in timed)
         self.names = frozenset(state.name for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
-        self._unions: dict[tuple[int, ...], Union] = {}
         self.module(dict.fromkeys(self.conditions, False))
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
@@ -119,7 +119,7 @@ class Kernel:
 
     def filled(self, buckets: Sequence[Bucket]) -> list[Table]:
         """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs."""
-        tables = [self._table(bucket) for bucket in self._merged(buckets)]
+        tables = [self._table(bucket) for bucket in self.merged(buckets)]
         for table in tables:
             table.take_gradients()
         for table in tables:
@@ -146,14 +146,10 @@ class Kernel:
         for table in tables:
             table.end()
 
-    def _merged(self, buckets: Sequence[Bucket]) -> list[Any]:
-        if len(buckets) == 1 or any(state.shared for state in self.program.states):
-            return list(buckets)
-        alike: dict[tuple[object, ...], list[Bucket]] = {}
-        for bucket in buckets:
-            p = bucket.params[0]
-            alike.setdefault((id(bucket.group), bucket.t, p.dtype, p.device), []).append(bucket)
-        return [self._unions.setdefault(tuple(map(id, some)), Union(some)) for some in alike.values()]
+    def merged(self, buckets: Sequence[Bucket]) -> Sequence[Any]:
+        """Fewer buckets: tensors of all shapes are stepped in one launch, but where they make numbers of the group."""
+        shares = any(state.shared for state in self.program.states)
+        return buckets if len(buckets) == 1 or shares else merged(buckets)
 
     def _table(self, bucket: Bucket) -> Table:
         if bucket.cache is None:

@@ -30,7 +30,7 @@ OPTIONS = [
     ("SGDSaI", {}), ("AuON", {}), ("AuON", {"normalize": False}), ("AMAdamW", {}), ("AMSGD", {}), ("Prodigy", {}),
     ("Prodigy", {"safeguard_warmup": True, "use_bias_correction": True}), ("MARS", {}), ("MARS", {"mars_type": "lion"}),
     ("Muon", {}), ("Muon", {"nesterov": False, "adjust_lr_fn": "match_rms_adamw"}), ("HybridAuON", {}),
-    ("Adafactor", {"d": 1.5}), ("Shampoo", {}), ("Shampoo", {"preconditioning_compute_steps": 2, "matrix_eps": 0.1}),
+    ("QHM", {"nu": 0.6}), ("QHM", {"weight_decouple": True}), ("Adafactor", {"d": 1.5}), ("Shampoo", {}), ("Shampoo", {"preconditioning_compute_steps": 2, "matrix_eps": 0.1}),
     ("SOAP", {"precondition_frequency": 2}),
 ]  # fmt: skip
 
@@ -64,16 +64,23 @@ def ranks(name, shapes=SHAPES):
     return [shape for shape in shapes if pattern.misfit(len(shape)) is None and (0 not in shape or not pattern.merged)]
 
 
+def laid(tensor, begin):
+    """A copy of `tensor` that begins so many entries into its storage."""
+    storage = torch.empty(tensor.numel() + begin, dtype=tensor.dtype, device=tensor.device)
+    return storage[begin:].view(tensor.shape).copy_(tensor)
+
+
 def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=None, device="cpu"):
     """The parameters after some steps on `backend` and in the judge, with the optimizer for further questions.
 
-    `spoil` may change the gradients in place.
+    Every second parameter and gradient is a view that does not begin on 16 bytes. `spoil` may change the gradients in
+    place.
     """
     cls = getattr(stdlib, name)
     generator = np.random.default_rng(seed)
     shapes = shapes or ranks(name)
     starts = [torch.tensor(generator.normal(size=shape)).to(device, dtype) for shape in shapes]
-    params = [torch.nn.Parameter(start.clone()) for start in starts]
+    params = [torch.nn.Parameter(laid(start, place % 2)) for place, start in enumerate(starts)]
     given = keywords(name, options)
     optimizer = cls(params, **given, backend=backend)
     values = tuple(optimizer.param_groups[0][option.keyword] for option in cls.rule.options)
@@ -86,8 +93,8 @@ def compared(name, options, dtype, backend, steps=5, shapes=None, seed=0, spoil=
         gradients = [torch.tensor(generator.normal(size=shape) * 0.3).to(device, dtype) for shape in shapes]
         if spoil is not None:
             spoil(gradients)
-        for p, gradient in zip(params, gradients, strict=True):
-            p.grad = gradient
+        for place, (p, gradient) in enumerate(zip(params, gradients, strict=True)):
+            p.grad = laid(gradient, place % 2)
         optimizer.step()
         judge.step(dict(enumerate(gradient.double().cpu().numpy() for gradient in gradients)))
     return params, [torch.tensor(judge.params[k]) for k in range(len(shapes))], optimizer

@@ -35,6 +35,15 @@ def test_every_optimizer_of_the_library_has_kernels() -> None:
         codegen.kernel_of(rule)
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("rule", codegen.rules())
+def test_every_rule_on_every_target(rule: str) -> None:
+    found = list(codegen.figures(rule))
+    assert found
+    for one in found:
+        assert one.as_promised, one
+
+
 @pytest.mark.parametrize("target", codegen.TARGETS)
 @pytest.mark.parametrize("rule", ["AdamW", "LAMB", "SGDP"])
 def test_all_targets(rule: str, target: str) -> None:

@@ -57,6 +57,14 @@ def test_single_precision(name, options) -> None:
     agree(name, options, torch.float32, rtol=1e-4 if name == "SGDSaI" else 2e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(("dtype", "unit"), [(torch.float32, 2**-22), (torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+@pytest.mark.parametrize(("name", "options"), cases.OPTIONS, ids=lambda value: str(value))
+def test_every_rule_in_every_dtype(name, options, dtype, unit) -> None:
+    loose = 16 if name == "SGDSaI" else 4
+    agree(name, options, dtype, rtol=loose * unit * 8, atol=4 * unit, steps=3)
+
+
 @pytest.mark.parametrize("name", ["AdamW", "Lion", "LAMB", "AdamP", "AuON", "SGD"])
 @pytest.mark.parametrize(("dtype", "unit"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
 def test_parameters_of_16_bits(name, dtype, unit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -133,6 +135,18 @@ class TestTensors:
         with pytest.raises(TypeError, match="convert it"):
             optimizer.step()
         assert torch.equal(p, torch.ones(4)) and torch.equal(r, torch.ones(4))
+
+    @pytest.mark.parametrize("rule", ["AdamW", "LAMB"])
+    def test_an_optimizer_that_is_gone_keeps_nothing(self, rule) -> None:
+        params = [torch.nn.Parameter(torch.ones(size, 3)) for size in (4, 5)]
+        optimizer = getattr(stdlib, rule)(params, lr=0.1, backend="cpu")
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optimizer.step(), optimizer.step()
+        seen = [weakref.ref(p) for p in params]
+        del optimizer, params, p
+        gc.collect()
+        assert [one() for one in seen] == [None, None]
 
     def test_the_same_tensor_twice(self) -> None:
         p = torch.nn.Parameter(torch.ones(4))

@@ -15,15 +15,16 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 
 HERE = Path(__file__).parent
 
+_spec = importlib.util.spec_from_file_location("kernel_cases", HERE / "kernel_cases.py")
+assert _spec is not None and _spec.loader is not None
+cases = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cases)
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_every_rule_runs_on_kernels_and_gives_the_numbers_of_the_judge(half: int) -> None:
-    """In fp64, fp32 and bf16, at odd sizes, on views; with a loss scale, with clocks on the device. See interpreted.py.
 
-    In a process of its own, since Triton looks for the interpreter when it is imported.
-    """
+def runs_in_the_interpreter(half: int, what: str) -> None:
+    """In a process of its own, since Triton looks for the interpreter when it is imported."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "interpreted.py"), str(HERE), str(half)],
+        [sys.executable, str(HERE / "interpreted.py"), str(HERE), str(half), what],
         capture_output=True,
         text=True,
         check=False,
@@ -33,8 +34,24 @@ def test_every_rule_runs_on_kernels_and_gives_the_numbers_of_the_judge(half: int
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     wrong = [line["error"] for line in lines if "error" in line]
     assert not wrong, "\n\n".join(wrong[:3])
-    assert len(lines) > 80
+    assert len(lines) > (100 if what == "all" else 38)
     assert not [line["case"] for line in lines if not line["kernels"]]
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_every_rule_runs_on_kernels_and_gives_the_numbers_of_the_judge(half: int) -> None:
+    """At odd sizes, on views; with a loss scale, with clocks on the device; each in one dtype. See interpreted.py."""
+    runs_in_the_interpreter(half, "sample")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("half", [0, 1])
+def test_every_rule_in_every_dtype(half: int) -> None:
+    runs_in_the_interpreter(half, "all")
+
+
+def test_the_cases_leave_no_rule_out() -> None:
+    assert {name for name, _ in cases.OPTIONS} | {"SAM"} == set(cases.library_rules())  # SAM needs a closure
 
 
 def test_without_a_device_the_backend_says_so() -> None:
