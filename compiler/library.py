@@ -36,6 +36,9 @@ class Library:
 
 
 def load(path: Path) -> s.File:
-    """The tree of the file at `path`, parsed once as long as it does not change."""
-    status = path.stat()
+    """The tree of the file at `path`, parsed once as long as it does not change; raises `OptError`."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return parse(read(path))  # which says what is wrong with it
     return _parsed(path, (status.st_mtime_ns, status.st_size))

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from functools import cache
 
 from dotopt.compiler.source import Span
 
@@ -37,9 +36,13 @@ class Syntax:
             yield from child.walk()
 
 
-@cache
+_PARTS: dict[type, tuple[str, ...]] = {}
+
+
 def _parts(kind: type[Syntax]) -> tuple[str, ...]:
-    return tuple(entry.name for entry in fields(kind) if entry.name != "span")
+    if kind not in _PARTS:
+        _PARTS[kind] = tuple(entry.name for entry in fields(kind) if entry.name != "span")
+    return _PARTS[kind]
 
 
 def _nodes(value: object) -> Iterator[Syntax]:

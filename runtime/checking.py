@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import Diagnostic, OptError
+from dotopt.compiler.library import load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from dotopt.compiler.ir import Program
-    from dotopt.compiler.prove import ClaimReport
+    from dotopt.compiler.prove.report import ClaimReport, Waiting
 
 STATUSES = ("proved", "refuted", "vacuous", "open")
 
@@ -49,22 +52,42 @@ def check(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
     >>> report.errors, {claim.name: claim.status for claim in report.claims}["scale_free"]
     ((), 'proved')
     """
-    from dotopt.compiler.parse import parse
-    from dotopt.compiler.read import read
+    (report,) = check_all([path], full, jobs)
+    return report
 
-    start = time.perf_counter()
-    name = str(path)
-    claims: tuple[ClaimReport, ...] = ()
-    try:
-        file = parse(read(Path(path)))
-        warnings = _infer(file, Path(path))
-        if file.claims:
-            from dotopt.compiler.prove import check_file
 
-            claims = check_file(path, full, jobs).claims
-    except OptError as error:
-        return Report(name, errors=error.diagnostics, seconds=time.perf_counter() - start)
-    return Report(name, claims, warnings=warnings, seconds=time.perf_counter() - start)
+def check_all(
+    paths: Sequence[str | Path], full: bool = False, jobs: int = 1, watch: Callable[[int, int], None] | None = None
+) -> Iterator[Report]:
+    """The reports on several files, in their order; `watch` is told after each claim how many are done, of how many."""
+    from dotopt.compiler.prove.report import finished, started, workers
+
+    with workers(jobs) as pool:
+        waiting: list[Waiting | OptError] = []
+        for path in paths:
+            try:
+                waiting.append(started(Path(path), full, pool))
+            except OptError as error:
+                waiting.append(error)
+        total = sum(len(w) for w in waiting if not isinstance(w, OptError))
+        done = 0
+
+        def told(claim: ClaimReport) -> None:
+            nonlocal done
+            done += 1
+            if watch is not None:
+                watch(done, total)
+
+        for path, begun in zip(paths, waiting, strict=True):
+            start = time.perf_counter()
+            try:
+                if isinstance(begun, OptError):
+                    raise begun
+                warnings = _infer(load(Path(path)), Path(path))
+                claims = finished(Path(path), begun, full, told).claims
+                yield Report(str(path), claims, warnings=warnings, seconds=time.perf_counter() - start)
+            except OptError as error:
+                yield Report(str(path), errors=error.diagnostics, seconds=time.perf_counter() - start)
 
 
 def constants(claim: ClaimReport) -> dict[str, str]:

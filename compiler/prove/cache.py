@@ -1,21 +1,28 @@
-"""Reports of claims on disk, by a hash of all that they depend on; certificates are verified again when read.
+"""Reports of claims on disk, under a hash of what they depend on; nothing is believed because it is there.
 
-The key covers the file of the claim, every file of its folder and the library that it could name, and the engine
-itself. A report that the checker does not accept is thrown away, and the claim is decided anew.
+The key covers the parsed rule without its other claims, the claim, the files that either can name, and the engine:
+white space, comments and other claims may change. An entry carries a code that only this user's secret makes, so that
+one that is damaged, forged or moved to another claim is thrown away; and a certificate is verified again. What was
+left open stays open only for as long a search as was made.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dotopt.compiler import syntax as s
+from dotopt.compiler.library import Library
 from dotopt.compiler.prove.checker import verify
-from dotopt.grammar.files import cache_directory, library_root
+from dotopt.grammar.files import cache_directory
 
 
 def folder() -> Path:
@@ -25,47 +32,113 @@ def folder() -> Path:
 
 @cache
 def engine() -> str:
-    """A hash of the compiler and of the library."""
+    """A hash of what decides: the compiler without the emitters, and the grammar."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *library_root().rglob("*.opt")]):
-        digest.update(path.read_bytes())
+    for path in sorted([*root.rglob("*.py"), *(root.parent / "grammar").glob("*.*")]):
+        if "emit" not in path.parts:
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def key(path: Path, claim: str, seconds: float) -> str:
-    """The key of a claim."""
-    digest = hashlib.sha256(f"{engine()} {claim} {seconds}".encode())
-    for text in _texts(path):
-        digest.update(text)
+def key(file: s.File, claim: s.Claim, library: Library) -> str:
+    """The key of a claim.
+
+    >>> from dotopt.compiler.parse import parse
+    >>> from dotopt.compiler.source import Source
+    >>> one, two = (parse(Source("a.opt", f"theorem A\\nclaim c:\\n  show 1 {x} 1\\n")) for x in ("==", " ==  "))
+    >>> key(one, one.claims[0], Library()) == key(two, two.claims[0], Library())
+    True
+    """
+    digest = hashlib.sha256(engine().encode())
+    digest.update(_text(file).encode())
+    digest.update(repr(claim).encode())
+    seen: set[Path] = set()
+    for path, other in _named(file, claim, library, seen):
+        digest.update(f"{path.name} {_text(other)}".encode())
     return digest.hexdigest()
 
 
-def _texts(path: Path) -> Iterable[bytes]:
-    yield path.read_bytes()
-    if library_root() not in path.resolve().parents:
-        for other in sorted(path.parent.glob("*.opt")):
-            yield other.read_bytes()
+def _text(file: s.File) -> str:
+    return repr(replace(file, statements=tuple(d for d in file.statements if not isinstance(d, s.Claim))))
 
 
-def find(name: str) -> dict[str, Any] | None:
-    """The report under this key, if its certificate still verifies."""
-    path = folder() / f"{name}.json"
+def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path]) -> Iterator[tuple[Path, s.File]]:
+    """The files that a file (without its claims) and a claim can name, and those that these can."""
+    parts = [d for d in file.statements if not isinstance(d, s.Claim)]
+    names: dict[str, None] = {}
+    for part in (file.head, *parts, *((claim,) if claim is not None else ())):
+        for here in part.walk():
+            if isinstance(here, s.Name):
+                names[here.name] = None
+            elif isinstance(here, s.Use):
+                names.update(dict.fromkeys(i.name for i in here.names))
+    for name in names:
+        path = library.find(name)
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        other = library.file(name)
+        if other is not None:
+            yield path, other
+            yield from _named(other, None, library, seen)
+
+
+# ---- entries -------------------------------------------------------------------------------------------------------
+
+
+def find(name: str, seconds: float) -> dict[str, Any] | None:
+    """The report under this key, if it is genuine and its certificate still verifies."""
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        entry: dict[str, Any] = json.loads((folder() / f"{name}.json").read_text(encoding="utf-8"))
+        report, budget = entry["report"], entry["budget"]
+        if not hmac.compare_digest(str(entry["code"]), _code(name, report, budget)):
+            return None
+        if report["status"] == "open" and budget < seconds:
+            return None
+        if report["status"] == "proved" and not verify(report["certificate"]):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if report.get("status") == "proved" and not verify(report.get("certificate") or {}):
-        return None
-    return report
+    return dict(report)
 
 
-def keep(name: str, report: dict[str, Any]) -> None:
+def keep(name: str, report: dict[str, Any], seconds: float) -> None:
     """Writes a report; a folder that cannot be written is no error."""
+    plain = json.loads(json.dumps(report, ensure_ascii=False, default=str))
     try:
         folder().mkdir(parents=True, exist_ok=True)
+        entry = {"code": _code(name, plain, seconds), "budget": seconds, "report": plain}
         temporary = folder() / f"{name}.{os.getpid()}"
-        temporary.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
         temporary.replace(folder() / f"{name}.json")
     except OSError:
         return
+
+
+def _code(name: str, report: dict[str, Any], seconds: float) -> str:
+    content = json.dumps([name, seconds, report], sort_keys=True, ensure_ascii=False)
+    return hmac.new(_secret(), content.encode(), hashlib.sha256).hexdigest()
+
+
+def _secret() -> bytes:
+    """Random bytes that only this user can read, made at the first use."""
+    path = folder() / "secret"
+    try:
+        found = path.read_bytes()
+        if len(found) == 32:
+            return found
+    except FileNotFoundError:
+        pass
+    made = secrets.token_bytes(32)
+    temporary = folder() / f"secret.{os.getpid()}"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        stream.write(made)
+    try:
+        os.link(temporary, path)  # the first of several processes wins
+    except OSError:
+        if not path.is_file():
+            temporary.replace(path)
+            return made
+    temporary.unlink(missing_ok=True)
+    return path.read_bytes()

@@ -36,7 +36,12 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
         case "smt-unsat":
             return unsatisfiable(certificate["smtlib"], milliseconds)
         case "nf-zero":
-            return bool(certificate["cases"]) and all(equal(certificate, case) for case in certificate["cases"])
+            excluded = certificate.get("excluded", [])
+            return (
+                covered([*certificate["cases"], *(case for case, _ in excluded)])
+                and all(equal(certificate, case) for case in certificate["cases"])
+                and all(verify(question, milliseconds) for _, question in excluded)
+            )
         case "multipliers":
             total = collect(certificate["goal"])
             for multiplier, inequality in certificate["products"]:
@@ -60,6 +65,21 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
         ):
             return bool(certificate["parts"]) and parts(certificate["parts"], milliseconds)
     return False
+
+
+def covered(cases: list[dict[str, int]]) -> bool:
+    """Whether the cases, each a choice of 0 or 1 for some conditions, leave none out.
+
+    >>> covered([{"a": 1}, {"a": 0, "b": 1}, {"b": 0}]), covered([{"a": 1}, {"b": 1}])
+    (True, False)
+    """
+    if {} in cases or not cases:
+        return bool(cases)
+    split = next(iter(cases[0]))
+    return all(
+        covered([{a: v for a, v in case.items() if a != split} for case in cases if case.get(split, value) == value])
+        for value in (0, 1)
+    )
 
 
 def parts(certificates: Iterable[dict[str, Any]], milliseconds: int) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import z3
 
 from dotopt.compiler.ir import Node, Program, node
+from dotopt.compiler.prove.certificates import Split, encode, equation_certificate, inverses_of, smt_certificate
 from dotopt.compiler.prove.domain import unmet
 from dotopt.compiler.prove.facts import Facts, conjuncts, facts_of
 from dotopt.compiler.prove.normal import Unsupported
@@ -143,58 +144,31 @@ def _prove(goal: Node, task: Task) -> Proved | None:
 
 def identity(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any] | None:
     """A certificate that two normal forms are equal: by cases over conditions, numerators that vanish."""
-    chosen: list[dict[Atom, int]] = []
-    if not _vanishes(left - right, facts, {}, chosen, 6):
+    split = Split()
+    if not _vanishes(left - right, facts, {}, split, 6):
         return None
-    return equation_certificate(left, right, facts, chosen)
+    return equation_certificate(left, right, facts, split)
 
 
-def equation_certificate(
-    left: Polynomial, right: Polynomial, facts: Facts, chosen: list[dict[Atom, int]]
-) -> dict[str, Any]:
-    """Both sides as numerators and denominators, the laws of their roots, and what the premises and cases put in."""
-    sides = [*fraction(left), *fraction(right)]
-    laws: dict[str, Any] = {}
-    values: dict[str, Any] = {}
-    stack = list(sides)
-    while stack:
-        for a in stack.pop().atoms():
-            name = repr(a)
-            if a.kind in ("sqrt", "abs") and name not in laws:
-                inside: Polynomial = a.key[0] if a.kind == "sqrt" else a.key[0] ** 2
-                laws[name] = encode(inside)
-                stack.append(inside)
-            if a in facts.rewrites and name not in values:
-                values[name] = encode(facts.rewrites[a])
-                stack.append(facts.rewrites[a])
-    cases = [{repr(a): v for a, v in choice.items()} for choice in chosen]
-    return {
-        "kind": "nf-zero",
-        "left": [encode(p) for p in sides[:2]],
-        "right": [encode(p) for p in sides[2:]],
-        "laws": laws,
-        "values": values,
-        "cases": cases,
-    }
-
-
-def _vanishes(p: Polynomial, facts: Facts, chosen: dict[Atom, int], cases: list[dict[Atom, int]], depth: int) -> bool:
+def _vanishes(p: Polynomial, facts: Facts, chosen: dict[Atom, int], split: Split, depth: int) -> bool:
     top = settle(p)
     for _ in range(4 if facts.rewrites else 0):
         top = settle(top.replace(facts.rewrites.get))
     if top.zero:
-        cases.append(chosen)
+        split.cases.append(chosen)
         return True
-    split = next((a for a in top.atoms() if a.kind == "truth"), None)
-    if split is None or depth == 0:
+    condition = next((a for a in top.atoms() if a.kind == "truth"), None)
+    if condition is None or depth == 0:
         return False
     for value in (1, 0):
         uses: set[Atom] = set()
-        t = facts.smt.term(single(split), uses)
-        if facts.refutes([t == value], uses, 100):
+        here = facts.smt.term(single(condition), uses) == value
+        assertions, _ = facts.assertions(uses)
+        if check([*assertions, here], 100)[0] == "unsat":
+            split.excluded.append(({condition: value}, smt_certificate([*assertions, here])))
             continue
-        inside = top.replace(lambda a: number(value) if a is split else None)  # noqa: B023 - used at once
-        if not _vanishes(inside, facts, {**chosen, split: value}, cases, depth - 1):
+        inside = top.replace(lambda a: number(value) if a is condition else None)  # noqa: B023 - used at once
+        if not _vanishes(inside, facts, {**chosen, condition: value}, split, depth - 1):
             return False
     return True
 
@@ -203,30 +177,6 @@ def settle(p: Polynomial) -> Polynomial:
     """The numerator; roots and absolute values are squared away by the laws of the product."""
     top, _ = fraction(p)
     return top
-
-
-def encode(p: Polynomial) -> list[list[Any]]:
-    """A polynomial for the checker: [coefficient, [[atom, power], …]] for every term."""
-    return [[str(c), [[repr(a), power] for a, power in m]] for m, c in p.terms]
-
-
-def inverses_of(polynomials: list[Polynomial]) -> dict[str, Any]:
-    """What stands below each quotient that occurs, for the checker."""
-    found: dict[str, Any] = {}
-    stack = list(polynomials)
-    while stack:
-        for a in stack.pop().atoms():
-            if a.kind == "inverse" and repr(a) not in found:
-                found[repr(a)] = encode(a.key[0])
-                stack.append(a.key[0])
-    return found
-
-
-def smt_certificate(assertions: list[z3.BoolRef]) -> dict[str, Any]:
-    """The question in SMT-LIB, to be asked again; z3 gives no small proof."""
-    solver = z3.Solver()
-    solver.add(*assertions)
-    return {"kind": "smt-unsat", "smtlib": solver.to_smt2()}
 
 
 def _below(p: Polynomial, strict: bool, facts: Facts) -> Proved | None:
@@ -319,4 +269,4 @@ def _number(value: int) -> Node:
     return const(value)
 
 
-__all__ = ["BUDGET", "Task", "conjuncts", "decide"]
+__all__ = ["BUDGET", "Task", "conjuncts", "decide", "encode", "inverses_of", "smt_certificate"]

@@ -17,6 +17,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+LONGEST_TEXT = 400  # characters of an atom as text
 MOST_PRODUCTS = 40_000  # pairs of terms in one multiplication; beyond it the expression is given up
 
 
@@ -407,8 +408,14 @@ def render(p: Polynomial) -> str:
     return text[2:] if text.startswith("+ ") else "-" + text[2:]
 
 
+@lru_cache(maxsize=50_000)
 def render_atom(a: Atom) -> str:
-    """An atom as text."""
+    """An atom as text, cut where it is very long."""
+    text = _text(a)
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…#{a.number}"
+
+
+def _text(a: Atom) -> str:
     match a.kind:
         case "leaf":
             return str(a.key[1])

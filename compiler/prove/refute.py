@@ -237,7 +237,7 @@ class Search:
     def _by_swarm(
         self, premises: tuple[Node, ...], goal: Node, deadline: float
     ) -> tuple[dict[str, Any] | None, bool]:
-        """The worst samples of a large number in floating point, each evaluated exactly; and whether it could search."""
+        """The worst of many samples in floating point, each evaluated exactly; and whether there were enough."""
         qualified = 0
         for seed, size in enumerate((1, 2, 1, 2, 1)):
             if time.process_time() > deadline:

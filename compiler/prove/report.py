@@ -1,64 +1,22 @@
-"""Checks the claims of a file: every case of every claim, with time and certificate, into one report."""
+"""Checks the claims of files: from the cache or decided, by one process or several, into reports."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
+import multiprocessing
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import cache
-from dotopt.compiler.prove.facts import forget
-from dotopt.compiler.prove.goals import outcome_of
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
-from dotopt.compiler.prove.polynomial import within
-from dotopt.compiler.prove.statement import Case, Unreadable, cases
-
-
-class OutOfTime(BaseException):
-    """The hard limit of a claim has passed; no `Exception`, so no procedure takes it for a failure of its own."""
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raises `OutOfTime` in the body after this time; only the main thread can do it, elsewhere there is no limit."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
-        yield
-        return
-
-    running = True
-
-    def stop(number: int, frame: object) -> None:
-        if running:
-            raise OutOfTime
-
-    def unraisable(found: sys.UnraisableHookArgs) -> None:
-        if found.exc_type is not OutOfTime:  # in a finaliser it is lost: the timer rings again
-            report_unraisable(found)
-
-    before, report_unraisable = signal.signal(signal.SIGVTALRM, stop), sys.unraisablehook
-    sys.unraisablehook = unraisable
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.05)  # of this process, however busy the machine is
-    try:
-        yield
-    finally:
-        running = False
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-        sys.unraisablehook = report_unraisable
-
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 
 FAST, FULL = 2.0, 30.0  # seconds a claim
-LONGEST = 300  # characters of an internal error
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,126 +58,76 @@ def check_file(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
     ['proved']
     """
     path = Path(path)
-    file = load(path)
-    names = range(len(file.claims))
-    if jobs > 1 and len(names) > 1:
-        with ProcessPoolExecutor(max_workers=jobs) as pool:
-            done = list(pool.map(_numbered, [path] * len(names), names, [full] * len(names)))
-    else:
-        done = [_numbered(path, i, full) for i in names]
-    errors = tuple(c.reason for c in done if c.reason.startswith("error["))
-    return Report(str(path), tuple(done), errors)
+    count = len(load(path).claims)
+    with workers(jobs if count > 1 else 1) as pool:
+        return finished(path, started(path, full, pool), full)
 
 
-def _numbered(path: Path, index: int, full: bool) -> ClaimReport:
+Waiting = Sequence["Future[ClaimReport] | int"]  # the claims of a file: answers to come, or numbers still to be decided
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes that share claims; None for one job, which this process does itself."""
+    if jobs <= 1:
+        yield None
+        return
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context(method)) as pool:
+        yield pool
+
+
+def started(path: Path, full: bool, pool: ProcessPoolExecutor | None) -> Waiting:
+    """The claims of a file, given to the pool if there is one; raises `OptError` if the file cannot be read."""
+    numbers = range(len(load(path).claims))
+    return [i if pool is None else pool.submit(numbered, path, i, full) for i in numbers]
+
+
+def finished(
+    path: Path, waiting: Waiting, full: bool = False, told: Callable[[ClaimReport], None] = lambda claim: None
+) -> Report:
+    """The report on a file once its claims are decided; each is `told` as soon as its turn has come."""
+    done: list[ClaimReport] = []
+    for w in waiting:
+        done.append(numbered(path, w, full) if isinstance(w, int) else w.result())
+        told(done[-1])
+    return Report(str(path), tuple(done), tuple(c.reason for c in done if c.reason.startswith("error[")))
+
+
+def numbered(path: Path, index: int, full: bool) -> ClaimReport:
+    """The report on one claim of a file, from the cache if it was decided before."""
     file = load(path)
     claim = file.claims[index]
     seconds = FULL if full else FAST
     began = time.monotonic()
-    name = cache.key(path, claim.name, seconds)
-    known = cache.find(name)
+    library = Library(path.parent)
+    name = cache.key(file, claim, library)
+    known = cache.find(name, seconds)
     if known is not None:
-        spent = round(time.monotonic() - began, 3)
-        return ClaimReport(**{**known, "assumptions": tuple(known["assumptions"]), "seconds": spent})
-    found = check_claim(file, claim, Library(path.parent), seconds)
+        known |= {"assumptions": tuple(known["assumptions"]), "line": _line(claim)}
+        return replace(ClaimReport(**known), seconds=round(time.monotonic() - began, 3))
+    found = check_claim(file, claim, library, seconds)
     if "ran out of its" not in found.reason and not found.reason.startswith("internal"):
-        cache.keep(name, asdict(found))
+        cache.keep(name, asdict(found), seconds)
     return found
 
 
 def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> ClaimReport:
     """Decides one claim of a file."""
+    from dotopt.compiler.prove.claim import decided
+
     began = time.monotonic()
-    outcome: Outcome
-    forget()
-    undecided: list[Open] = []
-    try:
-        with time_limit(seconds), within(seconds):
-            outcome = all_of(_outcomes(file, claim, library, seconds, undecided), "cases")
-    except OptError as error:
-        outcome = Open(str(error).splitlines()[0])
-    except Unreadable as error:
-        outcome = Open(f"not readable yet: {error}")
-    except OutOfTime:
-        outcome = _out_of_time(seconds, undecided)
-    except RecursionError:
-        outcome = Open("the expression is too deep")
-    except Exception as error:
-        late = "OutOfTime" in str(error)  # raised inside a callback of z3
-        outcome = (
-            _out_of_time(seconds, undecided) if late else Open(f"internal: {type(error).__name__}: {error}"[:LONGEST])
-        )
+    outcome = decided(file, claim, library, seconds)
     return report(file.head.name, claim, outcome, time.monotonic() - began)
 
 
-def _out_of_time(seconds: float, undecided: list[Open]) -> Open:
-    """What is said when the budget is used up: the case that was left open before, if there was one."""
-    longer = f"; --full gives it {FULL:g} s" if seconds < FULL else ""
-    if undecided:
-        return Open(undecided[0].reason, undecided[0].points, undecided[0].evidence)
-    return Open(f"ran out of its {seconds:g} s{longer}")
-
-
-def _outcomes(
-    file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
-) -> Iterator[Outcome]:
-    evidence = _evidence(claim)
-    if evidence:
-        yield Open(f"{evidence} is evidence, never a proof; this claim asks for nothing else")
-        return
-    deadline = time.process_time() + seconds
-    found = False
-    seen: set[object] = set()
-    for case in cases(file, claim, library):
-        found = True
-        for clause in case.claim.body:
-            if isinstance(clause, s.Show):
-                same = signature(case, clause)
-                if same in seen:  # the options that differ are not read
-                    continue
-                seen.add(same)
-                left = max(deadline - time.process_time(), seconds / 10)
-                outcome = outcome_of(case, clause, left / 2 if undecided else left)
-                if isinstance(outcome, Refuted) and case.label:
-                    outcome = Refuted(
-                        outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair
-                    )
-                if isinstance(outcome, Open) and case.label:
-                    outcome = Open(f"{outcome.reason} ({case.label})", outcome.points, outcome.evidence)
-                if isinstance(outcome, Open):
-                    undecided.append(outcome)
-                yield outcome
-    if not found:
-        yield Vacuous("cases")
-
-
-def signature(case: Case, show: s.Show) -> object:
-    """What a case is decided from: two cases with the same one have the same outcome."""
-    goal = show.goal
-    if isinstance(goal, s.Holds) and not goal.all_steps:
-        return (id(show), case.value(goal.condition), *case.premises)
-    program = case.program
-    moves = (*program.next.values(), *(x.next for x in program.states), *(x.start for x in program.states))
-    condition = case.value(goal.condition) if isinstance(goal, s.Holds) else None
-    options = case.label if isinstance(goal, s.Equivalent) else ""
-    return (id(show), condition, options, *moves, *case.premises)
-
-
-def _evidence(claim: s.Claim) -> str:
-    for clause in claim.body:
-        if isinstance(clause, s.Precision):
-            return f"sampling in {clause.name}"
-        if isinstance(clause, s.By):
-            for method in clause.methods:
-                name = method.function if isinstance(method, s.Call) else method
-                if isinstance(name, s.Name) and name.name in ("simulation", "sampling"):
-                    return name.name
-    return ""
+def _line(claim: s.Claim) -> int:
+    return claim.span.source.text.count("\n", 0, claim.span.start) + 1
 
 
 def report(rule: str, claim: s.Claim, outcome: Outcome, seconds: float) -> ClaimReport:
     """The outcome as a line of the report."""
-    line = claim.span.source.text.count("\n", 0, claim.span.start) + 1
+    line = _line(claim)
     spent = round(seconds, 3)
     match outcome:
         case Proved(procedure, certificate, assumptions):

@@ -424,9 +424,9 @@ class World:
         if what == "value" and here.attrs[2]:
             return self._one_by_one(here, a, str(here.attrs[2]).removeprefix("per "))
         zero = self.special.zeros.get(name)
-        if zero is not None and what in ("gradient", "field") and name not in self.classes:
-            if _same_place(key[3], (tuple(np.ravel(self.value(zero)[1]).tolist()),)):
-                return here.type.axes, self._full(here.type.axes, Fraction(0))
+        asked = zero is not None and what in ("gradient", "field") and name not in self.classes
+        if zero is not None and asked and _same_place(key[3], (tuple(np.ravel(self.value(zero)[1]).tolist()),)):
+            return here.type.axes, self._full(here.type.axes, Fraction(0))
         if name in self.classes and what in ("value", "gradient", "field"):
             return self._quadratic(here, name, a[here.attrs[3][0]])
         wanted = self.answer(here)

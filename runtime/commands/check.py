@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,24 +27,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="files, folders, or names of the catalogue")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
     parser.add_argument("--full", action="store_true", help="30 seconds for each claim, not 2")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the claims of a file")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the claims")
     parser.epilog = "exit codes: 0 everything proved, 1 something refuted or an error, 3 something left open"
 
 
 def run(args: argparse.Namespace) -> int:
     """The worst of the exit codes of the files: an error before an open claim."""
-    from dotopt.runtime.checking import check
+    from dotopt.runtime.checking import check_all
     from dotopt.runtime.commands.files import expand, locate
 
     codes = set()
-    for path in expand(args.files):
-        report = check(locate(str(path or "-")), args.full, args.jobs)
-        codes.add(report.code)
-        if args.format == "json":
-            print(json.dumps(as_json(report), ensure_ascii=False), flush=True)
-        else:
-            show(report)
+    paths = [locate(str(path or "-")) for path in expand(args.files)]
+    with _progress(args.format == "text") as watch:
+        for report in check_all(paths, args.full, args.jobs, watch):
+            codes.add(report.code)
+            if args.format == "json":
+                print(json.dumps(as_json(report), ensure_ascii=False), flush=True)
+            else:
+                show(report)
     return 1 if 1 in codes else max(codes, default=PROVED)
+
+
+@contextmanager
+def _progress(wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar of the claims that are decided, on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from dotopt.runtime.console import err, out
+
+    if not (wanted and err().is_terminal and out().is_terminal):
+        yield None
+        return
+    with Progress(TextColumn("claims"), BarColumn(), MofNCompleteColumn(), console=out(), transient=True) as bar:
+        task = bar.add_task("claims", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def as_json(report: Report) -> dict[str, object]:

@@ -1,0 +1,143 @@
+"""One claim: every case of every sentence within its budget of time, and what comes out of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.library import Library
+from dotopt.compiler.prove.certificates import forget_names
+from dotopt.compiler.prove.facts import forget
+from dotopt.compiler.prove.goals import outcome_of
+from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.polynomial import within
+from dotopt.compiler.prove.report import FAST, FULL
+from dotopt.compiler.prove.statement import Case, Unreadable, cases
+
+LONGEST = 300  # characters of an internal error
+
+
+class OutOfTime(BaseException):
+    """The hard limit of a claim has passed; no `Exception`, so no procedure takes it for a failure of its own."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises `OutOfTime` in the body after this time; only the main thread can do it, elsewhere there is no limit."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
+        yield
+        return
+
+    running = True
+
+    def stop(number: int, frame: object) -> None:
+        if running:
+            raise OutOfTime
+
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        if found.exc_type is not OutOfTime:  # in a finaliser it is lost: the timer rings again
+            report_unraisable(found)
+
+    before, report_unraisable = signal.signal(signal.SIGVTALRM, stop), sys.unraisablehook
+    sys.unraisablehook = unraisable
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.05)  # of this process, however busy the machine is
+    try:
+        yield
+    finally:
+        running = False
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+        sys.unraisablehook = report_unraisable
+
+
+def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> Outcome:
+    """The outcome of a claim; whatever goes wrong inside leaves it open, with the reason."""
+    forget()
+    forget_names()
+    undecided: list[Open] = []
+    try:
+        with time_limit(seconds), within(seconds):
+            return all_of(_outcomes(file, claim, library, seconds, undecided), "cases")
+    except OptError as error:
+        return Open(str(error).splitlines()[0])
+    except Unreadable as error:
+        return Open(f"not readable yet: {error}")
+    except OutOfTime:
+        return _out_of_time(seconds, undecided)
+    except RecursionError:
+        return Open("the expression is too deep")
+    except Exception as error:
+        if "OutOfTime" in str(error):  # raised inside a callback of z3
+            return _out_of_time(seconds, undecided)
+        return Open(f"internal: {type(error).__name__}: {error}"[:LONGEST])
+
+
+def _out_of_time(seconds: float, undecided: list[Open]) -> Open:
+    """What is said when the budget is used up: the case that was left open before, if there was one."""
+    longer = f"; --full gives it {FULL:g} s" if seconds < FULL else ""
+    if undecided:
+        return Open(undecided[0].reason, undecided[0].points, undecided[0].evidence)
+    return Open(f"ran out of its {seconds:g} s{longer}")
+
+
+def _outcomes(
+    file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
+) -> Iterator[Outcome]:
+    evidence = _evidence(claim)
+    if evidence:
+        yield Open(f"{evidence} is evidence, never a proof; this claim asks for nothing else")
+        return
+    deadline = time.process_time() + seconds
+    found = False
+    seen: set[object] = set()
+    for case in cases(file, claim, library):
+        found = True
+        for clause in case.claim.body:
+            if isinstance(clause, s.Show):
+                same = signature(case, clause)
+                if same in seen:  # the options that differ are not read
+                    continue
+                seen.add(same)
+                left = max(deadline - time.process_time(), seconds / 10)
+                outcome = outcome_of(case, clause, left / 2 if undecided else left)
+                if isinstance(outcome, Refuted) and case.label:
+                    outcome = Refuted(
+                        outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair
+                    )
+                if isinstance(outcome, Open) and case.label:
+                    outcome = Open(f"{outcome.reason} ({case.label})", outcome.points, outcome.evidence)
+                if isinstance(outcome, Open):
+                    undecided.append(outcome)
+                yield outcome
+    if not found:
+        yield Vacuous("cases")
+
+
+def signature(case: Case, show: s.Show) -> object:
+    """What a case is decided from: two cases with the same one have the same outcome."""
+    goal = show.goal
+    if isinstance(goal, s.Holds) and not goal.all_steps:
+        return (id(show), case.value(goal.condition), *case.premises)
+    program = case.program
+    moves = (*program.next.values(), *(x.next for x in program.states), *(x.start for x in program.states))
+    condition = case.value(goal.condition) if isinstance(goal, s.Holds) else None
+    options = case.label if isinstance(goal, s.Equivalent) else ""
+    return (id(show), condition, options, *moves, *case.premises)
+
+
+def _evidence(claim: s.Claim) -> str:
+    for clause in claim.body:
+        if isinstance(clause, s.Precision):
+            return f"sampling in {clause.name}"
+        if isinstance(clause, s.By):
+            for method in clause.methods:
+                name = method.function if isinstance(method, s.Call) else method
+                if isinstance(name, s.Name) and name.name in ("simulation", "sampling"):
+                    return name.name
+    return ""
