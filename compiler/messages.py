@@ -406,6 +406,10 @@ TYPES: dict[str, Message] = {
         "`{name}` is {kind}, and has no declared type", "name a parameter, state, input or output after `like`",
         "`like x` takes the axes, the number format and the device of something that the file declares.",
     ),
+    "E319": Message(
+        "`{name}` is {found}, and {what} needs a number", "write `sum({name}(…))` or a norm, such as `½*‖…‖²`",
+        "A gradient says how one number changes, and what is minimised is one number: an objective sums its entries.",
+    ),
 }  # fmt: skip
 
 CLAIMS: dict[str, Message] = {

@@ -35,6 +35,8 @@ def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
         type = start or expected or _compared(function.at((context.fresh("free", function.arguments[0], ANY),)))
         variable = context.fresh("free", function.arguments[0], type)
         body = Lambda((variable,), function.at((variable,)))
+        if op == "argmin" and body.body.type.axes and body.body.type.kind in ("real", "row"):
+            raise fail("E319", e.arguments[0].span, name=function.name, found=str(body.body.type), what="`argmin`")
         alone = op == "argmin" and not names and method is None
         closed = minimiser(body) if alone else None
         if alone and closed is None and not _quadratic(body):

@@ -80,7 +80,10 @@ def gradient_of(context: Context, function: Function, points: tuple[Node, ...], 
     leaves = tuple(
         context.fresh("free", name, point.type) for name, point in zip(function.arguments, points, strict=False)
     )
-    derived = derive(context, function.at(leaves), leaves[position], g.span)
+    body = function.at(leaves)
+    if body.type.axes and body.type.kind in ("real", "row"):
+        raise fail("E319", g.span, name=function.name, found=str(body.type), what="a gradient")
+    derived = derive(context, body, leaves[position], g.span)
     return ir.substitute(derived, dict(zip(leaves, points, strict=True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from dotopt.compiler.resolve.order import Reads
 from dotopt.compiler.resolve.signatures import parameters_of, sample_names, wrong_arguments, wrong_call
 from dotopt.compiler.resolve.suggest import closest, look_alikes
 from dotopt.compiler.source import Span
+from dotopt.grammar.files import catalogue, file_name
 
 FUNCTIONLIKE = frozenset(
     {"objective", "operator", "function", "local function", "base", "imported", "builtin", "slice", "head"}
@@ -153,6 +155,12 @@ class Expressions:
         visible = {known: binding for around in scope.chain() for known, binding in around.names.items()}
         suggestion = closest(name, [*visible, *BUILTINS])
         place = Span(span.source, span.start, span.start + len(span.text.rstrip("'′")))
+        if file_name(name) in catalogue():
+            head = re.search(r"^(rule|formula|transform|theorem)\b.*\n", span.source.text, re.MULTILINE)
+            edit = Edit(Span(span.source, head.end(), head.end()), f"use {name}\n") if head else None
+            help = f"it is in the library: add `use {name}` below the first line"
+            self.report.add(diagnostic(code, place, name=name, help=help, edit=edit))
+            return
         if suggestion is None:
             help = f"declare it (`hyper {name} = …`, `const`, `state`, `input`) or define it: `{name} = …`"
             if scope.in_claim():

@@ -43,7 +43,8 @@ def _wrong_count(
 ) -> Diagnostic:
     plural = "" if expected == 1 else "s"
     found, takes = _counted(len(node.arguments)), least + _counted(expected)
-    return diagnostic("E313", node.span, labels=labels, name=name, expected=takes, plural=plural, found=found)
+    help = "of order 1 write `sum(|x|)`, ∞ `max(|x|)`, p `norm_p(x, p)` with `use norm_p`" if name == "norm" else None
+    return diagnostic("E313", node.span, labels=labels, name=name, expected=takes, plural=plural, found=found, help=help)
 
 
 def _counted(number: int) -> str:
