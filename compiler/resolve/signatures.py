@@ -14,6 +14,9 @@ from dotopt.compiler.resolve.suggest import closest
 COUNTS = ("no", "one", "two", "three", "four", "five")
 
 
+NORMS = "of order 1 write `sum(|x|)`, ∞ `max(|x|)`, p `norm_p(x, p)` with `use norm_p`"
+
+
 def wrong_call(node: s.Call, name: str, signature: Signature) -> Iterator[Diagnostic]:
     """What is wrong with a call of a built-in: E313 and E315."""
     found = len(node.arguments)
@@ -43,8 +46,10 @@ def _wrong_count(
 ) -> Diagnostic:
     plural = "" if expected == 1 else "s"
     found, takes = _counted(len(node.arguments)), least + _counted(expected)
-    help = "of order 1 write `sum(|x|)`, ∞ `max(|x|)`, p `norm_p(x, p)` with `use norm_p`" if name == "norm" else None
-    return diagnostic("E313", node.span, labels=labels, name=name, expected=takes, plural=plural, found=found, help=help)
+    help = NORMS if name == "norm" else None
+    return diagnostic(
+        "E313", node.span, labels=labels, help=help, name=name, expected=takes, plural=plural, found=found
+    )
 
 
 def _counted(number: int) -> str:
