@@ -130,6 +130,11 @@ def _prove(goal: Node, task: Task) -> Proved | None:
             same = identity(left, right, facts)
             if same is not None:
                 return Proved("algebra", same)
+        if goal.op == "eq":
+            inside = _under_sum(left - right, facts)
+            found = _entrywise(inside, "==", facts) if inside is not None else None
+            if found is not None:
+                return found
         if goal.op in ("le", "lt", "ge", "gt"):
             p = left - right if goal.op in ("le", "lt") else right - left
             found = _below(p, goal.op in ("lt", "gt"), facts)
@@ -189,13 +194,20 @@ def _below(p: Polynomial, strict: bool, facts: Facts) -> Proved | None:
     if strict:
         return None
     for reduced in (_largest_entry(p), _under_sum(p, facts)):
-        if reduced is not None:
-            uses = set()
-            formula = facts.smt.compare(reduced, "<=", uses)
-            assertions, _ = facts.assertions(uses)
-            question = [*assertions, z3.Not(formula)]
-            if check(question, 600)[0] == "unsat":
-                return Proved("smt", smt_certificate(question) | {"entrywise": True})
+        found = _entrywise(reduced, "<=", facts) if reduced is not None else None
+        if found is not None:
+            return found
+    return None
+
+
+def _entrywise(p: Polynomial, relation: str, facts: Facts) -> Proved | None:
+    """p relation 0 at every place, by z3."""
+    uses: set[Atom] = set()
+    formula = facts.smt.compare(p, relation, uses)
+    assertions, _ = facts.assertions(uses)
+    question = [*assertions, z3.Not(formula)]
+    if check(question, 600)[0] == "unsat":
+        return Proved("smt", smt_certificate(question) | {"entrywise": True})
     return None
 
 
