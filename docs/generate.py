@@ -144,8 +144,12 @@ def example() -> str:
     assert step is not None
     facts = explain(path)
     cost = facts.costs[0]
+    text = path.read_text(encoding="utf-8").rstrip()
+    shown = re.split(r"\n(?=\nclaim )", text)
+    lines = "\n".join(shown[:5])
+    rest = f"\n\n# … and {len(shown) - 5} claims more" if len(shown) > 5 else ""
     return (
-        f"```opt\n{path.read_text(encoding='utf-8').rstrip()}\n```\n\n"
+        f"```opt\n{lines}{rest}\n```\n\n"
         "`dotopt compile lion.opt -o lion.py` writes a module with the class `Lion`; this is its step, for lists of"
         f" tensors:\n\n```python\n{step[0]}\n```\n\n"
         f"As a kernel it is {_plural(cost.passes, 'pass')} over memory: {cost.read:g} bytes read and {cost.written:g}"
