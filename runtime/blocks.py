@@ -253,8 +253,10 @@ def hope(
     return Block(d, mixer, Levels(d, chunks, expansion))
 
 
-def hope_attention(d: int, heads: int = 1, chunks: Sequence[int] = (1, 4, 16), *, expansion: int = 4) -> Block:
+def hope_attention(
+    d: int, heads: int = 1, chunks: Sequence[int] = (1, 4, 16), *, conv: int = 0, expansion: int = 4
+) -> Block:
     """The attention variant of Hope: causal softmax attention, then a continuum memory (arXiv:2512.24695)."""
     from dotopt.stdlib import CausalAttention
 
-    return Block(d, Heads(CausalAttention(), d, heads), Levels(d, chunks, expansion))
+    return Block(d, Heads(CausalAttention(), d, heads, conv=conv), Levels(d, chunks, expansion))
