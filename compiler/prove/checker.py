@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 Terms = dict[tuple[tuple[str, int], ...], Fraction]
@@ -97,8 +98,10 @@ def equal(certificate: dict[str, Any], case: dict[str, int]) -> bool:
     )
     if not bottom or not other_bottom:
         return False
-    difference = product(top, other_bottom)
-    for monomial, c in product(other_top, bottom).items():
+    if bottom != other_bottom:
+        top, other_top = product(top, other_bottom), product(other_top, bottom)
+    difference = dict(top)
+    for monomial, c in other_top.items():
         add(difference, dict(monomial), -c)
     return not reduce(difference, laws, values)
 
@@ -159,15 +162,45 @@ def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()
 
 
 def product(left: Terms, right: Terms) -> Terms:
-    """The product of two polynomials."""
-    total: Terms = {}
-    for m1, c1 in left.items():
-        for m2, c2 in right.items():
-            powers = dict(m1)
-            for a, p in m2:
-                powers[a] = powers.get(a, 0) + p
-            add(total, powers, c1 * c2)
-    return total
+    """The product of two polynomials, with a whole number for each monomial: those of a product add up.
+
+    >>> x, one = {(("x", 1),): Fraction(1)}, {(): Fraction(1)}
+    >>> product({**x, **one}, {**x, (): Fraction(-1)})
+    {(('x', 2),): Fraction(1, 1), (): Fraction(-1, 1)}
+    """
+    atoms = sorted({a for m in (*left, *right) for a, _ in m})
+    place = {a: WIDTH * i for i, a in enumerate(atoms)}
+    (first, below), (second, below_second) = packed(left, place), packed(right, place)
+    total: dict[int, int] = {}
+    for m, c in first:
+        for n, k in second:
+            total[m + n] = total.get(m + n, 0) + c * k
+    below *= below_second
+    return {unpacked(m, atoms): Fraction(c, below) for m, c in total.items() if c}
+
+
+WIDTH = 32  # bits for a power
+
+
+def packed(terms: Terms, place: dict[str, int]) -> tuple[list[tuple[int, int]], int]:
+    """The terms as pairs of whole numbers over one denominator; raises `ValueError` for powers that do not fit."""
+    if any(abs(p) >= 1 << (WIDTH - 3) for m in terms for _, p in m):
+        raise ValueError("a power out of all proportion")
+    below = lcm(*(c.denominator for c in terms.values()))
+    return [
+        (sum(p << place[a] for a, p in m), c.numerator * (below // c.denominator)) for m, c in terms.items()
+    ], below
+
+
+def unpacked(code: int, atoms: list[str]) -> tuple[tuple[str, int], ...]:
+    """The monomial with this code."""
+    powers = []
+    for a in atoms:
+        power = ((code + (1 << (WIDTH - 1))) & ((1 << WIDTH) - 1)) - (1 << (WIDTH - 1))
+        code = (code - power) >> WIDTH
+        if power:
+            powers.append((a, power))
+    return tuple(powers)
 
 
 def collect(rows: list[list[Any]]) -> Terms:

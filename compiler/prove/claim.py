@@ -13,10 +13,10 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library
 from dotopt.compiler.prove.certificates import forget_names
-from dotopt.compiler.prove.facts import forget
+from dotopt.compiler.prove.facts import forget_facts
 from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
-from dotopt.compiler.prove.polynomial import within
+from dotopt.compiler.prove.polynomial import forget_atoms, within
 from dotopt.compiler.prove.report import FAST, FULL
 from dotopt.compiler.prove.statement import Case, Unreadable, cases
 
@@ -58,8 +58,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> Outcome:
     """The outcome of a claim; whatever goes wrong inside leaves it open, with the reason."""
-    forget()
+    forget_facts()
     forget_names()
+    forget_atoms()
     undecided: list[Open] = []
     try:
         with time_limit(seconds), within(seconds):

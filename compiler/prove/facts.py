@@ -283,7 +283,7 @@ def facts_of(premises: tuple[Node, ...], shared: frozenset[str] = frozenset()) -
     return _KNOWN[key]
 
 
-def forget() -> None:
+def forget_facts() -> None:
     """Drops what is known from earlier claims."""
     _KNOWN.clear()
 
@@ -305,4 +305,4 @@ def _entrywise(premise: Node) -> Iterable[Node]:
         yield node(premise.op, node("abs", premise.args[0].args[0]), premise.args[1])
 
 
-__all__ = ["Any", "Facts", "conjuncts", "facts_of", "forget", "single"]
+__all__ = ["Any", "Facts", "conjuncts", "facts_of", "forget_facts", "single"]

@@ -95,6 +95,9 @@ def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool 
 
 def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     """Decides a goal; if it fails for want of it, with the signs that the rule keeps by itself."""
+    sentences = list(conjuncts_of(goal))
+    if len(sentences) > 1:
+        return all_of(with_invariants(case, part, seconds) for part in sentences)
     abstracted = general(case, goal, seconds) or by_properties(case, goal, seconds)
     if abstracted is not None:
         return abstracted

@@ -72,6 +72,13 @@ def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
     return found
 
 
+def forget_atoms() -> None:
+    """Starts anew, so that the order of atoms, and with it every normal form, depends on one claim alone."""
+    _ATOMS.clear()
+    fraction.cache_clear()
+    render_atom.cache_clear()
+
+
 def existing(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom | None:
     """The atom with this kind, key and axes, if it was ever made."""
     return _ATOMS.get((kind, key, axes))
