@@ -368,7 +368,7 @@ def _costs(program: Program) -> Iterator[Cost]:
         except Unsupported as error:
             cost = Cost(words, reason=_cut(error.reason))
         else:
-            cost = Cost(words, len(plan.passes), plan.launches, *plan.bytes(), plan.floor(), len(plan.routines))
+            cost = Cost(words, sum(map(bool, plan.passes)), plan.launches, *plan.bytes(), plan.floor(), len(plan.routines))
         key = replace(cost, condition="")
         if key not in seen:
             seen.add(key)

@@ -43,6 +43,7 @@ def _work(index: int, stages: int, fused: bool, present: Container[str]) -> str:
             "struct work *w = given;",
             "for (int64_t unit; (unit = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->units;)",
             "  for (int64_t piece = w->unit[unit]; piece < w->unit[unit + 1]; piece++) {",
+            f"    if (piece + 1 < w->pieces) ahead_{index}(w, piece + 1);",
             *("    " + line for line in piece),
             "  }",
         ],

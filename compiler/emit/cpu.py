@@ -9,6 +9,7 @@ so that one large tensor and ten thousand small ones are shared out alike. What 
     model_k     the sums over all tensors, likewise
     close       the new values of states that are one number for a tensor, or one for a row
     shared      the new values of states that are one number for the group
+    ahead_k     asks memory for the beginning of a piece that comes next, which no prefetcher of the processor foresees
     work_k      what a thread runs: units until there are none left; a tensor that is one piece goes through all passes
                 at once, while it is in the cache
     dotopt_run  stage k of all of it, or every stage
@@ -33,6 +34,8 @@ from dotopt.compiler.schedule import Buffer, Pass, Schedule
 from dotopt.grammar import spelling
 
 Key = tuple[str, object]
+
+AHEAD = 256  # bytes of each array, until the processor has seen where it goes
 
 HEAD = """\
 #include <math.h>
@@ -164,6 +167,7 @@ class _Writer:
         """All of it."""
         stages = len(self.schedule.passes)
         passes = [self._pass(index, one) for index, one in enumerate(self.schedule.passes)]
+        aheads = [self._ahead(index, one) for index, one in enumerate(self.schedule.passes)]
         finishes = [self._finish(index) for index in range(stages)]
         models = [self._model(index) for index in range(stages)]
         close, shared = self._close(), self._shared()
@@ -171,7 +175,7 @@ class _Writer:
         if any(self.places.stage(here) >= stages for here in self.host.slots):
             raise Unsupported("a number of the group is known only after the last pass")
         fused = stages > 1 and not self.schedule.routines and not self.facts.models
-        functions = [text for text in (*hosts, *passes, *finishes, *models, close, shared) if text.count("\n") > 2]
+        functions = [text for text in (*hosts, *passes, *aheads, *finishes, *models, close, shared) if text.count("\n") > 2]
         present = {text.split("(")[0].split()[-1] for text in functions}
         defines = {
             "DIMENSIONS": len(self.shape),
@@ -269,6 +273,16 @@ class _Writer:
                 *(f"w->sums[piece*SUMS + {self.facts.sums[a.total]}] = {a.name};" for a in totals),
             ]
         return function(f"static void pass_{index}(struct work *w, int64_t piece)", lines)
+
+    def _ahead(self, index: int, one: Pass) -> str:
+        if not one:
+            return ""
+        lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece];"]
+        names = [buffer.name for buffer in one.loads]
+        lines += [f"const char *{_at(name)} = (const char *)({self._pointer(name)} + start);" for name in names]
+        lines += [f"for (int64_t i = 0; i < {AHEAD}; i += 64) {{"]
+        lines += [*(f"  __builtin_prefetch({_at(name)} + i);" for name in names), "}"]
+        return function(f"static void ahead_{index}(struct work *w, int64_t piece)", lines)
 
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])

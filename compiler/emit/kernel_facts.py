@@ -31,6 +31,10 @@ class Facts:
                 self.uses[arg] = self.uses.get(arg, 0) + 1
             if here.op == "div":
                 self._divides[here.args[1]] = self._divides.get(here.args[1], 0) + 1
+        self._exponentials = {here.args[0]: here for here in self.nodes if here.op == "exp"}
+        for here in self.nodes:
+            if here.op == "exp" and (other := self.opposite(here)) is not None:
+                self.uses[other] = 2
         prefixes = {here.type.axes for here in self.nodes if self.places(here) is Place.ROW}
         if len(prefixes) > 1:
             raise Unsupported("it sums along two different sets of axes")
@@ -84,8 +88,4 @@ class Facts:
     def opposite(self, here: Node) -> Node | None:
         """For e^-z: e^z, if that is computed too."""
         inside = here.args[0]
-        for other in self.nodes:
-            if other.op == "exp" and inside.op == "neg" and other.args == inside.args:
-                self.uses[other] = 2
-                return other
-        return None
+        return self._exponentials.get(inside.args[0]) if inside.op == "neg" else None
