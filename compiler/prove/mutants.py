@@ -14,27 +14,67 @@ from typing import Any
 from dotopt.compiler import syntax as s
 
 SWAPS = (("β1", "β2"), ("β2", "β3"), ("η", "λ"), ("rows", "cols"))
+STRONGER = {"<=": "/", "<": "/", ">=": "*", ">": "*", "==": "*"}  # what 2 does to the right side to ask for more
 
 
 def mutants(claim: s.Claim) -> Iterator[tuple[str, s.Claim]]:
-    """Mutants of a claim with what was changed, at most one of each kind and place."""
+    """Mutants of a claim with what was changed, at most one of each kind and place.
+
+    >>> from dotopt.compiler.library import Library, load
+    >>> claim = load(Library().find("Lion")).claims[1]
+    >>> [what for what, _ in mutants(claim)]
+    ['without `λ > 0`', 'without `η*λ <= 1`', 'without `‖x‖[∞] <= 1/λ`', 'factor ½', 'negative']
+    """
     for i, clause in enumerate(claim.body):
         if isinstance(clause, s.Given):
-            yield f"without `{clause.span.text.strip()}`", _with(claim, i, None)
-        if not isinstance(clause, s.Show):
-            continue
-        goal = clause.goal
-        if isinstance(goal, s.Holds):
+            for gone, rest in _without(clause.condition):
+                left = None if rest is None else replace(clause, condition=rest)
+                yield f"without `{gone.span.text.strip()}`", _with(claim, i, left)
+        if isinstance(clause, s.Show):
+            for what, changed in _show(clause):
+                yield what, _with(claim, i, changed)
+
+
+def _show(clause: s.Show) -> Iterator[tuple[str, s.Show]]:
+    if clause.refute:
+        yield "show, not refute", replace(clause, refute=False)
+        return
+    match clause.goal:
+        case s.Holds() | s.Stable() as goal:
             for what, changed in _expressions(goal.condition):
-                yield what, _with(claim, i, replace(clause, goal=replace(goal, condition=changed)))
-        if isinstance(goal, s.Stable):
-            for what, changed in _expressions(goal.condition):
-                yield what, _with(claim, i, replace(clause, goal=replace(goal, condition=changed)))
-        if isinstance(goal, s.Becomes) and not goal.invariant:
-            doubled = _twice(goal.new)
-            yield "factor 2", _with(claim, i, replace(clause, goal=replace(goal, new=doubled)))
-        if isinstance(goal, s.Equivalent) and goal.condition is not None:
-            yield "without `when`", _with(claim, i, replace(clause, goal=replace(goal, condition=None)))
+                yield what, replace(clause, goal=replace(goal, condition=changed))
+        case s.Becomes() as goal:
+            doubled = replace(goal, new=_twice(goal.new, "*"), invariant=False)
+            yield "factor 2", replace(clause, goal=doubled)
+            yield "negative", replace(clause, goal=replace(goal, new=_negative(goal.new), invariant=False))
+        case s.Equivalent() as goal:
+            if goal.condition is not None:
+                for gone, rest in _without(goal.condition):
+                    what = f"without `{gone.span.text.strip()}`"
+                    yield what, replace(clause, goal=replace(goal, condition=rest))
+            rate = s.Binary(clause.span, "*", s.Number(clause.span, Fraction(2)), s.Name(clause.span, "η"))
+            if all(b.name != "η" for b in goal.bindings):
+                doubled_rate = (*goal.bindings, s.Naming(clause.span, "η", rate))
+                yield "twice the learning rate", replace(clause, goal=replace(goal, bindings=doubled_rate))
+
+
+def _without(condition: s.Expression) -> Iterator[tuple[s.Expression, s.Expression | None]]:
+    """Each part of a conjunction, with what is left without it."""
+    parts = list(_parts(condition))
+    for k, gone in enumerate(parts):
+        left = parts[:k] + parts[k + 1 :]
+        rest = left[0] if left else None
+        for part in left[1:]:
+            rest = s.Binary(condition.span, "and", rest, part) if rest is not None else part
+        yield gone, rest
+
+
+def _parts(condition: s.Expression) -> Iterator[s.Expression]:
+    if isinstance(condition, s.Binary) and condition.operator == "and":
+        yield from _parts(condition.left)
+        yield from _parts(condition.right)
+    else:
+        yield condition
 
 
 def _with(claim: s.Claim, i: int, clause: s.Statement | None) -> s.Claim:
@@ -42,19 +82,38 @@ def _with(claim: s.Claim, i: int, clause: s.Statement | None) -> s.Claim:
     return replace(claim, body=(*claim.body[:i], *rest, *claim.body[i + 1 :]))
 
 
-def _twice(e: s.Expression) -> s.Expression:
-    return s.Binary(e.span, "*", s.Number(e.span, Fraction(2)), e)
+def _twice(e: s.Expression, operator: str) -> s.Expression:
+    two = s.Number(e.span, Fraction(2))
+    return s.Binary(e.span, "*", two, e) if operator == "*" else s.Binary(e.span, "/", e, two)
+
+
+def _negative(e: s.Expression) -> s.Expression:
+    return s.Unary(e.span, "-", e)
 
 
 def _expressions(condition: s.Expression) -> Iterator[tuple[str, s.Expression]]:
-    """The condition with one change."""
+    """The condition with one change that asks for more, or for something else."""
     match condition:
-        case s.Compare(_, operators, operands):
-            last = operands[-1]
-            yield "factor 2", replace(condition, operands=(*operands[:-1], _twice(last)))
-            if operators[-1] in ("<=", "<"):
-                half = s.Binary(last.span, "/", last, s.Number(last.span, Fraction(2)))
-                yield "factor ½", replace(condition, operands=(*operands[:-1], half))
+        case s.Compare(span, operators, operands):
+            last, operator = operands[-1], operators[-1]
+            zero = isinstance(last, s.Number) and last.value == 0
+            if operator in STRONGER and not zero:
+                changed = _twice(last, STRONGER[operator])
+                what = "factor ½" if STRONGER[operator] == "/" else "factor 2"
+                yield what, replace(condition, operands=(*operands[:-1], changed))
+                yield "negative", replace(condition, operands=(*operands[:-1], _negative(last)))
+            if zero:
+                one = s.Number(span, Fraction(-1 if operator in ("<=", "<") else 1))
+                yield "one instead of zero", replace(condition, operands=(*operands[:-1], one))
+            if operator in ("<=", ">=") and zero:
+                yield "strict", replace(condition, operators=(*operators[:-1], operator[0]))
+        case s.Binary(span, "and", left, right):
+            for what, changed in _expressions(left):
+                yield what, s.Binary(span, "and", changed, right)
+            for what, changed in _expressions(right):
+                yield what, s.Binary(span, "and", left, changed)
+        case _:
+            yield "not", s.Unary(condition.span, "not", condition)
     changed = _first(condition, _flip)
     if changed is not condition:
         yield "sign", changed
