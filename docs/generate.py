@@ -5,7 +5,10 @@ A part stands between `<!-- begin NAME: generated -->` and `<!-- end NAME -->`.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +17,7 @@ from dotopt.compiler.library import Library
 from dotopt.grammar.spelling import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/language.md", "docs/library.md")
+PAGES = ("README.md", "docs/language.md", "docs/library.md", "docs/nested.md")
 PART = re.compile(r"(<!-- begin ([\w-]+): generated -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 # (names, how they are called, what they are); a test compares the names with those that the compiler knows
@@ -162,8 +165,56 @@ def _plural(count: int, word: str) -> str:
     return "one " + word if count == 1 else f"{count} {word}es"
 
 
+# ---- docs/nested.md: what the tool says of the files in it -----------------------------------------------------------
+
+
+def nested_file(name: str, claims: bool = False) -> str:
+    """The text of a rule of docs/nested.md, with the claims that the page makes of it."""
+    page = (ROOT / "docs/nested.md").read_text(encoding="utf-8")
+    (text,) = (block for block in re.findall(r"^```opt\n(.*?)^```", page, re.M | re.S) if f"rule {name}\n" in block)
+    asked = re.search(r"^```\n(claim \w+:.*?)^```", page, re.M | re.S)
+    return f"{text}\n{asked[1]}" if claims and asked is not None else text
+
+
+def said(command: str, name: str, *more: str, claims: bool = False) -> str:
+    """What a command prints of a rule of docs/nested.md."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name.lower()}.opt"
+        path.write_text(nested_file(name, claims), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "dotopt", command, str(path), *more], capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"}, cwd=ROOT,
+        )  # fmt: skip
+    return done.stdout
+
+
+def derivation(name: str) -> str:
+    """The parts of `explain` on derivations and levels."""
+    tables = said("explain", name).split("\n\n")  # the heads of columns without names are lines of blanks
+    kept = [table for table in tables if table.startswith(("derivations", "levels by frequency"))]
+    lines = [[line.rstrip() for line in table.splitlines() if line.strip()] for table in kept]
+    return "```\n" + "\n\n".join("\n".join(table) for table in lines) + "\n```"
+
+
+def nested_claims() -> str:
+    """The statuses of the claims, without the seconds."""
+    rows = [re.split(r" {2,}", line.rstrip()) for line in said("check", "DeltaNet", claims=True).splitlines()[1:]]
+    header, *found = rows
+    assert header[:3] == ["claim", "status", "by"] and all(row[1] == "proved" for row in found), rows
+    return "```\n" + "\n".join(f"{row[0]:<19}{row[1]:<8}{row[2]}".rstrip() for row in rows) + "\n```"
+
+
+def nested_code() -> str:
+    """The function that reads many tokens at once."""
+    code = re.search(r"^def stretch\(.*?(?=\n\n\n)", said("explain", "DeltaNet", "--torch"), re.M | re.S)
+    assert code is not None
+    return f"```py\n{code[0]}\n```"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "built-ins": built_ins, "families": families, "library": library, "lion": example,
+    "nested-derivation": lambda: derivation("DeltaNet"), "nested-claims": nested_claims, "nested-code": nested_code,
+    "nested-deep": lambda: derivation("DeepMemory"),
 }
 
 

@@ -29,7 +29,7 @@ EXAMPLE = re.compile(r"^```opt([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def examples() -> list[tuple[str, str, str]]:
     """(title, expected code or nothing, text) of each `opt` block of the manual and the README."""
     found = []
-    for page in ("docs/language.md", "README.md"):
+    for page in ("docs/language.md", "docs/nested.md", "README.md"):
         for block in EXAMPLE.finditer((ROOT / page).read_text(encoding="utf-8")):
             head = re.search(r"^(?:rule|formula|transform|theorem) (\w+)", block[2], re.MULTILINE)
             assert head, f"an example of {page} without a head: {block[2][:80]}"
@@ -79,6 +79,21 @@ def test_every_example_loads_unless_the_manual_says_otherwise(tmp_path: Path) ->
             assert error.diagnostics[0].code == "E601", title
             refused.add(title)
     assert refused <= set(listed[1].split(", "))
+
+
+def test_the_page_on_nested_learning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python, from top to bottom, next to its first file, which is ten lines and a sentence."""
+    text = (ROOT / "docs/nested.md").read_text(encoding="utf-8")
+    first = EXAMPLE.search(text)
+    assert first is not None and len(first[2].strip().splitlines()) == 11
+    (tmp_path / "deltanet.opt").write_text(first[2], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 6
+    for block in blocks:
+        exec(compile(block, "docs/nested.md", "exec"), names)
+    assert "by_hand" in names and "loss" in names
 
 
 def test_there_are_examples_of_success_and_failure() -> None:
