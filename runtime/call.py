@@ -50,7 +50,7 @@ class CallModule(Asking):
     """
 
     rule: ClassVar[CallRule]
-    origin: ClassVar[tuple[str, str, str] | None] = None
+    compiled = "calls"
 
     def __init__(self, *functions: Any, **given: Any) -> None:
         """Raises TypeError for unknown keywords and missing functions, ValueError for values out of range."""

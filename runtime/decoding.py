@@ -52,6 +52,16 @@ class Decoder:
         self.hyper, _ = settings(self.rule, given, ("pad_token_id",))
         self.pad = pad_token_id
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self.origin is None:
+            return super().__reduce__()
+        from dotopt.runtime.load import unpickled
+
+        return unpickled, (*self.origin, dict(self.__dict__))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     def __repr__(self) -> str:
         return f"{self.rule.name}({', '.join(f'{h.place}={self.hyper[h.name]!r}' for h in self.rule.hypers)})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -18,7 +18,27 @@ class Given:
 
 
 class Asking(nn.Module):
-    """A module that holds what its user passed for the functions of its rule."""
+    """A module of a compiled rule, which holds what its user passed for the functions of the rule.
+
+    `compiled` names the attribute, and the table of the rule, with the functions for the chosen options. Copies and
+    pickles leave them out and find them again by the origin of the class.
+    """
+
+    compiled: ClassVar[str]
+    origin: ClassVar[tuple[str, str, str] | None] = None
+    rule: ClassVar[Any]
+    options: tuple[bool | str, ...]
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self.origin is None:
+            return super().__reduce__()
+        from dotopt.runtime.load import unpickled
+
+        return unpickled, (*self.origin, {n: v for n, v in self.__dict__.items() if n != self.compiled})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        setattr(self, self.compiled, getattr(self.rule, self.compiled)[self.options])
 
     def hold(self, rule: str, asked: Sequence[Given], functions: Sequence[Any], given: dict[str, Any]) -> None:
         """Takes the functions from `functions`, in the order of the file, and by name from `given`, which loses them.

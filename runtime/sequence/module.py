@@ -27,7 +27,7 @@ class SequenceModule(Asking):
     """
 
     rule: ClassVar[SequenceRule]
-    origin: ClassVar[tuple[str, str, str] | None] = None
+    compiled = "functions"
 
     def __init__(self, *functions: Any, block: int = 64, **given: Any) -> None:
         """`functions` are those that the file asks for, by position or by name: modules, or other callables.
