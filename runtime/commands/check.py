@@ -110,16 +110,18 @@ def show(report: Report) -> None:
     rows = table("claim", "status", "by", "seconds", "what was found", title=name)
     for claim in report.claims:
         status = Text(claim.status, style=STYLES.get(claim.status, ""))
-        rows.add_row(Text(claim.name), status, claim.procedure, f"{claim.seconds:.2f}", Text(_found(claim)))
+        rows.add_row(Text(claim.name), status, claim.procedure, f"{claim.seconds:.2f}", Text(summary(claim)))
     out().print(rows)
 
 
-def _found(claim: ClaimReport) -> str:
+def summary(claim: ClaimReport) -> str:
     """In a few words: the counterexample, the constants, the assumptions, or what is missing."""
     from dotopt.runtime.checking import constants
 
-    if claim.counterexample:
-        given = {name: value for name, value in claim.counterexample.items() if name not in SIDES}
+    if claim.counterexample and "theorem" in claim.counterexample:
+        words = str(claim.counterexample["theorem"])
+    elif claim.counterexample:
+        given = {name: value for name, value in claim.counterexample.items() if name not in SIDES and value != []}
         sides = [f"{name} {_value(claim.counterexample[name])}" for name in SIDES[:2] if name in claim.counterexample]
         words = "for " + ", ".join(f"{name} = {_value(value)}" for name, value in given.items())
         words += f": {', '.join(sides)}" * bool(sides)
