@@ -92,7 +92,8 @@ class Report:
 
     def add(self, found: Diagnostic) -> None:
         """Keep `found`, once."""
-        if len(self.diagnostics) < MOST_KEPT and found not in self.diagnostics:
+        known = {(x.code, x.message, x.span) for x in self.diagnostics}  # of a function that is used twice
+        if len(self.diagnostics) < MOST_KEPT and (found.code, found.message, found.span) not in known:
             self.diagnostics.append(found)
 
     def extend(self, error: OptError) -> None:

@@ -5,6 +5,7 @@ The gradient is read as a sum of chains `coefficient * L @ S @ R` and a rest; S 
     a*S + B = 0                       -B/a
     S @ (a*I + c*f gᵀ) + B = 0        -(B - c/(a + c*g·f) * (B @ f) gᵀ)/a
     S @ H + B = 0                     -B @ inverse(H)
+    a*S + w*(S @ f) gᵀ + B = 0        row by row, by Sherman and Morrison
 
 and the same on the left. What is not of this form is left to iteration.
 """
@@ -22,7 +23,7 @@ from dotopt.compiler.types import Mismatch, Type
 
 
 class Factor(NamedTuple):
-    """A link of a chain: a matrix, a column, a row, or (of a product only) a scalar."""
+    """A link of a chain: a matrix, a diagonal one, a column, a row, or (of a product only) a scalar."""
 
     value: Node
     kind: str
@@ -193,9 +194,16 @@ def weighted(form: Form, weight: Node) -> Form:
     type = node("mul", weight, node("zeros", attrs=(form.type,))).type
     if form.plain:
         return Form(tuple(replace(t, coefficient=times(weight, t.coefficient)) for t in form.terms), rest, type)
-    if form.type.axes or len(weight.type.axes) != 1:
+    if len(weight.type.axes) != 1:
         raise NotQuadratic
-    return Form(tuple(replace(t, left=(Factor(weight, "column"), *t.left)) for t in form.terms), rest, type)
+    if not form.type.axes:
+        return Form(tuple(replace(t, left=(Factor(weight, "column"), *t.left)) for t in form.terms), rest, type)
+    rows = Factor(weight, "diagonal")
+    if weight.type.axes == form.type.axes[:1]:
+        return Form(tuple(replace(t, left=(rows, *t.left)) for t in form.terms), rest, type)
+    if weight.type.axes == form.type.axes[1:]:
+        return Form(tuple(replace(t, right=(*t.right, rows)) for t in form.terms), rest, type)
+    raise NotQuadratic
 
 
 def summed(form: Form, here: Node) -> Form:
@@ -257,6 +265,10 @@ def solution(form: Form, type: Type) -> Node:
     terms = [unflipped(t, type) for t in form.terms]
     scale = total(t.coefficient for t in terms if not (t.left or t.right))
     links = [t for t in terms if t.left or t.right]
+    if len(links) == 1 and scale is not None and form.rest and form.type.axes == type.axes:
+        decoupled = by_rows(divided(form.rest, scale), scale, links[0])
+        if decoupled is not None:
+            return decoupled
     on_the_left = all(not t.right for t in links)
     if not form.rest or not terms or form.type.axes != type.axes or not (on_the_left or all(not t.left for t in links)):
         raise NotQuadratic
@@ -295,6 +307,19 @@ def sherman_morrison(free: Node, scale: Node, c: Node, f: Node, g: Node, on_the_
         return node("sub", free, times(times(weight, known), z))
     change = node("outer", z, known) if on_the_left else node("outer", known, g)
     return node("sub", free, times(weight, change))
+
+
+def by_rows(free: Node, scale: Node, term: Term) -> Node | None:
+    """S of `scale*S + c*(S @ f) gᵀ = scale*free` with a c for each row; None if this is not the form of the term."""
+    parts = rank_one(term.right)
+    if parts is None or not term.left or any(factor.kind != "diagonal" for factor in term.left):
+        return None
+    f, g = parts
+    c = times(term.coefficient, product(term.left).value)
+    if scale.type.axes not in ((), c.type.axes):
+        return None
+    weight = node("div", c, node("add", scale, times(c, inner(g, f))))
+    return node("sub", free, node("outer", times(weight, node("matmul", free, f)), g))
 
 
 def unflipped(term: Term, type: Type) -> Term:
@@ -336,6 +361,14 @@ def joined(a: Factor, b: Factor) -> Factor:
             return Factor(times(a.value, b.value) if a.kind == "scalar" else times(b.value, a.value), kind)
         case "matrix", ("matrix" | "column"):
             return Factor(node("matmul", a.value, b.value), b.kind)
+        case "diagonal", "diagonal":
+            return Factor(times(a.value, b.value), "diagonal")
+        case ("diagonal", ("column" | "row")) | ("row", "diagonal"):
+            return Factor(times(a.value, b.value), b.kind if a.kind == "diagonal" else a.kind)
+        case ("diagonal", "matrix") | ("matrix", "diagonal"):
+            matrix = a if a.kind == "matrix" else b
+            if len(set(matrix.value.type.axes)) == 2:  # else it is not known which axis is meant
+                return Factor(times(a.value, b.value), "matrix")
         case "row", "matrix":
             return Factor(node("matmul", node("transpose", b.value), a.value), "row")
         case "row", "column":

@@ -302,6 +302,26 @@ def _attention(b: Batched, here: Node) -> Text:
     return f'{word}({q}, {k}, {v}, state, later, "{name}")', POSTFIX
 
 
+def _filled(word: str) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        axes = here.type.axes
+        if all(axis.isdigit() or axis in b.sizes for axis in axes):
+            sizes = ", ".join(axis if axis.isdigit() else b.sizes[axis] for axis in axes)
+            return f"torch.{word}({sizes}, dtype=dtype, device=device)", POSTFIX
+        return f"torch.{word}_like({b.code(here.args[0])})", POSTFIX
+
+    return write
+
+
+def _matrix(word: str) -> Callable[[Batched, Node], Text]:
+    """One of `dotopt.runtime.matrices`, which take lists."""
+
+    def write(b: Batched, here: Node) -> Text:
+        return f"matrices.{word}({', '.join(f'[{b.code(arg)}]' for arg in here.args)})[0]", POSTFIX
+
+    return write
+
+
 def _constant(b: Batched, here: Node) -> Text:
     value = here.attrs[0]
     return decimal(value), (POSTFIX if value >= 0 else UNARY)
@@ -355,6 +375,9 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "trace": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.diagonal(dim1=-2, dim2=-1).sum(-1)", POSTFIX),
     "diagonal": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.diagonal(dim1=-2, dim2=-1)", POSTFIX),
     "inverse": lambda b, here: (f"torch.linalg.inv({b.code(here.args[0])})", POSTFIX),
+    "ones": _filled("ones"),
+    "zeros": _filled("zeros"),
+    **{op: _matrix(op) for op in ("solve", "polar", "spectral_norm", "svdvals")},
     "eye": lambda b, here: (f"torch.eye({b.sizes[here.attrs[0]]}, dtype=dtype, device=device)", POSTFIX),
     "arange": lambda b, here: (
         f"torch.arange({here.attrs[1]}, {b.sizes[here.attrs[0]]} + {here.attrs[1]}, dtype=dtype, device=device)",

@@ -372,7 +372,8 @@ class Lists:
                 codes = [self.code(arg) for arg in args]
                 text = f"{op}({', '.join(code.text for code in codes)})"
                 return Code(text, False, None, codes[0].aliases) if op in VIEWS else Code(text, True)
-        raise fail("E601", here.span, construct=f"`{here.op}` in an optimizer")
+        text = here.span.text if here.op in ("argmin", "root", "cg") and here.span is not None else here.op
+        raise fail("E601", here.span, construct=f"`{' '.join(text.split())}` in an optimizer")
 
     def _like_axes(self) -> tuple[str, ...]:
         for here, name in self.names.items():

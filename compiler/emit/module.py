@@ -39,7 +39,8 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     imports = ["import math", ""] if "math." in code else []
     imports += ["import torch"]
     imports += ["from torch.nn import functional"] if "functional." in code else []
-    imports += ["", *(["from dotopt.runtime import scalars"] if "scalars." in code else [])]
+    shared = ", ".join(name for name in ("matrices", "scalars") if f"{name}." in code)
+    imports += ["", *([f"from dotopt.runtime import {shared}"] if shared else [])]
     rule_words = sorted({w for w in ("Hyper", "Option") if (whole.hypers if w == "Hyper" else whole.options)})
     imports += ["from dotopt.runtime.given import Given"] if whole.callables else []
     imports += [f"from dotopt.runtime.rule import {', '.join(rule_words)}"] if rule_words else []

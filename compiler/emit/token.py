@@ -32,7 +32,8 @@ def refuse(program: Program) -> None:
     for root in program.roots:
         for here in root.walk():
             if here.op in ("oracle", "fold", "argmin", "root", "cg", "window", "base", "claim"):
-                raise fail("E601", here.span, construct=f"`{infix(here)}` in a rule over sequences")
+                text = here.span.text if here.span is not None else infix(here)
+                raise fail("E601", here.span, construct=f"`{' '.join(text.split())}` in a rule over sequences")
             if here.role == "draw":
                 raise fail("E601", program.decided_by, construct=f"the draw `{here.name}` at every token")
 
@@ -102,7 +103,7 @@ def _uses(program: Program, name: str) -> bool:
 
 
 def _needs_device(program: Program) -> bool:
-    return any(x.op in ("eye", "arange") for root in program.roots for x in root.walk())
+    return any(x.op in ("eye", "arange", "ones", "zeros") for root in program.roots for x in root.walk())
 
 
 def _close(program: Program, b: Batched) -> None:

@@ -79,12 +79,15 @@ def _open_formula(
 
 
 def _alias(inside: Context, declared: Type, bound: Node, name: str, span: Span) -> None:
-    if bound.type.any or not declared.axes or REST in declared.axes:
+    named = tuple(axis for axis in declared.axes if axis != REST)
+    if bound.type.any or not named:
         return
     actual = tuple(axis for axis in bound.type.axes if axis != REST)
-    if len(actual) != len(declared.axes):
+    if REST in declared.axes and len(actual) > len(named):  # `real[..., d]`: the last ones
+        actual = actual[-len(named) :]
+    if len(actual) != len(named):
         raise fail("E301", span, left=f"{name} : {declared}", right=str(bound.type))
-    for mine, theirs in zip(declared.axes, actual, strict=True):
+    for mine, theirs in zip(named, actual, strict=True):
         inside.axis_alias[mine] = theirs
         inside.axes.add(mine)
 

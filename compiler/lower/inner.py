@@ -15,6 +15,7 @@ from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.formulas import is_function
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.proximal import shrunk
 from dotopt.compiler.quadratic import minimiser
 from dotopt.compiler.types import ANY, Mismatch, Type
 
@@ -38,7 +39,7 @@ def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
         if op == "argmin" and body.body.type.axes and body.body.type.kind in ("real", "row"):
             raise fail("E319", e.arguments[0].span, name=function.name, found=str(body.body.type), what="`argmin`")
         alone = op == "argmin" and not names and method is None
-        closed = minimiser(body) if alone else None
+        closed = (minimiser(body) or shrunk(body)) if alone else None
         if alone and closed is None and not _quadratic(body):
             raise fail("E309", e.span)
         return closed or node(op, *nodes, attrs=(body, method, names, type), span=e.span)
@@ -97,7 +98,8 @@ def _prox(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> N
     half = build("mul", ir.number(Fraction(1, 2)), total, span=e.span)
     body = build("add", build("mul", weight, function.at((variable,)), span=e.span), half, span=e.span)
     function_ = Lambda((variable,), body)
-    return minimiser(function_) or node("argmin", attrs=(function_, "prox", (), point.type), span=e.span)
+    closed = minimiser(function_) or shrunk(function_)
+    return closed or node("argmin", attrs=(function_, "prox", (), point.type), span=e.span)
 
 
 def _cg(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> Node:

@@ -29,6 +29,8 @@ from dotopt.compiler.lower.scope import (
 from dotopt.compiler.source import Span
 from dotopt.compiler.types import ANY, BOOL, INT, Type
 
+KNOB = "for an order that is a knob: `norm_p(x, p)`, with `use norm_p`"
+
 
 def named(context: Context, name: str, primed: bool, scope: Scope, span: Span) -> Node:
     """The value of a name; each definition is lowered once, where it stands."""
@@ -249,7 +251,7 @@ def indexed(context: Context, expression: s.Index, scope: Scope) -> Node:
             return norm(value(context, expression.base.operand, scope), None, span)
         number = value(context, order, scope)
         if number.value is None:
-            raise fail("E316", order.span, found="this", expected="a number as the order of the norm")
+            raise fail("E316", order.span, found="this", expected="a number as the order of the norm", help=KNOB)
         return norm(value(context, expression.base.operand, scope), number.value, span)
     indices = tuple(value(context, index, scope) for index in expression.indices)
     if isinstance(expression.base, s.Name):

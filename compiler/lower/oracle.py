@@ -9,7 +9,7 @@ from dotopt.compiler.ir import Node, node
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import Function, function_of
-from dotopt.compiler.lower.scope import Imported, Scope, User
+from dotopt.compiler.lower.scope import Imported, Local, Scope, User
 from dotopt.compiler.source import Span
 from dotopt.compiler.types import ANY, REAL, Type
 
@@ -74,6 +74,10 @@ def gradient_of(context: Context, function: Function, points: tuple[Node, ...], 
     """The gradient of a known function at `points`: the stated one, or derived by reverse mode."""
     if g.order > 1:
         raise fail("E504", g.span, name=function.name)
+    expected, local = len(function.arguments), function.stated is None and _local(context, function.name)
+    if len(points) > expected or (local and len(points) < expected):
+        plural = "" if expected == 1 else "s"
+        raise fail("E313", g.span, name=f"∇{function.name}", expected=expected, plural=plural, found=len(points))
     position = _position(function.name, function.arguments[:count] if count else function.arguments, g)
     if function.stated is not None and position == 0:
         return function.stated(points)
@@ -85,6 +89,11 @@ def gradient_of(context: Context, function: Function, points: tuple[Node, ...], 
         raise fail("E319", g.span, name=function.name, found=str(body.type), what="a gradient")
     derived = derive(context, body, leaves[position], g.span)
     return ir.substitute(derived, dict(zip(leaves, points, strict=True)))
+
+
+def _local(context: Context, name: str) -> bool:
+    found = context.scope.find(name)
+    return found is not None and isinstance(found[0], Local)
 
 
 def derive(context: Context, body: Node, variable: Node, span: Span) -> Node:

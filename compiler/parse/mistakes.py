@@ -94,7 +94,7 @@ def _character(stop: Stop) -> OptError | None:
     help = f"write `{replacement}`" if replacement.strip() else "write a plain space" if replacement else None
     help = "for a choice write `a if c else b`" if character == "?" else help
     if stop.source.text[: stop.start].endswith(("‖", "||")) and character in "₁₂₃₄₅₆₇₈₉₀_∞":
-        help = "`‖x‖` is Euclidean; of order 1 write `sum(|x|)`, ∞ `max(|x|)`, p `norm_p(x, p)` with `use norm_p`"
+        help = "other orders than 2 stand in brackets: `‖x‖[1]`, `‖x‖[∞]`, `‖x‖[1.5]`"
     return stop.fails("E114", place, edit, character=described, help=help)
 
 

@@ -12,9 +12,7 @@ from dotopt.compiler.resolve.names import Binding, name_span
 from dotopt.compiler.resolve.suggest import closest
 
 COUNTS = ("no", "one", "two", "three", "four", "five")
-
-
-NORMS = "of order 1 write `sum(|x|)`, ∞ `max(|x|)`, p `norm_p(x, p)` with `use norm_p`"
+NORMS = "write `‖x‖[1]`, `‖x‖[∞]`, `‖x‖[1.5]`; for an order that is a knob `norm_p(x, p)`, with `use norm_p`"
 
 
 def wrong_call(node: s.Call, name: str, signature: Signature) -> Iterator[Diagnostic]:
