@@ -90,9 +90,10 @@ class Heads(nn.Module):
         return {axis: self.size for x in self.rule.rule.inputs for axis in x.axes}
 
     def initial_state(self, batch: Sequence[int], like: Tensor) -> State:
-        """The state before the first token, with the learned starts in it."""
-        state = self.rule.initial_state((*batch, self.heads), like=like, **self._axes())
-        return state | {n: v.to(like.dtype).expand(*batch, *v.shape) for n, v in self.starts.items()}
+        """The state before the first token, with the learned starts in it; the same for every sequence of a batch."""
+        one = self.rule.initial_state((self.heads,), like=like, **self._axes())
+        one |= {n: v.to(like.dtype) for n, v in self.starts.items()}
+        return {n: v.expand(*batch, *v.shape) if isinstance(v, Tensor) else v for n, v in one.items()}
 
     def forward(
         self, x: Tensor, *, state: State | None = None, mask: Tensor | None = None, resets: Sequence[int] = (),
@@ -238,18 +239,21 @@ class Block(nn.Module):
 
 def hope(
     d: int, heads: int = 1, chunks: Sequence[int] = (1, 4, 16), *, memory_chunk: int = 16, chunk: int = 16,
-    conv: int = 4, expansion: int = 4, inner: str = "regression",
+    conv: int = 4, expansion: int = 4, inner: str = "regression", hidden: int | None = None,
 ) -> Block:
     """A Hope block: self-modifying Titans, then a continuum memory (arXiv:2512.24695, eq. 94-97).
 
-    The memories of keys, values and of the output are linear; step sizes and retentions are gates of the token.
-    memory_chunk, chunk: after how many tokens the memory of the output, and those of keys and values, are read anew.
+    The memories of keys, values and of the output are linear, or with `hidden` networks with that many hidden numbers;
+    step sizes and retentions are gates of the token. memory_chunk, chunk: after how many tokens the memory of the
+    output, and those of keys and values, are read anew. inner: `regression` or, of linear memories, `dot`.
     """
-    from dotopt.stdlib import SelfModifyingTitans
+    from dotopt.stdlib import SelfModifyingTitans, SelfModifyingTitansMLP
 
-    rule = SelfModifyingTitans(memory_chunk=memory_chunk, chunk=chunk, inner=inner)
+    pace = {"memory_chunk": memory_chunk, "chunk": chunk}
+    rule = SelfModifyingTitans(**pace, inner=inner) if hidden is None else SelfModifyingTitansMLP(**pace, hidden=hidden)
+    learned = ("K", "M") if hidden is None else ("K1", "K2", "M1", "M2")
     gates = {"eta": -3.0, "alpha": 4.0}  # small steps, long retention
-    mixer = Heads(rule, d, heads, gates=gates, unit=("x",), learned=("K", "M"), conv=conv)
+    mixer = Heads(rule, d, heads, gates=gates, unit=("x",), learned=learned, conv=conv)
     return Block(d, mixer, Levels(d, chunks, expansion))
 
 

@@ -21,6 +21,7 @@ from dotopt.stdlib import (
     MomentumAttention,
     MomentumBasedAttention,
     SelfModifyingTitans,
+    SelfModifyingTitansMLP,
 )
 
 LENGTH = 19
@@ -114,6 +115,45 @@ def test_self_modifying_titans_against_autograd(c: int) -> None:
     torch.testing.assert_close(rule(x, q, eta, alpha, state=state), wanted, rtol=1e-9, atol=1e-9)
 
 
+def self_modifying_networks(
+    x: Tensor, q: Tensor, eta: Tensor, alpha: Tensor, start: dict[str, Tensor], chunks: dict[str, int], factor: float
+) -> Tensor:
+    """The same with networks `z + W1 gelu(W2 z)`; only `W2` forgets along the key."""
+
+    def answer(w: dict[str, Tensor], of: str, z: Tensor) -> Tensor:
+        return z + w[f"{of}1"] @ functional.gelu(w[f"{of}2"] @ z)
+
+    memory, read, outputs = dict(start), dict(start), []
+    for t in range(x.shape[0]):
+        k = functional.normalize(answer(read, "K", x[t]), dim=-1)
+        v = answer(read, "V", x[t])
+        outputs.append(answer(read, "M", functional.normalize(q[t], dim=-1)))
+        for name in "KVM":
+            at = {f"{name}{i}": read[f"{name}{i}"].detach().requires_grad_() for i in (1, 2)}
+            loss = factor * (answer(at, name, k) - answer(read, name, v)).square().sum()
+            for weight, gradient in zip(at, torch.autograd.grad(loss, list(at.values())), strict=True):
+                decay = alpha[t] * torch.eye(memory[weight].shape[1], dtype=x.dtype)
+                if weight.endswith("2"):
+                    decay = decay - eta[t] * torch.outer(k, k)
+                memory[weight] = memory[weight] @ decay - eta[t] * gradient
+        for name, c in chunks.items():
+            if (t + 1) % c == 0:
+                read |= {key: value for key, value in memory.items() if key[0] in name}
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize(("c", "d", "loss"), [(1, 1, "half"), (4, 2, "square")])
+def test_self_modifying_networks_against_autograd(c: int, d: int, loss: str) -> None:
+    x, q = tokens(LENGTH, 5), tokens(LENGTH, 5, seed=1)
+    eta, alpha = 0.2 * torch.sigmoid(tokens(LENGTH, seed=2)), torch.sigmoid(3 + tokens(LENGTH, seed=3))
+    rule = SelfModifyingTitansMLP(hidden=6, memory_chunk=c, chunk=d, loss=loss, block=4)
+    shapes = {"1": (5, 6), "2": (6, 5)}
+    start = {f"{n}{i}": 0.4 * tokens(*shapes[i], seed=7 + 2 * j + int(i)) for j, n in enumerate("KVM") for i in "12"}
+    state = rule.initial_state((), like=x, d=5) | start
+    wanted = self_modifying_networks(x, q, eta, alpha, start, {"KV": d, "M": c}, 0.5 if loss == "half" else 1.0)
+    torch.testing.assert_close(rule(x, q, eta, alpha, state=state), wanted, rtol=1e-9, atol=1e-9)
+
+
 # ---- blocks ----------------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +162,8 @@ def made(kind: str, dtype: torch.dtype = torch.float64) -> Any:
     match kind:
         case "hope":
             block: nn.Module = hope(8, heads=2, chunks=(1, 2), memory_chunk=4, chunk=2, expansion=2)
+        case "hope_networks":
+            block = hope(8, heads=2, chunks=(1, 2), memory_chunk=4, chunk=2, expansion=2, hidden=6)
         case "hope_attention":
             block = hope_attention(8, heads=2, chunks=(1, 2), expansion=2)
         case "delta":
@@ -131,7 +173,7 @@ def made(kind: str, dtype: torch.dtype = torch.float64) -> Any:
     return block.to(dtype)
 
 
-KINDS = ("hope", "hope_attention", "delta", "gated")
+KINDS = ("hope", "hope_networks", "hope_attention", "delta", "gated")
 
 
 @pytest.mark.parametrize("kind", KINDS)
