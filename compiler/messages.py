@@ -513,6 +513,22 @@ OTHER: dict[str, Message] = {
         "{construct} is not compiled yet", "`dotopt check` and `dotopt explain` read it",
         "The language is larger than what the backends can run so far.",
     ),
+    "E602": Message(
+        "{rule} has no state `{name}`", "its states are {names}",
+        "`state_dtype` names states by their symbol in the file, or by their key in `state_dict`.",
+    ),
+    "E603": Message(
+        "{word!r} is no storage for a state", "there are {choices}",
+        "A state is kept in one of these formats, and computed in float32 all the same.",
+    ),
+    "E604": Message(
+        "the state `{name}` cannot be kept as {word!r}: {reason}", "{choices}",
+        "Only tensors like the parameter are kept in fewer bits, and roots and logarithms of what is never negative.",
+    ),
+    "E605": Message(
+        "{word!r} is no way to round a parameter", "{choices}",
+        "Parameters of 16 bits can carry what rounding takes from them, or round up or down by chance.",
+    ),
     "E901": Message(
         "no such file: {path}", "", "The name was misspelt, or the command runs in another folder than you think."
     ),

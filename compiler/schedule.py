@@ -87,8 +87,10 @@ def _bytes(buffers: Iterable[Buffer], sizes: Mapping[str, float] | None) -> floa
     return sum((sizes or {}).get(buffer.name, 4) for buffer in buffers)
 
 
-def schedule(program: Program) -> Schedule:
+def schedule(program: Program, narrow: frozenset[str] = frozenset()) -> Schedule:
     """The cheapest schedule of `program`, an optimizer with its options resolved and its conditions decided.
+
+    Arrays whose names are in `narrow` hold less than what was computed: a later pass does not take it from there.
 
     Raises `Unsupported` for what cannot run over many tensors at once: the torch backend takes such a rule.
     """
@@ -104,7 +106,7 @@ def schedule(program: Program) -> Schedule:
     matrix_work = routines(places, roots)
     sums = [here for here in order(roots.values()) if here.op in REDUCE and places(here) is not Place.LIBRARY]
     sums = [here for here in sums if places(here.args[0]) is Place.ELEMENT]
-    passes, matrix_work = _Planner(places, buffers, stores, matrix_work, sums).cheapest()
+    passes, matrix_work = _Planner(places, buffers, stores, matrix_work, sums, narrow).cheapest()
     return Schedule(program, places, passes, matrix_work, _in_order(passes, matrix_work), labels, texts)
 
 
@@ -168,6 +170,7 @@ class _Planner:
     stores: Mapping[Buffer, Node]
     routines: tuple[Routine, ...]
     sums: Sequence[Node]
+    narrow: frozenset[str] = frozenset()
 
     def cheapest(self) -> Plan:
         """The plan that moves the fewest words; among equals, the one that writes soonest."""
@@ -194,12 +197,14 @@ class _Planner:
         for index in range(last + 1):
             stores = [(buffer, value) for buffer, value in self.stores.items() if when[buffer] == index]
             written = {value: buffer for buffer, value in stores}
+            plain = {value for buffer, value in stores if buffer.name not in self.narrow}
+            plain |= {value for value, buffer in self.buffers.items() if buffer.name not in self.narrow}
             now = [routine for routine in self.routines if routine.after == index]
             feeds = [
                 (buffer, value)
                 for routine in now
                 for value, buffer in routine.inputs.items()
-                if value not in held and value not in written and value not in self.buffers
+                if value not in held and value not in plain
             ]
             sums = [total for total in self.sums if self.places.stage(total.args[0]) == index]
             needed = [*written, *(value for _, value in feeds), *(total.args[0] for total in sums)]
@@ -215,7 +220,8 @@ class _Planner:
                 )
             )
             for buffer, value in stores + feeds:
-                held[value] = buffer
+                if buffer.name not in self.narrow:
+                    held[value] = buffer
                 if buffer.kind != "scratch":
                     gone.add(buffer.node)
                     held.pop(buffer.node, None)

@@ -157,7 +157,7 @@ def example() -> str:
         f" tensors:\n\n```python\n{step[0]}\n```\n\n"
         f"As a kernel it is {_plural(cost.passes, 'pass')} over memory: {cost.read:g} bytes read and {cost.written:g}"
         " written for each entry in float32, each array once, which is the least that is possible. The state takes"
-        f" {facts.bytes} bytes."
+        f" {facts.bytes:g} bytes."
     )
 
 

@@ -52,7 +52,7 @@ def kernel(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> An
         found = module(candidate)
         if found is not None and found.accepts(bucket):
             made = _compiled(candidate, found, origin, bucket)
-            if made is not None:
+            if made is not None and (not bucket.precision.blocks or made.takes_blocks):
                 return made
     return None
 

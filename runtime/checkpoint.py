@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime import groups, signature
+from dotopt.runtime import groups, precision, signature
 from dotopt.runtime.rule import Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 
@@ -27,6 +27,8 @@ TRAINING_POINT = "training_point"  # where the parameters were when `eval` moved
 
 # flags of torch's groups that mean nothing here
 FOREIGN = ("differentiable", "fused", "decoupled_weight_decay")
+# what stays as it was chosen here: a checkpoint in fewer bits or more is converted
+OWN = ("params", "state_dtype", "param_rounding")
 # rules of torch that differ in this flag only
 DECOUPLED = {"Adam": False, "AdamW": True}
 
@@ -43,7 +45,7 @@ def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
     names = dict(
         zip(
             chain.from_iterable(group["params"] for group in saved),
-            ((p, group) for group in merged for p in group["params"]),
+            ((p, group, was) for group, was in zip(merged, saved, strict=True) for p in group["params"]),
             strict=True,
         )
     )
@@ -53,9 +55,9 @@ def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
         if key not in names:
             state[key] = values
             continue
-        p, group = names[key]
+        p, group, was = names[key]
         rule = optimizer.rule_of(group)
-        made = _state(rule, group, p, values, filled)
+        made = _state(rule, group, p, values, filled, was)
         if made:
             state[p] = made
     if filled:
@@ -85,7 +87,7 @@ def _group(optimizer: Optimizer, ours: Mapping[str, Any], theirs: Mapping[str, A
     if flag is not None and expected is not None and flag != expected:
         raise ValueError(f"the checkpoint has decoupled_weight_decay={flag}, which {rule.name} does not do")
     known = signature.defaults(rule)
-    kept = {k: v for k, v in theirs.items() if k != "params" and (k in known or k not in FOREIGN)}
+    kept = {k: v for k, v in theirs.items() if k not in OWN and (k in known or k not in FOREIGN)}
     for keyword, value in kept.items():
         if isinstance(value, tuple | list) and None in value:  # torch's Adafactor: "choose for me"
             kept[keyword] = tuple(b if a is None else a for a, b in zip(value, ours[keyword], strict=True))
@@ -96,7 +98,12 @@ def _group(optimizer: Optimizer, ours: Mapping[str, Any], theirs: Mapping[str, A
 
 
 def _state(
-    rule: Rule, group: Mapping[str, Any], p: Tensor, values: Mapping[str, Any], filled: dict[str, None]
+    rule: Rule,
+    group: Mapping[str, Any],
+    p: Tensor,
+    values: Mapping[str, Any],
+    filled: dict[str, None],
+    was: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The state of one tensor, every entry with the dtype, device and shape that the rule keeps it in."""
     values = {key: value for key, value in values.items() if value is not None}
@@ -107,16 +114,23 @@ def _state(
     t = float(values.get("step", 1.0))
     capturable = bool(group.get("capturable"))
     hypers = groups.numbers_of(rule, dict(group))
+    less, before = precision.of(rule, step, group, p), precision.of(rule, step, was, p)
+    beside = precision.more(p, less, 0)
     made: dict[str, Any] = {"step": groups.clock(t, groups.clock_type(), p, capturable)}
+    made |= {k: values[k].to(v.device, v.dtype, copy=True) if k in values else v for k, v in beside.items()}
     for s in step.states:
+        format = less.of(s.name)
         if s.place == "group":
             continue
         if s.key not in values:
-            made[s.key] = _missing(rule, step, s, p, t, filled, hypers)
+            made |= precision.fresh(s, _missing(rule, step, s, p, t, filled, hypers), format)
+        elif format is not None and format == before.of(s.name):
+            made |= precision.kept(s, values, p)
         elif s.place == "clock":
             made[s.key] = groups.clock(float(values[s.key]), torch.float64, p, capturable)
         else:
-            made[s.key] = _fitted(step, s, p, values[s.key], hypers)
+            value = precision.stored(s, values, before.of(s.name))
+            made |= precision.fresh(s, _fitted(step, s, p, value, hypers), format)
     if TRAINING_POINT in values:
         made[TRAINING_POINT] = values[TRAINING_POINT].to(p.device, p.dtype, copy=True)
     return made

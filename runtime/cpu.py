@@ -27,6 +27,7 @@ from dotopt.compiler.emit.scalars import Scalars
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Routine, Schedule, schedule
+from dotopt.compiler.storage import narrow
 from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import build, routines, scalars
 from dotopt.runtime.layout import PIECE, Changed, axis_sizes, cut, extent
@@ -34,6 +35,7 @@ from dotopt.runtime.oracles import Objective
 from dotopt.runtime.union import merged
 
 STORED = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
+KINDS = {**STORED, torch.int16: "int16", torch.int32: "int32"}  # these are no numbers, but parts of them
 
 SCRATCH = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # what matrices are multiplied in
 
@@ -44,7 +46,8 @@ class Bucket(Protocol):
     """Tensors that are stepped together: of one group, program and dtype, and after the same number of steps.
 
     `states` are by name, a tensor for each parameter (like it, or with one entry); `shared` are numbers of the group.
-    `cache` belongs to the backend and lives as long as the same tensors are stepped together.
+    `stored` says which of them are not plain numbers, and `beside` holds what else those need. `cache` belongs to the
+    backend and lives as long as the same tensors are stepped together.
     """
 
     params: list[Tensor]
@@ -56,6 +59,8 @@ class Bucket(Protocol):
     clocks: list[Tensor]
     scale: Tensor | None
     skip: Tensor | None
+    beside: dict[str, list[Tensor]]
+    stored: dict[str, str]
     cache: Any
 
 
@@ -71,8 +76,11 @@ def available() -> bool:
 
 def accepts(bucket: Bucket) -> bool:
     """Whether the tensors of the bucket are real, dense and in this machine's memory."""
-    tensors = [*bucket.params, *(tensor for column in bucket.states.values() for tensor in column)]
-    return all(tensor.device.type == "cpu" and tensor.dtype in STORED and tensor.is_contiguous() for tensor in tensors)
+    return all(
+        tensor.device.type == "cpu" and (tensor.dtype in STORED or name in bucket.stored) and tensor.is_contiguous()
+        for name, column in {"": bucket.params, **bucket.states}.items()
+        for tensor in column
+    )
 
 
 def kernel(program: Program) -> Kernel | None:
@@ -118,11 +126,13 @@ class Kernel:
         self.names = frozenset(state.name for state in program.states)
         self.shares = any(state.shared for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
-        self.module(dict.fromkeys(self.conditions, False))  # what is unsupported is said now, not at the first step
+        # what is unsupported is said now, not at the first step
+        _, usual = self.module(dict.fromkeys(self.conditions, False))
+        self.takes_blocks = not usual.by_rows
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
         """The schedule and the C text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
-        plan = schedule(specialise(self.program, truth))
+        plan = schedule(specialise(self.program, truth), narrow(self.program, stored or {}))
         for routine in plan.routines:
             routines.supported(routine)
         names = {buffer.name for buffer in plan.buffers} | self.names | {self.program.params[0].name}
@@ -218,12 +228,8 @@ class Table:
         self.params = bucket.params
         program = kernel.program
         param = program.params[0]
-        self.columns = {param.name: bucket.params, **bucket.states}
-        first = {name: tensors[0] for name, tensors in self.columns.items()}
-        stored = {name: STORED[tensor.dtype] for name, tensor in first.items()} | {
-            "grad": STORED[first[param.name].dtype]
-        }
-        compiled = kernel.compiled(truth, tuple(sorted(stored.items())))
+        self.columns = {param.name: bucket.params, **bucket.states, **bucket.beside}
+        compiled = kernel.compiled(truth, stored(param.name, self.columns, bucket))
         self.compiled = compiled
         module = self.module = compiled.module
         self.routines = compiled.schedule.routines
@@ -358,6 +364,12 @@ class Table:
         for state, value in self.later:
             state.view(value.shape).copy_(value)
         self.kept, self.later, self.answers = [], [], {}
+
+
+def stored(param: str, columns: Mapping[str, Sequence[Tensor]], bucket: Bucket) -> tuple[tuple[str, str], ...]:
+    """How each array of a bucket lies in memory, as `emit` takes it."""
+    found = {name: KINDS[tensors[0].dtype] for name, tensors in columns.items() if name not in bucket.stored}
+    return tuple(sorted((found | bucket.stored | {"grad": found[param]}).items()))
 
 
 def same_size(program: Program, bucket: Bucket, sizes: Sequence[int]) -> None:

@@ -29,6 +29,8 @@ from dotopt.compiler.ranges import number_at
 from dotopt.compiler.read import read
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.source import Span
+from dotopt.compiler.state_dtype import formats
+from dotopt.compiler.storage import FORMATS, narrow
 from dotopt.compiler.types import REST
 from dotopt.compiler.units import Units, infer
 from dotopt.runtime.derivation import Derivation, derivations
@@ -91,13 +93,13 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A state: what it costs. `entries` is 1 if it has one number for each entry of the parameter, 0 for less."""
+    """A state: what it costs. `bytes` are those for each entry of the parameter, 0 if it has fewer numbers."""
 
     name: str
     key: str
     type: str
     start: str
-    entries: int
+    bytes: float
     place: str
     unit: str
 
@@ -141,19 +143,26 @@ class Explanation:
     derived: tuple[Derivation, ...]
     levels: tuple[Level, ...]
     claims: tuple[str, ...]
+    formats: Mapping[str, str]
     program: Program = field(repr=False)
     file: s.File = field(repr=False)
 
     @property
-    def bytes(self) -> int:
-        """Bytes of state for each entry of the parameter, in float32."""
-        return BYTES * sum(state.entries for state in self.memory)
+    def bytes(self) -> float:
+        """Bytes of state for each entry of the parameter, in float32 or as `formats` says."""
+        return sum(state.bytes for state in self.memory)
 
 
-def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: int | None = None) -> Explanation:
+def explain(
+    path: Path,
+    options: Mapping[str, bool | str] | None = None,
+    rank: int | None = None,
+    state_dtype: str | Mapping[str, str] | None = None,
+) -> Explanation:
     """The facts of the file at `path`; `options` replace defaults, by symbol or by Python name.
 
-    Raises `OptError` if the file is broken.
+    `state_dtype` is that of optimizers; bytes are counted for a tensor that is large enough for it. Raises `OptError`
+    if the file is broken, or has no such state or format.
 
     >>> facts = explain(Library().find("Lion"))
     >>> facts.signature, facts.bytes
@@ -191,10 +200,13 @@ def explain(path: Path, options: Mapping[str, bool | str] | None = None, rank: i
     if _seeded(first):
         knobs += (Knob("seed", "seed", "int >= 0", "0", ""),)
     questions, closure = _questions(program)
+    there = {state.name for state in program.states}
+    kept = {name: format for name, format in formats(first, state_dtype).items() if name in there}
     return Explanation(
         name=program.name, word=file.head.word, kind=program.kind, sentence=" ".join((program.docstring or "").split()),
         source=program.source or "", decided=program.decided_by, signature=_signature(first), lines=lines, knobs=knobs,
-        memory=tuple(_memory(program, units)), questions=questions, closure=closure, costs=tuple(_costs(program)),
+        memory=tuple(_memory(program, units, kept)), questions=questions, closure=closure,
+        costs=tuple(_costs(program, kept)), formats=kept,
         choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
         derived=derivations(file, program, context), levels=levels(program),
         claims=tuple(claim.name for claim in file.claims), program=program, file=file,
@@ -283,13 +295,14 @@ def _seeded(program: Program) -> bool:
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
-def _memory(program: Program, units: Units) -> Iterator[Memory]:
+def _memory(program: Program, units: Units, kept: Mapping[str, str]) -> Iterator[Memory]:
     names = program.names
     axes = program.params[0].type.axes if program.params else ()
     for state in program.states:
         whole = bool(axes) and state.type.axes == axes
+        each = FORMATS[kept[state.name]].cost if state.name in kept else BYTES
         if whole:
-            place = f"{BYTES} bytes per entry"
+            place = f"{each:.7g} bytes per entry" + (f" ({kept[state.name]})" if state.name in kept else "")
         elif state.type.axes:
             sizes = "·".join("…" if axis == REST else axis for axis in state.type.axes)
             place = f"{BYTES}·{sizes} bytes per tensor"
@@ -297,7 +310,8 @@ def _memory(program: Program, units: Units) -> Iterator[Memory]:
             place = "one number in all" if state.shared else "one number per tensor"
         start = names.get(state.start) or infix(state.start, names)
         kind = {"first": f"first {start}", "draw": f"drawn: {start}"}.get(state.kind, start)
-        yield Memory(state.name, state.key, str(state.type), kind, int(whole), place, units.named("state", state.name))
+        unit = units.named("state", state.name)
+        yield Memory(state.name, state.key, str(state.type), kind, each * whole, place, unit)
 
 
 # ---- what is asked of the user --------------------------------------------------------------------------------------
@@ -342,7 +356,7 @@ def _usually(condition: Node, program: Program) -> bool:
     return condition.op != "fires" and bool(number_at(condition, 2, program))
 
 
-def _costs(program: Program) -> Iterator[Cost]:
+def _costs(program: Program, kept: Mapping[str, str]) -> Iterator[Cost]:
     """Passes over memory in a usual step, then under other outcomes of what is decided before a step."""
     from dotopt.compiler.schedule import Unsupported, schedule
     from dotopt.compiler.variants import conditions, specialise
@@ -350,6 +364,7 @@ def _costs(program: Program) -> Iterator[Cost]:
     if program.kind != "optimizer" or len(program.params) != 1:
         return
     program = accumulated(grouped(program))
+    sizes = {name: FORMATS[format].cost for name, format in kept.items()}
     decided = conditions(program)
     expected = tuple(_usually(condition, program) for condition in decided)
     outcomes = sorted(itertools.product((False, True), repeat=min(len(decided), 4)), key=lambda o: o != expected)
@@ -364,11 +379,13 @@ def _costs(program: Program) -> Iterator[Cost]:
                 if holds != normal
             )
         try:
-            plan = schedule(specialise(program, table))
+            plan = schedule(specialise(program, table), narrow(program, kept))
         except Unsupported as error:
             cost = Cost(words, reason=_cut(error.reason))
         else:
-            cost = Cost(words, sum(map(bool, plan.passes)), plan.launches, *plan.bytes(), plan.floor(), len(plan.routines))
+            read, written = plan.bytes(sizes)
+            passes = sum(map(bool, plan.passes))
+            cost = Cost(words, passes, plan.launches, read, written, plan.floor(sizes), len(plan.routines))
         key = replace(cost, condition="")
         if key not in seen:
             seen.add(key)

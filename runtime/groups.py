@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dotopt.runtime import precision
+from dotopt.runtime.precision import Precision
 from dotopt.runtime.rule import Pattern, Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 
@@ -28,9 +30,10 @@ class Bucket:
 
     `states` are what `optimizer.state` holds: a tensor for each parameter. `shared` are the numbers that the tensors
     have in common. `clocks` hold the number of steps taken. `scale` is what the loss was multiplied by and `skip` is
-    not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `places` are the words of
-    the tensors' names, for rules that draw; `layer` is what `step.layer` asks for. `cache` belongs to the
-    backend and lives as long as the same tensors are stepped together.
+    not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `places` are the words
+    of the tensors' names, for rules that draw; `layer` is what `step.layer` asks for. `precision` says what is kept in
+    fewer bits, and `beside` what else that needs, by the names of `precision.beside`. `cache` belongs to the backend
+    and lives as long as the same tensors are stepped together.
     """
 
     rule: Rule
@@ -44,6 +47,8 @@ class Bucket:
     clocks: list[Tensor] = field(default_factory=list)
     scale: Tensor | None = None
     skip: Tensor | None = None
+    precision: Precision = precision.FULL
+    beside: dict[str, list[Tensor]] = field(default_factory=dict)
     cache: Any = None
     places: Sequence[int] = ()
     layer: Sequence[list[Tensor]] = ()
@@ -52,6 +57,14 @@ class Bucket:
     def grads(self) -> list[Tensor]:
         """The gradients, as the user left them."""
         return [p.grad for p in self.params if p.grad is not None]
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """How kernels find in memory what is not plain numbers: formats by the names of states, the rounding."""
+        found = self.precision.blocks
+        if self.precision.rounding is not None:
+            found[f"{self.step.pattern.name} rounding"] = self.precision.rounding
+        return found
 
     def same(self, params: Sequence[Tensor], states: Mapping[str, Sequence[Tensor]]) -> bool:
         """Whether these are the very tensors of this bucket."""
@@ -90,7 +103,7 @@ def collect(
 ) -> list[Bucket]:
     """The buckets of this step, with `t` and the numbers filled in; states that do not exist yet are made."""
     found: dict[tuple[Any, ...], list[Tensor]] = {}
-    steps: dict[tuple[Any, ...], tuple[Rule, Step, Group, int]] = {}
+    steps: dict[tuple[Any, ...], tuple[Rule, Step, Group, int, Precision]] = {}
     for index, (group, chosen) in enumerate(tensors):
         rule = rule_of(group)
         options = options_of(rule, group)
@@ -102,6 +115,7 @@ def collect(
                 step = by_rank[p.ndim] = rule.step(options, p.ndim)
             own = state.get(p)
             t = int(own["step"]) + 1 if own else 1
+            kept = precision.of(rule, step, group, p)
             key = (
                 index,
                 id(step),
@@ -109,23 +123,36 @@ def collect(
                 p.dtype,
                 t,
                 tuple(float(own[s.key]) for s in step.states if s.place == "clock") if own and t > 1 else (),
+                kept,
                 p.shape if step.by_shape else None,
                 id(p) if one_by_one or step.layer else None,  # layers see different numbers of samples
             )
             found.setdefault(key, []).append(p)
-            steps[key] = rule, step, group, t
+            steps[key] = rule, step, group, t, kept
     return [_bucket(*steps[key], params, state) for key, params in found.items()]
 
 
 def _bucket(
-    rule: Rule, step: Step, group: Group, t: int, params: list[Tensor], state: Mapping[Tensor, dict[str, Any]]
+    rule: Rule,
+    step: Step,
+    group: Group,
+    t: int,
+    less: Precision,
+    params: list[Tensor],
+    state: Mapping[Tensor, dict[str, Any]],
 ) -> Bucket:
     own = [state[p] for p in params]
+    begun = sum(map(bool, state.values())) if less.rounding else 0
     for p, kept in zip(params, own, strict=True):
         if not kept:
-            kept |= fresh(step, p, bool(group.get("capturable")), numbers_of(rule, group))
+            kept |= fresh(step, p, bool(group.get("capturable")), numbers_of(rule, group), less, begun)
+            begun += 1
     tensors = [s for s in step.states if s.place in ("like", "axes", "number")]
     bucket = Bucket(rule, step, group, params, {s.name: [kept[s.key] for kept in own] for s in tensors})
+    bucket.precision = less
+    for kept in own:
+        for name, tensor in precision.beside(step, less, kept):
+            bucket.beside.setdefault(name, []).append(tensor)
     bucket.hypers = numbers_of(rule, group)
     bucket.t = t
     bucket.clocks = [kept["step"] for kept in own]
@@ -145,16 +172,24 @@ def clock(value: float, dtype: torch.dtype, p: Tensor, capturable: bool) -> Tens
 
 
 def fresh(
-    step: Step, p: Tensor, capturable: bool = False, hypers: Mapping[str, Scalar] | None = None
+    step: Step,
+    p: Tensor,
+    capturable: bool = False,
+    hypers: Mapping[str, Scalar] | None = None,
+    less: Precision = precision.FULL,
+    number: int = 0,
 ) -> dict[str, Any]:
-    """The state of a tensor before its first step; `hypers` tell the sizes of axes that are hyperparameters."""
+    """The state of a tensor, the `number`-th of its optimizer, before its first step.
+
+    `hypers` tell the sizes of axes that are hyperparameters.
+    """
     made: dict[str, Any] = {"step": clock(0.0, clock_type(), p, capturable)}
     for s in step.states:
         if s.place == "clock":
             made[s.key] = clock(_start(s), torch.float64, p, capturable)
         elif s.place != "group":
-            made[s.key] = allocate(step.pattern, s, p, hypers)
-    return made
+            made |= precision.fresh(s, allocate(step.pattern, s, p, hypers), less.of(s.name))
+    return made | precision.more(p, less, number)
 
 
 def _start(s: State) -> float:
@@ -177,14 +212,17 @@ def allocate(pattern: Pattern, s: State, p: Tensor, hypers: Mapping[str, Scalar]
 # -------------------------------------------------------------------------------------
 
 
+Copy = tuple[Callable[[Tensor], Any], Tensor]
+
+
 @dataclass(eq=False)
 class Call:
-    """The arguments of one call of a step, and the copies that must be written back afterwards."""
+    """The arguments of one call of a step, and copies with what writes them back afterwards."""
 
     bucket: Bucket
     lists: list[list[Tensor]]
     scalars: dict[str, Any]
-    copies: list[tuple[Tensor, Tensor]]
+    copies: list[Copy]
 
 
 def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call:
@@ -194,14 +232,22 @@ def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call
     not take it for a constant.
     """
     pattern = bucket.step.pattern
-    copies: list[tuple[Tensor, Tensor]] = []
-    seen = [_seen(p.detach(), p, pattern, copies) for p in bucket.params]
+    copies: list[Copy] = []
+    if bucket.precision.rounding is None:
+        seen = [_seen(p.detach(), p, pattern, copies) for p in bucket.params]
+    else:
+        words = zip(precision.params(bucket), bucket.params, strict=True)
+        seen = [_unpacked(packed, p, pattern, copies) for packed, p in words]
     lists = [seen]
     if bucket.step.gradient and gradient:
         grads = [_seen(g, p, pattern, None) for g, p in zip(bucket.grads, bucket.params, strict=True)]
         lists.append(list(torch._foreach_neg(grads)) if bucket.group["maximize"] else grads)
     places = {s.name: s.place for s in bucket.step.states}
     for name, tensors in bucket.states.items():
+        if name in bucket.precision.blocks:
+            states = zip(precision.states(bucket, name), bucket.params, strict=True)
+            lists.append([_unpacked(packed, p, pattern, copies) for packed, p in states])
+            continue
         like = places[name] == "like"
         lists.append(
             [_seen(s, p, pattern, copies) for s, p in zip(tensors, bucket.params, strict=True)] if like else tensors
@@ -210,17 +256,24 @@ def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call
     return Call(bucket, lists, numbers(bucket, traced), copies)
 
 
-def _seen(tensor: Tensor, p: Tensor, pattern: Pattern, copies: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+def _unpacked(packed: Copy, p: Tensor, pattern: Pattern, copies: list[Copy]) -> Tensor:
+    """What was kept in fewer bits, in float32 and as the rule sees it; noted to be written back."""
+    write, value = packed
+    seen = _seen(value, p, pattern, None)
+    copies.append((write, seen))
+    return seen
+
+
+def _seen(tensor: Tensor, p: Tensor, pattern: Pattern, copies: list[Copy] | None) -> Tensor:
     """A view of `tensor` where possible; otherwise a copy, noted to be written back."""
-    seen = tensor
-    if tensor.dtype in LOW:
-        seen = tensor.float()
+    wide = torch.float32 if p.dtype in LOW else p.dtype
+    seen = tensor.to(wide) if tensor.is_floating_point() else tensor
     if tensor.is_complex():
         seen = torch.view_as_real(tensor)
     if pattern.viewed and not p.is_complex():
         seen = seen.reshape(pattern.view(tuple(p.shape)))
     if copies is not None and seen is not tensor and seen.data_ptr() != tensor.data_ptr():
-        copies.append((tensor, seen))
+        copies.append((lambda value: tensor.copy_(value.reshape(tensor.shape)), seen))
     return seen
 
 
@@ -260,8 +313,8 @@ def finish(call: Call, results: Any, state: Mapping[Tensor, dict[str, Any]]) -> 
     bucket = call.bucket
     if call.copies:
         with torch.no_grad():
-            for tensor, seen in call.copies:
-                tensor.copy_(seen.reshape(tensor.shape))
+            for write, seen in call.copies:
+                write(seen)
     shared = [s for s in bucket.step.states if s.place in ("clock", "group")]
     for s, value in zip(shared, results or (), strict=True):
         bucket.shared[s.name] = value

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch.optim import optimizer as hooks
 
-from dotopt.runtime import backends, checkpoint, groups, oracles, replay, signature
+from dotopt.runtime import backends, checkpoint, groups, oracles, precision, replay, signature
 from dotopt.runtime.groups import Bucket, Call, Group
 from dotopt.runtime.layers import Layers
 from dotopt.runtime.rule import Rule
@@ -104,6 +104,7 @@ class Optimizer(torch.optim.Optimizer):
         values = {**known, **signature.COMMON, **positional, **keywords}
         signature.complete(self.rule, values)
         signature.check(self.rule, values)
+        precision.check(self.rule, values)
         return values
 
     def rule_of(self, group: Group) -> Rule:
@@ -120,6 +121,7 @@ class Optimizer(torch.optim.Optimizer):
             whole = {**self.defaults, **param_group}
             signature.complete(rule, whole)
             signature.check(rule, whole)
+            precision.check(rule, whole)
             param_group.update({name: whole[name] for name in self.defaults})
         super().add_param_group(param_group)
         try:

@@ -107,7 +107,7 @@ def _results(facts: Facts, rules: dict[str, Explanation]) -> str:
             _marked(f"{run.accuracy:.1%}", run.accuracy == best[0]),
             _marked(f"{run.loss:.4f}", run.loss == best[1]),
             f"{SETTINGS[run.name].digits['lr']:g}",
-            f"{rules[run.name].bytes} bytes/entry",
+            f"{rules[run.name].bytes:g} bytes/entry",
             str(cost.passes) if not cost.reason else "–",
             f"{run.milliseconds:.2f} ms",
             str(len(_source(run.name).splitlines())),
@@ -166,7 +166,8 @@ def _rule(k: int, name: str, rule: Explanation, facts: Facts, setter: Typesetter
     code, milliseconds = facts.compiled[name]
     written = _source(name)
     said = (
-        f"{rule.bytes} bytes of state per entry · {len(written.splitlines())} lines · compiled in {milliseconds:.0f} ms"
+        f"{rule.bytes:g} bytes of state per entry · {len(written.splitlines())} lines · "
+        f"compiled in {milliseconds:.0f} ms"
     )
     sides = (
         f"<figure><figcaption>{_entry(name).path.name}</figcaption>{_highlighted(written, opt=True)}</figure>"

@@ -132,6 +132,7 @@ class State:
     place: `like` (a tensor like the parameter), `axes` (a tensor of its own shape), `number` (one number a tensor),
     `clock` (a number that follows from t alone: kept beside `step`), `group` (one number for the whole group).
     start: its value before the first step, or None if step 1 computes it.
+    nonnegative: it has an entry for each of the parameter's, and none is ever negative.
     """
 
     name: str
@@ -139,6 +140,7 @@ class State:
     place: str = "like"
     axes: tuple[str, ...] = ()
     start: float | None = 0.0
+    nonnegative: bool = False
 
 
 @dataclass(frozen=True)

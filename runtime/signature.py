@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dotopt.runtime.rule import Hyper, Signed
 
-COMMON = {"foreach": None, "maximize": False, "capturable": False}  # what every group has besides
+# what every group has besides
+COMMON = {"foreach": None, "maximize": False, "capturable": False, "state_dtype": None, "param_rounding": None}
 Options = tuple[bool | str, ...]
 EXTRA = ("params", "param_names", "name", "initial_lr", "shared")  # what else a group may hold when it is given
 

@@ -27,9 +27,10 @@ from dotopt.compiler.emit.triton import Module, emit
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Schedule, schedule
+from dotopt.compiler.storage import narrow
 from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
 from dotopt.runtime import routines
-from dotopt.runtime.cpu import STORED, Bucket
+from dotopt.runtime.cpu import STORED, Bucket, stored
 from dotopt.runtime.host_numbers import numbers
 from dotopt.runtime.oracles import Objective
 from dotopt.runtime.triton_table import Table, capturing
@@ -49,8 +50,11 @@ def available() -> bool:
 def accepts(bucket: Bucket) -> bool:
     """Whether the tensors of the bucket are real, dense and on such a device."""
     device = "cpu" if interpreted() else "cuda"
-    tensors = [*bucket.params, *(tensor for column in bucket.states.values() for tensor in column)]
-    return all(tensor.device.type == device and tensor.dtype in STORED and tensor.is_contiguous() for tensor in tensors)
+    return all(
+        tensor.device.type == device and (tensor.dtype in STORED or name in bucket.stored) and tensor.is_contiguous()
+        for name, column in {"": bucket.params, **bucket.states}.items()
+        for tensor in column
+    )
 
 
 def kernel(program: Program) -> Kernel | None:
@@ -89,11 +93,12 @@ class Kernel:
         self.timed, self.periodic = bool(timed), any(condition is not FIRST_STEP for condition in timed)
         self.names = frozenset(state.name for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
-        self.module(dict.fromkeys(self.conditions, False))
+        _, usual = self.module(dict.fromkeys(self.conditions, False))
+        self.takes_blocks = not usual.by_rows
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
         """The schedule and the text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
-        plan = schedule(specialise(self.program, truth))
+        plan = schedule(specialise(self.program, truth), narrow(self.program, stored or {}))
         for routine in plan.routines:
             routines.supported(routine)
         names = {buffer.name for buffer in plan.buffers} | self.names | {self.program.params[0].name}
@@ -159,10 +164,9 @@ class Kernel:
         if table is None or table.stale():
             if capturing():
                 raise RuntimeError("a parameter was moved: take a step outside of the graph before capturing one")
-            columns = {self.program.params[0].name: bucket.params, **bucket.states}
-            stored = {name: STORED[tensors[0].dtype] for name, tensors in columns.items()}
-            stored["grad"] = stored[self.program.params[0].name]
-            compiled = self.compiled(truth, tuple(sorted(stored.items())))
+            param = self.program.params[0].name
+            columns = {param: bucket.params, **bucket.states, **bucket.beside}
+            compiled = self.compiled(truth, stored(param, columns, bucket))
             table = bucket.cache[truth] = Table(self.program, compiled, bucket)
         return table
 

@@ -34,6 +34,11 @@ def capturing() -> bool:
     return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
+def turn(in_blocks: bool) -> int:
+    """Entries of one turn of the loop: twice as many where there are codes of 8 bits, so that these are 16 bytes."""
+    return 2 * BLOCK if in_blocks else BLOCK
+
+
 def width(cols: int) -> int:
     """The widest tile that rows of `cols` entries fill; for odd lengths the narrowest that holds a row.
 
@@ -117,7 +122,8 @@ class Table:
             order.sort(key=lambda place: self.widths[place])
             self.widths.sort()
         self.params = [bucket.params[place] for place in order]
-        self.states = {name: [tensors[place] for place in order] for name, tensors in bucket.states.items()}
+        columns = {**bucket.states, **bucket.beside}
+        self.states = {name: [tensors[place] for place in order] for name, tensors in columns.items()}
 
     def _scratch(self) -> dict[str, list[Tensor]]:
         """Room for what goes into routines and comes out; that of equal shapes lies side by side, as one stack."""
@@ -269,7 +275,8 @@ class Table:
         if stage > 0:
             self._launch(f"host_{stage}", 1)
         for wide, offset, count in self.launches:
-            self._launch(f"pass_{stage}", count, offset, PIECE=PIECE, BLOCK=BLOCK, WIDTH=wide, num_warps=WARPS)
+            constants = {"PIECE": PIECE, "BLOCK": turn(self.module.in_blocks), "WIDTH": wide, "num_warps": WARPS}
+            self._launch(f"pass_{stage}", count, offset, **constants)
         self._launch(f"finish_{stage}", len(self.params))
         self._launch(f"model_{stage}", 1)
 

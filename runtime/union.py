@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-NUMBERS = ("rule", "step", "group", "hypers", "shared", "t", "scale", "skip")  # the same for all
+NUMBERS = ("rule", "step", "group", "hypers", "shared", "t", "scale", "skip", "stored")  # the same for all
 
 
 class Union:
@@ -20,6 +20,8 @@ class Union:
         self.clocks: list[Tensor] = [clock for bucket in buckets for clock in bucket.clocks]
         names = buckets[0].states
         self.states = {name: [tensor for bucket in buckets for tensor in bucket.states[name]] for name in names}
+        more = buckets[0].beside
+        self.beside = {name: [tensor for bucket in buckets for tensor in bucket.beside[name]] for name in more}
         self.cache: Any = None
 
     def refresh(self) -> None:
@@ -33,7 +35,7 @@ def merged(buckets: Sequence[Any]) -> list[Any]:
     alike: dict[tuple[object, ...], list[Any]] = {}
     for bucket in buckets:
         p = bucket.params[0]
-        alike.setdefault((id(bucket.group), bucket.t, p.dtype, p.device), []).append(bucket)
+        alike.setdefault((id(bucket.group), bucket.t, p.dtype, p.device, bucket.precision), []).append(bucket)
     return [some[0] if len(some) == 1 else _union(some) for some in alike.values()]
 
 

@@ -32,7 +32,7 @@ def run(optimizer, params, steps=5):
 def test_signature_is_that_of_torch() -> None:
     assert str(inspect.signature(Lion)) == (
         "(params, lr=0.0001, betas=(0.9, 0.99), weight_decay=0, *, "
-        "foreach=None, maximize=False, capturable=False, backend='auto')"
+        "foreach=None, maximize=False, capturable=False, state_dtype=None, param_rounding=None, backend='auto')"
     )
 
 
@@ -87,7 +87,7 @@ def test_add_param_group_in_the_middle_has_a_clock_of_its_own() -> None:
         (
             {"weight_decya": 0.1},
             TypeError,
-            "did you mean `weight_decay`.*lr, betas, weight_decay, foreach, maximize, capturable, backend",
+            "did you mean `weight_decay`.*lr, betas, weight_decay, foreach, maximize, capturable, state_dtype",
         ),
         ({"lr": -1.0}, ValueError, r"lr=-1.0 is out of range: `hyper η as lr >= 0`"),
         ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\]=1.0 is out of range: `hyper β2 as betas\[1\] in \[0, 1\)`"),

@@ -25,13 +25,14 @@ from dataclasses import dataclass, field
 
 from dotopt.compiler.emit import c_expression, c_storage
 from dotopt.compiler.emit.c_driver import driver, function
+from dotopt.compiler.emit.c_precision import TYPES, Narrow, at, base
 from dotopt.compiler.emit.c_sums import JOIN, START, Accumulator
 from dotopt.compiler.emit.kernel_facts import Facts
 from dotopt.compiler.emit.kernel_scope import HostSlots, Scope, group_key
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.places import REDUCE, Place, Unsupported
 from dotopt.compiler.schedule import Buffer, Pass, Schedule
-from dotopt.grammar import spelling
+from dotopt.compiler.storage import BLOCK
 
 Key = tuple[str, object]
 
@@ -88,7 +89,7 @@ class Module:
 
 
 def emit(schedule: Schedule, stored: Mapping[str, str], title: str = "") -> Module:
-    """The C module of `schedule`; `stored` says how each array lies in memory (fp32, fp64, bf16, fp16), by name.
+    """The C module of `schedule`; `stored` says how each array lies in memory, by name (see `compiler.storage`).
 
     Arithmetic is double where the parameter is fp64, else float. Raises `Unsupported` for what has no form in C.
     """
@@ -106,6 +107,10 @@ class _Writer:
     def __post_init__(self) -> None:
         self.schedule, self.places = self.facts.schedule, self.facts.places
         self.real = "double" if self.stored[self.facts.param] == "fp64" else "float"
+        self.narrow = Narrow(self.stored, self.facts.param)
+        if self.facts.kept and self.narrow.blocks(self.facts.arrays):
+            raise Unsupported("blocks of states do not end where rows do")
+        self.facts.arrays = self.narrow.parts(self.facts.arrays)
         self.host = HostSlots("w->host[{}]")
         self.dimension(("size", self.places.axes))
         self.dimension(("size", self.facts.along))
@@ -155,8 +160,7 @@ class _Writer:
                 return None
 
     def _pointer(self, array: str) -> str:
-        kind = c_storage.STORED[self.stored[array]]
-        return f"(({kind} *)w->data[{self.facts.arrays.index(array)}*w->tensors + tensor])"
+        return f"(({TYPES[self.stored[array]]} *)w->data[{self.facts.arrays.index(array)}*w->tensors + tensor])"
 
     def _load(self, array: str, index: str) -> str:
         return f"load_{self.stored[array]}({self._pointer(array)}[{index}])"
@@ -188,7 +192,7 @@ class _Writer:
             HEAD,
             "#define BLOCK 512",
             "\n".join(f"#define {name} {max(value, 1)}" for name, value in defines.items()),
-            c_expression.PRELUDE + c_storage.PRELUDE,
+            c_expression.PRELUDE + c_storage.PRELUDE + self.narrow.prelude,
             STRUCT,
             *functions,
             driver(stages, fused, present),
@@ -222,10 +226,12 @@ class _Writer:
         if any(buffer.kind == "gradient" for buffer in one.loads):
             tensor.lines.append(f"const {self.real} scale = ({self.real}){self.given_slot(('scale', 'grad'))};")
             entry.taken.add("scale")
-        body_stores = []
+        written = [buffer.name for buffer, _ in one.stores]
+        if self.facts.param in written and self.narrow.rounding == "stochastic":
+            tensor.lines += self.narrow.key(self.given_slot(("time", "t")))
+        body_stores: list[str] = []
         for buffer, value in one.stores:
-            text = entry.number(value)[0]
-            body_stores.append(f"{_at(buffer.name)}[i] = store_{self.stored[buffer.name]}({text});")
+            body_stores += self.narrow.store(buffer.name, entry.number(value)[0])
         totals = [
             Accumulator(total, entry.number(total.args[0])[0], f"s{k}", self.real) for k, total in enumerate(one.sums)
         ]
@@ -239,12 +245,15 @@ class _Writer:
             *("  " + line for line in body),
             "}",
         ]
-        if totals:
+        before = self.narrow.before([buffer.name for buffer in one.loads], written)
+        if totals or before:
+            step = BLOCK if before else "BLOCK"
             loop[1] = "for (int64_t i = block; i < end; i++) {"
+            inner = [*(a.block for a in totals), *before, *loop, *(a.end for a in totals), *self.narrow.after(written)]
             loop = [
-                f"for (int64_t block = {first}; block < {last}; block += BLOCK) {{",
-                f"  const int64_t end = block + BLOCK < {last} ? block + BLOCK : {last};",
-                *("  " + line for line in [*(a.block for a in totals), *loop, *(a.end for a in totals)]),
+                f"for (int64_t block = {first}; block < {last}; block += {step}) {{",
+                f"  const int64_t end = block + {step} < {last} ? block + {step} : {last};",
+                *("  " + line for line in inner),
                 "}",
             ]
         lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece], stop = w->stop[piece];", *pointers]
@@ -279,24 +288,25 @@ class _Writer:
             return ""
         lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece];"]
         names = [buffer.name for buffer in one.loads]
-        lines += [f"const char *{_at(name)} = (const char *)({self._pointer(name)} + start);" for name in names]
+        lines += [f"const char *{at(name)} = (const char *)({self._pointer(name)} + start);" for name in names]
         lines += [f"for (int64_t i = 0; i < {AHEAD}; i += 64) {{"]
-        lines += [*(f"  __builtin_prefetch({_at(name)} + i);" for name in names), "}"]
+        lines += [*(f"  __builtin_prefetch({at(name)} + i);" for name in names), "}"]
         return function(f"static void ahead_{index}(struct work *w, int64_t piece)", lines)
 
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
-        pointers = [
-            f"{c_storage.STORED[self.stored[name]]} *restrict {_at(name)} = {self._pointer(name)};" for name in touched
-        ]
-        entry.taken.update(_at(name) for name in touched)
+        arrays = self.narrow.parts(touched)
+        pointers = [f"{TYPES[self.stored[name]]} *restrict {at(name)} = {self._pointer(name)};" for name in arrays]
+        entry.taken.update(at(name) for name in arrays)
+        entry.taken.update(f"{base(name)}_{word}" for name in touched for word in ("block", "key"))
+        entry.taken |= {"whole", "high"}
         held = dict(one.held.items())
         taken = {buffer.name for buffer in held.values()}
         held |= {buffer.node: buffer for buffer in one.loads if buffer.name not in taken}
         return pointers, {value: self._loaded(b) for value, b in held.items()}
 
     def _loaded(self, buffer: Buffer) -> str:
-        text = f"load_{self.stored[buffer.name]}({_at(buffer.name)}[i])"
+        text = self.narrow.load(buffer.name)
         return f"scale*{text}" if buffer.kind == "gradient" else text
 
     def _finish(self, index: int) -> str:
@@ -398,7 +408,3 @@ class _Writer:
             if self.places.stage(here) == index
         ]
         return function(f"static void host_{index}(struct work *w)", host.lines + ends)
-
-
-def _at(array: str) -> str:
-    return spelling.ascii(array) + "_at"

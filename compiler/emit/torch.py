@@ -21,6 +21,7 @@ from dotopt.compiler.grouped import grouped
 from dotopt.compiler.ir import Param, Program, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.signs import nonnegative
 from dotopt.compiler.types import REST
 
 RANKS = (1, 2, 3, 4, 5)  # a tensor with more axes is treated like one with five
@@ -199,7 +200,8 @@ def _class(
 ) -> str:
     (param,) = program.params
     table = [f"{key!r}: {name.upper()}," for key, name in ((key, names[text]) for key, text in found.items())]
-    steps = [f"{name.upper()} = {_step(text, name, program)}" for text, name in names.items()]
+    signs = nonnegative(program)
+    steps = [f"{name.upper()} = {_step(text, name, program, signs)}" for text, name in names.items()]
     equations = equation_lines(file, program)
     text = [
         f"class {program.name}(Optimizer):",
@@ -235,10 +237,10 @@ def _seeded(program: Program, texts: Iterable[StepText]) -> bool:
     return not own and any("random" in text.sources for text in texts)
 
 
-def _step(text: StepText, name: str, program: Program) -> str:
+def _step(text: StepText, name: str, program: Program, signs: frozenset[str]) -> str:
     parts = [name, _pattern(text.param)]
     if text.states:
-        rows = "".join(f"        {_state(state, program)},\n" for state in text.states)
+        rows = "".join(f"        {_state(state, program, state.name in signs)},\n" for state in text.states)
         parts.append(f"states=(\n{rows}    )")
     sources = ", ".join(
         f"{argument!r}: {source!r}" for argument, source in zip(text.scalars, text.sources, strict=True)
@@ -263,7 +265,7 @@ def _pattern(param: Param) -> str:
     return f"Pattern({param.name!r}, {param.type.axes!r}{', merged=True' if param.merged else ''})"
 
 
-def _state(state: State, program: Program) -> str:
+def _state(state: State, program: Program, nonnegative: bool) -> str:
     (param,) = program.params
     start = state.start.value if state.kind != "first" else None
     parts = [repr(state.name), repr(state.key)]
@@ -277,6 +279,8 @@ def _state(state: State, program: Program) -> str:
         parts.append("start=None")
     elif start != 0:
         parts.append(f"start={literal(start)}")
+    if nonnegative and state.type.axes == param.type.axes and not state.shared:
+        parts.append("nonnegative=True")
     return f"State({', '.join(parts)})"
 
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.emit import triton_expression
+from dotopt.compiler.emit.c_precision import at, base
 from dotopt.compiler.emit.kernel_facts import Facts
 from dotopt.compiler.emit.kernel_scope import ATOM, HostSlots, Scope, group_key
 from dotopt.compiler.emit.triton_loops import (
@@ -31,15 +32,15 @@ from dotopt.compiler.emit.triton_loops import (
     over_parts,
     over_rows,
 )
+from dotopt.compiler.emit.triton_precision import NarrowTile, by_tiles
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.places import REDUCE, Place, Unsupported
 from dotopt.compiler.schedule import Buffer, Pass, Schedule
-from dotopt.grammar import spelling
+from dotopt.compiler.storage import BLOCK
 
 Key = tuple[str, object]
 
 START = "start = tl.multiple_of(tl.load(piece_start + piece), 16)"
-TYPES = {"fp32": "tl.float32", "fp64": "tl.float64", "bf16": "tl.bfloat16", "fp16": "tl.float16"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Module:
     totals: int
     rows: int
     by_rows: bool
+    in_blocks: bool  # some states are kept in blocks
     model: tuple[tuple[int, ...], ...]  # by stage: the totals over the model made there
     shared: tuple[str, ...]  # the states of the group that change
     stages: int
@@ -84,6 +86,10 @@ class _Writer:
         self.schedule, self.places = self.facts.schedule, self.facts.places
         self.real = "double" if self.stored[self.facts.param] == "fp64" else "float"
         self.kind = triton_expression.DTYPES[self.real]
+        self.narrow = NarrowTile(self.stored, self.facts.param, self.kind)
+        if self.facts.kept and self.narrow.blocks(self.facts.arrays):
+            raise Unsupported("blocks of states do not end where rows do")
+        self.facts.arrays = self.narrow.parts(self.facts.arrays)
         self.host = HostSlots("tl.load(host + {})")
         self.slot(("size", self.places.axes))
         self.slot(("size", self.facts.along))
@@ -135,7 +141,7 @@ class _Writer:
 
     def _pointer(self, array: str) -> str:
         place = self.facts.arrays.index(array)
-        return f"tl.load(data + {place} * tensors + tensor).to(tl.pointer_type({TYPES[self.stored[array]]}))"
+        return f"tl.load(data + {place} * tensors + tensor).to(tl.pointer_type({self.narrow.type(array)}))"
 
     def _sum(self, total: Node, piece: str = "piece") -> str:
         return f"sums + {piece} * {len(self.facts.sums)} + {self.facts.sums[total]}"
@@ -162,7 +168,8 @@ class _Writer:
         if any(self.places.stage(here) >= stages for here in self.host.slots):
             raise Unsupported("a number of the group is known only after the last pass")
         texts = {name: kernel(name, lines) for name, lines in kernels.items() if lines}
-        text = "\n\n\n".join([f'"""{title}"""\n\nimport triton\nimport triton.language as tl', *texts.values()]) + "\n"
+        head = f'"""{title}"""\n\nimport triton\nimport triton.language as tl'
+        text = "\n\n\n".join([head, *self.narrow.functions, *texts.values()]) + "\n"
         return Module(
             text=text.replace("DIMENSIONS", str(len(self.shape))),
             kernels=frozenset(texts),
@@ -175,6 +182,7 @@ class _Writer:
             totals=len(self.facts.totals),
             rows=len(self.facts.rows),
             by_rows=bool(self.facts.kept),
+            in_blocks=bool(self.narrow.blocks(buffer.name for buffer in self.schedule.buffers)),
             model=tuple(tuple(self.facts.models[total] for total in some) for some in model),
             shared=tuple(
                 state.name for state in self.schedule.program.states if state.shared and state.next is not None
@@ -197,6 +205,8 @@ class _Writer:
         assert fixed == again  # what does not vary is the same in both branches
         wide = [(self._reduction(total), self._sum(total)) for total in one.sums if total in self.facts.sums]
         tile = "[HEIGHT, WIDTH]" if self.facts.kept else "[BLOCK]"
+        if self._tiled(one):
+            tile = f"[BLOCK // {BLOCK}, {BLOCK}]"
         return [
             *self._skip(),
             *(["HEIGHT: tl.constexpr = BLOCK // WIDTH"] if self.facts.kept else []),
@@ -212,6 +222,10 @@ class _Writer:
             *(line for reduction, pointer in wide for line in _stored(reduction, pointer)),
         ]
 
+    def _tiled(self, one: Pass) -> bool:
+        """Whether a pass goes block by block, since it touches states that are kept in blocks."""
+        return bool(self.narrow.blocks([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)]))
+
     def _reduction(self, total: Node) -> Reduction:
         name = f"s{self.facts.sums[total]}" if total in self.facts.sums else f"q{self.facts.rows[total]}"
         return Reduction(total.op, name, self.kind)
@@ -223,7 +237,10 @@ class _Writer:
         entry = self._scope(Place.ELEMENT, self.real, row)
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
         reductions = {total: self._reduction(total) for total in one.sums}
-        entry.taken.update(_at(name) for name in touched)
+        arrays = self.narrow.parts(touched)
+        entry.taken.update(at(name) for name in arrays)
+        entry.taken.update(f"{base(name)}_{word}" for name in touched for word in ("codes", "scale", "key"))
+        entry.taken |= {"whole", "high", "low"}
         entry.taken.update(reduction.name for reduction in reductions.values())
         if any(buffer.kind == "gradient" for buffer in one.loads):
             tensor.lines.append(f"scale = {self.number(('scale', 'grad'))}.to({self.kind})")
@@ -231,11 +248,16 @@ class _Writer:
         taken = {buffer.name for buffer in held.values()}
         held |= {buffer.node: buffer for buffer in one.loads if buffer.name not in taken}
         entry.held = {value: self._loaded(buffer, masked) for value, buffer in held.items()}
-        mask = ", mask=inside" if masked else ""
-        ends = [f"tl.store({_at(buffer.name)} + i, {entry.number(value)[0]}{mask})" for buffer, value in one.stores]
+        stores = [(buffer.name, entry.number(value)[0]) for buffer, value in one.stores]
+        ends = [line for name, text in stores for line in self.narrow.written(name, text, masked)]
         inside = "inside" if masked else None
         ends += [reduction.take(entry.number(total.args[0])[0], inside) for total, reduction in reductions.items()]
-        pointers = {_at(name): self._pointer(name) for name in touched}
+        pointers = {at(name): self._pointer(name) for name in arrays}
+        if any(name == self.facts.param for name, _ in stores) and self.narrow.rounding == "stochastic":
+            entry.lines[:0] = self.narrow.begin(self.number(("time", "t")))
+        if self._tiled(one):
+            size = self._extent(("size", self.places.axes))
+            return by_tiles(pointers.items(), size, entry.lines + ends, masked), tensor.lines
         if not self.facts.kept:
             size = self._extent(("size", self.places.axes))
             return by_blocks(pointers, size, entry.lines + ends, masked), tensor.lines
@@ -244,8 +266,7 @@ class _Writer:
         return by_rows(pointers, extents, row.lines, entry.lines + ends, narrow, masked), tensor.lines
 
     def _loaded(self, buffer: Buffer, masked: bool) -> str:
-        mask = ", mask=inside, other=0.0" if masked else ""
-        text = f"tl.load({_at(buffer.name)} + i{mask}).to({self.kind})"
+        text = self.narrow.tile(buffer.name, masked)
         return f"scale * {text}" if buffer.kind == "gradient" else text
 
     def _finish(self, index: int) -> list[str]:
@@ -333,7 +354,3 @@ class _Writer:
 
 def _stored(reduction: Reduction, pointer: str) -> list[str]:
     return [*reduction.join(), f"tl.store({pointer}, {reduction.result}.to(tl.float64))"]
-
-
-def _at(array: str) -> str:
-    return spelling.ascii(array) + "_at"

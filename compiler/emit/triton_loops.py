@@ -63,7 +63,7 @@ class Reduction:
 
 def by_blocks(pointers: Mapping[str, str], size: str, entry: Sequence[str], masked: bool) -> list[str]:
     """The statements `entry` for all entries of a piece of a tensor with `size` entries, a block at a time."""
-    head = [*_pointers(pointers, masked), *([f"size = {size}"] if masked else [])]
+    head = [*pointer_lines(pointers, masked), *([f"size = {size}"] if masked else [])]
     body = ["i = start + block + tl.arange(0, BLOCK)", *(["inside = i < size"] if masked else []), *entry]
     return [*head, "for block in range(0, PIECE, BLOCK):", *indented(body)]
 
@@ -82,7 +82,7 @@ def by_rows(
     """
     size, cols = extents
     head = [
-        *_pointers(pointers, masked),
+        *pointer_lines(pointers, masked),
         f"cols = {cols}" if masked else f"cols = tl.multiple_of({cols}, 16)",
         "begin = start // cols",
         f"end = tl.minimum(begin + tl.maximum(PIECE // (cols * HEIGHT), 1) * HEIGHT, {size} // cols)",
@@ -98,7 +98,7 @@ def by_rows(
     return [*head, "for block in range(begin, end, HEIGHT):", *indented(body)]
 
 
-def _pointers(pointers: Mapping[str, str], masked: bool) -> list[str]:
+def pointer_lines(pointers: Mapping[str, str], masked: bool) -> list[str]:
     """Read in each branch anew, since what is known of a value in one branch would be believed in the other."""
     return [f"{name} = {text}" if masked else f"{name} = tl.multiple_of({text}, 16)" for name, text in pointers.items()]
 

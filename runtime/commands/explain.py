@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from dotopt.compiler.errors import OptError
 from dotopt.runtime.commands import PROVED, Refused
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """A file or a name, options of the rule, and another form."""
     parser.add_argument("rule", metavar="FILE|NAME", help="a .opt file, or a name of the catalogue such as Lion")
     parser.add_argument("--option", "-o", action="append", default=[], metavar="NAME=VALUE", help="set an option")
+    parser.add_argument(
+        "--state-dtype", action="append", default=[], metavar="[STATE=]FORMAT", help="states in fewer bits"
+    )
     form = parser.add_mutually_exclusive_group()
     for name, sentence in FORMS.items():
         form.add_argument(f"--{name}", action="store_const", const=name, dest="form", help=f"print {sentence} instead")
@@ -37,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
     from dotopt.runtime.explain import explain
 
     try:
-        facts = explain(locate(args.rule), dict(_pair(text) for text in args.option))
+        options = dict(_pair(text) for text in args.option)
+        facts = explain(locate(args.rule), options, state_dtype=_dtypes(args.state_dtype))
+    except OptError:
+        raise
     except ValueError as error:  # an option that the rule does not have
         raise Refused(str(error)) from None
     if args.timeline:
@@ -49,6 +56,23 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(facts)
     return PROVED
+
+
+def _dtypes(given: Sequence[str]) -> str | dict[str, str] | None:
+    """What `--state-dtype` says: a word for all states, or a word for each of some."""
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    return dict(_pair(text) for text in given) or None
+
+
+def _state_bytes(facts: Explanation) -> str:
+    words = f"{facts.bytes:.7g} bytes of state for each entry of the parameter"
+    from dotopt.compiler.storage import FORMATS, SMALL
+
+    if not facts.formats:
+        return f"{words}, in float32"
+    small = f"; tensors of fewer than {SMALL} entries keep these states in float32"
+    return words + (small if any(FORMATS[format].blocks for format in facts.formats.values()) else "")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -79,7 +103,7 @@ def show(facts: Explanation) -> None:
     if facts.closure:
         _fact("call", facts.closure)
     if facts.kind == "optimizer":
-        _fact("memory", f"{facts.bytes} bytes of state for each entry of the parameter, in float32")
+        _fact("memory", _state_bytes(facts))
     console.print()
     _rows("equations", ("", "", "shape", "unit"), ((e.label, f"= {e.text}", e.type, e.unit) for e in facts.lines))
     _rows(
@@ -169,8 +193,8 @@ def _costs(facts: Explanation) -> None:
                 str(c.passes),
                 str(c.launches),
                 str(c.routines or ""),
-                f"{c.read:g} read, {c.written:g} written",
-                f"{c.floor[0]:g} read, {c.floor[1]:g} written",
+                f"{c.read:.7g} read, {c.written:.7g} written",
+                f"{c.floor[0]:.7g} read, {c.floor[1]:.7g} written",
             )
             for c in facts.costs
         ),

@@ -38,16 +38,18 @@ def code(facts: Explanation, form: str) -> str:
 
 
 def _kernel(facts: Explanation, form: str) -> str:
-    """The code of a usual step, all arrays in float32."""
+    """The code of a usual step, all arrays in float32 but for states that are to be kept in fewer bits."""
     from dotopt.compiler.schedule import schedule
+    from dotopt.compiler.storage import narrow
     from dotopt.runtime.explain import usual
 
     if facts.kind != "optimizer":
         raise Unsupported("kernels are made of optimizers")
     program = usual(facts.program)
-    plan = schedule(program)
+    plan = schedule(program, narrow(program, facts.formats))
     names = {buffer.name for buffer in plan.buffers} | {state.name for state in program.states} | {"grad"}
     stored = dict.fromkeys((*names, program.params[0].name), "fp32")
+    stored |= {**facts.formats, **{f"{name} scale": "fp32" for name in facts.formats}}
     emitter = import_module(f"dotopt.compiler.emit.{form}")
     text: str = emitter.emit(plan, stored, facts.name).text
     return text
