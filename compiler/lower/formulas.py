@@ -69,6 +69,8 @@ def _open_formula(
             if parameter.type is not None:
                 declared = type_of(inside, scope, parameter.type)
                 _alias(inside, declared, bound, parameter.name, span)
+        elif positional and context.file.head.name == file.head.name and context.scope.find(parameter.name):
+            bound = value(context, s.Name(span, parameter.name), context.scope)  # its own claims keep its parameters
         elif parameter.default is not None:
             bound = value(inside, parameter.default, scope)
         else:

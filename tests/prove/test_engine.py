@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library
+from dotopt.compiler.library import Library, load
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
 from dotopt.compiler.prove.checker import verify
@@ -255,4 +255,28 @@ o  = M' @ q
 )
 def test_what_moves_with_the_inputs(claim: str, status: str) -> None:
     report = decide(claim, LAYER)
+    assert report.status == status, report
+
+
+FORMULA = """formula rounded(m : real[...], e > 0 = 1) : convex, even = sum(√(m² + e²) - e)
+
+∇rounded(m) = m/√(m² + e²)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show rounded(m) >= ‖m‖[1] - size(m)*e", "proved"),  # the parameter of the file, not its default
+        ("show rounded(m) <= ½/e*‖m‖²", "proved"),
+        ("show rounded(m) <= 0.25/e*‖m‖²", "refuted"),
+        ("for all y : like m\ngiven |y| < 1\nshow rounded^*(y) == e*sum(1 - √(1 - y²))", "proved"),
+    ],
+)
+def test_formulas_in_their_own_file(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "rounded.opt"
+    body = "\n".join("  " + line for line in claim.splitlines())
+    path.write_text(f"{FORMULA}claim one:\n{body}\n", encoding="utf-8")
+    (report,) = (check_claim(file, file.claims[0], Library(tmp_path)) for file in [load(path)])
     assert report.status == status, report
