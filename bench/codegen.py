@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dotopt.compiler.storage import FORMATS
+
 RESULTS = Path(__file__).parent / "results"
 TARGETS = ("cuda:90", "cuda:80", "hip:gfx942")
 WIDTH = 256  # columns of a tile, where a rule has rows
@@ -84,10 +86,11 @@ def figures(rule: str, targets: tuple[str, ...] = TARGETS, stored: dict[str, str
     kernels = backend.executed(module.text)
     passes = {f"pass_{index}": one for index, one in enumerate(plan.passes)}
     for name in sorted(module.kernels, key=lambda name: (name not in passes, name)):
-        constants = {"PIECE": tables.PIECE, "BLOCK": tables.BLOCK, "WIDTH": WIDTH} if name in passes else {}
+        turn = tables.turn(module.in_blocks)
+        constants = {"PIECE": tables.PIECE, "BLOCK": turn, "WIDTH": WIDTH} if name in passes else {}
         # of 32 bits or less: the tensor of a piece, whether it is full, and states that are one number for a tensor
         looked_up = module.text.split(f"def {name}(")[1].split("@triton.jit")[0].count("tl.load(tl.load(")
-        looked_up += 2 if name in passes else 0
+        looked_up += 2 + len(_blocks(passes[name].loads, stored)) if name in passes else 0  # scales of blocks too
         source = ASTSource(getattr(kernels, name), SIGNATURE | dict.fromkeys(constants, "constexpr"), constants)
         for target in targets:
             kind, arch = target.split(":")
@@ -98,7 +101,7 @@ def figures(rule: str, targets: tuple[str, ...] = TARGETS, stored: dict[str, str
                 {"num_warps": tables.WARPS},
             )
             seconds = time.perf_counter() - start
-            each = tables.BLOCK // (32 if kind == "cuda" else 64) // tables.WARPS  # entries of a thread
+            each = turn // (32 if kind == "cuda" else 64) // tables.WARPS  # entries of a thread
             found = nvidia(made.asm, arch, looked_up) if kind == "cuda" else amd(made.asm)
             one = passes.get(name)
             wanted = (
@@ -120,8 +123,13 @@ def _one_turn(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int
 
 
 def bytes_of(buffer: Any, stored: Mapping[str, str] | None) -> int:
-    """Of one entry."""
-    return {"fp32": 4, "fp64": 8, "bf16": 2, "fp16": 2}[(stored or {}).get(buffer.name, "fp32")]
+    """Of one entry, without the scale of its block."""
+    return FORMATS[(stored or {}).get(buffer.name, "fp32")].bytes
+
+
+def _blocks(buffers: Sequence[Any], stored: Mapping[str, str] | None) -> list[Any]:
+    """Those that are kept in blocks."""
+    return [buffer for buffer in buffers if FORMATS[(stored or {}).get(buffer.name, "fp32")].blocks]
 
 
 def nvidia(asm: dict[str, str], arch: str, looked_up: int) -> tuple[int, int, int, int, int]:
