@@ -1,59 +1,69 @@
-"""What kind of recurrence a state follows, and with it how a whole sequence can be computed at once.
+"""What kind of recurrence each state follows, and with it how a whole sequence can be computed at once.
 
     elementwise   x' = a*x + b                              an associative scan
-    low rank      M' = a*M + Σ (M @ p + u) yᵀ               chunks in WY form
+    low rank      M' = a*M + Σ (M @ p + u) yᵀ               chunks of tokens, in WY form
     frozen        P' = … every C                            constant inside a chunk
     sequential    anything else                             a loop, one token after the other
 
-The coefficients must not depend on the state. They are found by reading the equation as an affine function of it;
-nothing is guessed, and what is not recognised is sequential, with the reason.
+Low-rank states that mix (momentum and the memory that it moves) are one `Group`, whose transition is
+`[M S]' = [M S] @ (a matrix of scalars ⊗ I + low rank)`; one that is written from the left (Oja's rule) is solved for
+its transpose. Coefficients must not depend on the states; what is not recognised is sequential, with the reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substitute
-from dotopt.compiler.rewrite import simplify
-
-
-class NotAffine(Exception):
-    """The next value is not an affine function of the state; `why` is a sentence."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
+from dotopt.compiler.affine import Affine, NotAffine, affine
+from dotopt.compiler.ir import Node, Program, State, leaf, node, substitute
+from dotopt.compiler.types import Type, transpose
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The term `(M @ p + u) yᵀ`; either part may be absent."""
+class Term:
+    """`(Σ_j M_j @ p_j + u) y_iᵀ`, added to every memory i of a group; with a window, one for each of its tokens."""
 
-    p: Node | None
+    p: tuple[Node | None, ...]
     u: Node | None
-    y: Node
+    y: tuple[Node | None, ...]
+    window: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Affine:
-    """`scale*M + Σ pairs + rest`; None is zero."""
+class Read:
+    """A product of a memory with a vector: `M @ q`, or `Mᵀ @ q`; after the token was written, or before."""
 
-    scale: Node | None
-    pairs: tuple[Pair, ...] = ()
-    rest: Node | None = None
+    state: str
+    q: Node
+    after: bool
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Memories that are solved together: `M_i' = Σ_j mix[i][j]*M_j + Σ terms`, with None for zero.
+
+    An order in which each memory mixes in only earlier ones. If `transposed`, all of it is about the transposes.
+    """
+
+    states: tuple[State, ...]
+    mix: tuple[tuple[Node | None, ...], ...]
+    terms: tuple[Term, ...]
+    transposed: bool
+
+    def index(self, name: str) -> int:
+        return next(i for i, state in enumerate(self.states) if state.name == name)
 
     @property
-    def elementwise(self) -> bool:
-        """No term reads the state across its entries."""
-        return all(pair.p is None for pair in self.pairs)
+    def name(self) -> str:
+        return "_".join(state.name for state in self.states)
 
-
-@dataclass(frozen=True, slots=True)
-class Vector:
-    """`M @ x + u`, a vector on the way."""
-
-    x: Node | None
-    u: Node | None
+    @property
+    def parts(self) -> Iterator[Node]:
+        """Every coefficient."""
+        rows = [x for row in self.mix for x in row] + [x for term in self.terms for x in (*term.p, term.u, *term.y)]
+        yield from (x for x in rows if x is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,43 +72,243 @@ class Solved:
 
     state: State
     kind: str
-    form: Affine | None
     why: str
+    form: Affine | None = None
+    group: Group | None = None
     period: Node | None = None
 
 
-def classify(program: Program) -> tuple[Solved, ...]:
-    """The states in an order in which each needs only earlier ones, with their kinds.
+@dataclass(frozen=True)
+class Recurrences:
+    """All states of a program, and the reads of its memories with the leaves that stand for them.
 
-    In the forms of later states, the next value of an elementwise one is the leaf `sequence` of its name.
+    `table` maps what is read to these leaves, and the next value of a memory to the leaf for what it is at the end.
+    In coefficients, the next value of an elementwise state is the leaf `sequence` of its name.
     """
-    solved: dict[str, Solved] = {}
-    leaves = {x.name: leaf("state", x.name, x.type) for x in program.states}
-    for state in program.states:
-        period = _period(state, leaves[state.name])
-        if period is not None:
-            solved[state.name] = Solved(state, "frozen", None, f"constant between firings every {period!r}", period)
-        elif state.next is None:
-            solved[state.name] = Solved(state, "frozen", None, "never changes")
-    waiting = [x for x in program.states if x.name not in solved]
-    sequences: dict[Node, Node] = {}  # next values that are there already, for all tokens
-    moved = True
-    while moved:
-        moved = False
-        for state in list(waiting):
-            found = _solve(state, leaves, set(solved), sequences)
-            if found is not None and found.kind != "sequential":
-                solved[state.name] = found
-                if found.kind == "elementwise" and state.next is not None:
-                    sequences[state.next] = leaf("sequence", state.name, state.type)
-                waiting.remove(state)
-                moved = True
-    for state in waiting:
-        found = _solve(state, leaves, set(solved), sequences)
-        why = found.why if found is not None else _tangle(state, leaves, set(solved))
-        solved[state.name] = Solved(state, "sequential", None, why)
-    order = {name: i for i, name in enumerate(solved)}
-    return tuple(sorted(solved.values(), key=lambda x: order[x.state.name]))
+
+    solved: tuple[Solved, ...]
+    reads: Mapping[Node, Read] = field(default_factory=dict)
+    table: Mapping[Node, Node] = field(default_factory=dict)
+
+    @property
+    def parallel(self) -> bool:
+        return all(x.kind != "sequential" for x in self.solved)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(dict.fromkeys(x.group for x in self.solved if x.group is not None))
+
+
+def classify(program: Program) -> tuple[Solved, ...]:
+    """The states, in an order in which each needs only earlier ones, with their kinds."""
+    return recurrences(program).solved
+
+
+def recurrences(program: Program) -> Recurrences:
+    """The states with their kinds, and how memories are read."""
+    return _Solver(program).run()
+
+
+@dataclass(eq=False)
+class _Solver:
+    program: Program
+    solved: dict[str, Solved] = field(default_factory=dict)
+    leaves: dict[str, Node] = field(default_factory=dict)
+    sequences: dict[Node, Node] = field(default_factory=dict)  # next values that are there already, for all tokens
+    whys: dict[str, str] = field(default_factory=dict)  # why a state is not solved yet
+    materialised: set[str] = field(default_factory=set)  # states that are not memories, or are read as a whole
+    memories: list[State] = field(default_factory=list)  # matrices
+    links: dict[str, set[str]] = field(default_factory=dict)  # memories that mix
+
+    def run(self) -> Recurrences:
+        self.leaves = {x.name: leaf("state", x.name, x.type) for x in self.program.states}
+        for state in self.program.states:
+            period = _period(state, self.leaves[state.name])
+            if period is not None and self.frozen_start(state):
+                self.solved[state.name] = Solved(state, "frozen", f"constant for {period!r} tokens", period=period)
+            elif state.next is None:
+                self.solved[state.name] = Solved(state, "frozen", "never changes")
+        memories = [x for x in self.program.states if len(x.type.axes) == 2 and x.name not in self.solved]
+        self.memories = memories
+        self.materialised = {x.name for x in self.program.states if x not in memories or self.read_whole(x)}
+        for x in memories:
+            mixed = {y.name for y in memories if x is not y and y.next and self.whole(x, *y.next.children)}
+            for name in mixed:
+                self.links.setdefault(x.name, set()).add(name)
+                self.links.setdefault(name, set()).add(x.name)
+        waiting = [x for x in self.program.states if x.name not in self.solved]
+        while True:
+            found = next((f for state in waiting if (f := self.solve(state, waiting))), None)
+            if found is None:
+                break
+            for new in found:
+                self.solved[new.state.name] = new
+                if new.kind == "elementwise" and new.state.next is not None:
+                    self.sequences[new.state.next] = leaf("sequence", new.state.name, new.state.type)
+            waiting = [x for x in waiting if x.name not in self.solved]
+        for state in waiting:
+            why = self.whys.get(state.name) or self.tangle(state)
+            self.solved[state.name] = Solved(state, "sequential", why)
+        return self.with_reads()
+
+    def frozen_start(self, state: State) -> bool:
+        """Whether the value of the first chunk is known before it: a constant, or the start of another state."""
+        return state.kind != "first" or state.start.role == "state"
+
+    def root(self, state: State) -> Node:
+        assert state.next is not None
+        return substitute(state.next, {n: later for n, later in self.sequences.items() if n is not state.next})
+
+    def others(self, state: State) -> set[str]:
+        own = self.leaves[state.name]
+        found = {x.name for x in self.root(state).walk() if x.role == "state" and x is not own}
+        return found & set(self.leaves)
+
+    def tangle(self, state: State) -> str:
+        needed = sorted(self.others(state) - {n for n, x in self.solved.items() if x.kind != "sequential"})
+        return f"`{state.name}'` needs {', '.join(f'`{n}`' for n in needed)}, known only token by token"
+
+    def solve(self, state: State, waiting: list[State]) -> list[Solved] | None:
+        """The state, or the group that it belongs to; None if it can not be solved yet."""
+        if state.name not in self.materialised:
+            group = self.group(state, waiting)
+            if group is not None:
+                why = _describe(group)
+                return [Solved(x, "low rank", why, group=group) for x in group.states]
+        if not self.others(state) <= set(self.solved):
+            return None
+        try:
+            form = affine(self.root(state), self.leaves[state.name])
+        except NotAffine as error:
+            self.whys[state.name] = error.why
+            return None
+        if not form.elementwise:
+            why = self.whys.get(state.name, "")
+            whole = f"`{state.name}` is read as a whole, and its next value mixes its columns"
+            self.whys[state.name] = why or whole
+            return None
+        if any(pair.window is not None for pair in form.pairs):
+            self.whys[state.name] = "a sum over a window is written into a state that is read as a whole"
+            return None
+        return [Solved(state, "elementwise", f"`{state.name}'` is affine in `{state.name}`, entry by entry", form)]
+
+    def group(self, seed: State, waiting: list[State]) -> Group | None:
+        """The low-rank form of the state and of those that it can not do without."""
+        byname = {x.name: x for x in waiting}
+        names, new = [seed.name], [seed.name]
+        while new:
+            name = new.pop()
+            needed = (self.others(byname[name]) - set(self.solved) | self.links.get(name, set())) - set(names)
+            if not all(n in byname and n not in self.materialised for n in needed):
+                return None
+            names += sorted(needed)
+            new += sorted(needed)
+        states = [x for x in waiting if x.name in names]
+        reason = ""
+        for flipped in (False, True):
+            try:
+                return self.low_rank(states, flipped)
+            except NotAffine as error:
+                reason = reason or error.why
+        self.whys[seed.name] = reason
+        if len(states) > 1:
+            self.materialised |= {x.name for x in states if self.links.get(x.name)}
+        return None
+
+    def low_rank(self, states: list[State], flipped: bool) -> Group:
+        own = {self.leaves[x.name]: _flipped(self.leaves[x.name]) if flipped else self.leaves[x.name] for x in states}
+        turn = _Turned(own if flipped else {}, set(own))
+        forms = {x.name: affine(turn(self.root(x), flipped), *own.values()) for x in states}
+        for name, form in forms.items():
+            if form.rest is not None:
+                raise NotAffine(f"a full-rank term is added to `{name}` at every token")
+            if any(scale.type.axes for scale in form.scale.values()):
+                raise NotAffine(f"`{name}` decays entry by entry, together with a term of low rank")
+        if all(form.elementwise and not form.pairs for form in forms.values()):
+            raise NotAffine("nothing of low rank is written")
+        order = _ordered(states, forms)
+        mix = tuple(tuple(forms[x.name].scale.get(y.name) for y in order) for x in order)
+        return Group(tuple(order), mix, _terms(order, forms), flipped)
+
+    # ---- how memories are read ---------------------------------------------------------------------------------------
+
+    def read_whole(self, state: State) -> bool:
+        """Whether the state is read otherwise than by products with vectors, mixing, and at the ends of chunks."""
+        for root in self.program.outputs.values():
+            if self.whole(state, root):
+                return True
+        for x in self.program.states:
+            if x.kind == "first" and x.start.role != "state" and self.whole(state, x.start):
+                return True
+            if x in self.memories or x.next is None:
+                continue
+            held = x.name in self.solved and self.solved[x.name].period is not None
+            root = x.next.args[1] if held else x.next
+            if not (held and root is state.next) and self.whole(state, root):
+                return True
+        return False
+
+    def whole(self, state: State, *roots: Node) -> bool:
+        """Whether these values need all of the memory, not only products with vectors."""
+        before = {self.leaves[x.name]: x.name for x in self.memories}
+        after = {x.next: x.name for x in self.memories if x.next is not None}
+        sought = (self.leaves[state.name], state.next)
+        stack, seen = list(roots), set[Node]()
+        while stack:
+            here = stack.pop()
+            if here in sought:
+                return True
+            if here in seen or here in after:
+                continue
+            seen.add(here)
+            found = _read_of(here, before, after)
+            stack.extend((found.q,) if found is not None else here.children)
+        return False
+
+    def with_reads(self) -> Recurrences:
+        before: dict[Node, str] = {}
+        after: dict[Node, str] = {}
+        table: dict[Node, Node] = {}
+        for x in self.solved.values():
+            if x.group is not None and x.state.next is not None:
+                before[self.leaves[x.state.name]] = x.state.name
+                after[x.state.next] = x.state.name
+                table[x.state.next] = leaf("sequence", f"{x.state.name} at the end", x.state.type)
+        reads: dict[Node, Read] = {}
+        ends = [x.state.next.args[1] for x in self.solved.values() if x.period is not None and x.state.next is not None]
+        groups = [part for g in dict.fromkeys(x.group for x in self.solved.values() if x.group) for part in g.parts]
+        others = [x.state.next for x in self.solved.values() if x.group is None and x.period is None and x.state.next]
+        starts = [x.start for x in self.program.states if x.kind == "first"]
+        stack, seen = [*self.program.outputs.values(), *ends, *groups, *others, *starts], set[Node]()
+        while stack:
+            here = stack.pop()
+            if here in seen or here in after:
+                continue
+            seen.add(here)
+            found = _read_of(here, before, after)
+            if found is not None:
+                stands = leaf("sequence", f"{found.state} read {len(reads) + 1}", here.type)
+                reads[stands], table[here] = found, stands
+                stack.append(found.q)
+                continue
+            stack.extend(here.children)
+        order = {name: i for i, name in enumerate(self.solved)}
+        return Recurrences(tuple(sorted(self.solved.values(), key=lambda x: order[x.state.name])), reads, table)
+
+
+def _read_of(here: Node, before: Mapping[Node, str], after: Mapping[Node, str]) -> Read | None:
+    """`here` as a product of a memory with a vector."""
+    if here.op != "matmul" or len(here.type.axes) != 1:
+        return None
+    left, right = here.args
+    memory, q = (left, right) if len(left.type.axes) == 2 else (right, left)
+    turned = memory is right
+    if memory.op == "transpose":
+        memory, turned = memory.args[0], not turned
+    for found, later in ((before, False), (after, True)):
+        if memory in found:
+            return Read(found[memory], q, later, turned)
+    return None
 
 
 def _period(state: State, own: Node) -> Node | None:
@@ -109,223 +319,99 @@ def _period(state: State, own: Node) -> Node | None:
     return None
 
 
-def _others(root: Node, own: Node, leaves: dict[str, Node]) -> set[str]:
-    return {x.name for x in root.walk() if x.role == "state" and x is not own and x.name in leaves}
+def _ordered(states: list[State], forms: Mapping[str, Affine]) -> list[State]:
+    """The states so that each mixes in only earlier ones; raises `NotAffine` if they mix in a circle."""
+    order: list[State] = []
+    while len(order) < len(states):
+        placed = {x.name for x in order}
+        free = [x for x in states if x not in order and set(forms[x.name].scale) <= placed | {x.name}]
+        if not free:
+            names = " and ".join(f"`{x.name}`" for x in states if x not in order)
+            raise NotAffine(f"{names} mix in a circle")
+        order.append(free[0])
+    return order
 
 
-def _tangle(state: State, leaves: dict[str, Node], known: set[str]) -> str:
-    assert state.next is not None
-    needed = sorted(_others(state.next, leaves[state.name], leaves) - known)
-    return f"`{state.name}'` needs {', '.join(f'`{n}`' for n in needed)}, which need one another"
+def _terms(order: list[State], forms: Mapping[str, Affine]) -> tuple[Term, ...]:
+    """The pairs of all memories; those that write the same vector are one term."""
+    found: dict[tuple[tuple[Node | None, ...], Node | None, Node | None], list[Node | None]] = {}
+    for i, state in enumerate(order):
+        for pair in forms[state.name].pairs:
+            y = pair.y if pair.weight is None else node("mul", pair.weight, pair.y)
+            p = tuple(pair.p.get(x.name) for x in order)
+            slots = found.setdefault((p, pair.u, pair.window), [None] * len(order))
+            slots[i] = y if slots[i] is None else node("add", slots[i], y)  # type: ignore[arg-type]
+    return tuple(Term(p, u, tuple(slots), window) for (p, u, window), slots in found.items())
 
 
-def _solve(state: State, leaves: dict[str, Node], known: set[str], sequences: dict[Node, Node]) -> Solved | None:
-    assert state.next is not None
-    own = leaves[state.name]
-    root = substitute(state.next, {n: later for n, later in sequences.items() if n is not state.next})
-    if not _others(root, own, leaves) <= known:
-        return None
-    try:
-        form = affine(root, own)
-    except NotAffine as error:
-        return Solved(state, "sequential", None, error.why)
-    if form.elementwise:
-        return Solved(state, "elementwise", form, f"`{state.name}'` is affine in `{state.name}`, entry by entry")
-    if form.scale is not None and form.scale.type.axes:
-        return Solved(state, "sequential", None, "entrywise decay together with a term of low rank")
-    if form.rest is not None:
-        return Solved(state, "sequential", None, "a full-rank term is added at every token")
-    why = f"a multiple of the identity plus rank {len(form.pairs)}, applied to `{own.name}`"
-    return Solved(state, "low rank", form, why)
+def _describe(group: Group) -> str:
+    names = " and ".join(f"`{x.name}`" for x in group.states)
+    reading = any(p is not None for term in group.terms for p in term.p)
+    windows = [term.window for term in group.terms if term.window is not None]
+    single = len(group.terms) - len(windows)
+    rank = " + ".join([*map(repr, windows), *([str(single)] if single else [])])
+    what = f"plus rank {rank}" + ("" if reading else ", written without reading")
+    whose = f"{names}ᵀ" if group.transposed else names
+    if len(group.states) > 1:
+        return f"{whose} side by side: scalars times the identity {what}"
+    return f"a multiple of the identity {what}, applied to {whose}"
 
 
-# ---- affine functions of a state -------------------------------------------------------------------------------------
+# ---- transposes ------------------------------------------------------------------------------------------------------
 
 
-def affine(root: Node, own: Node) -> Affine:
-    """`root` as an affine function of the leaf `own`; raises `NotAffine`.
-
-    >>> from dotopt.compiler.types import Type
-    >>> M, k = leaf("state", "M", Type("real", ("n", "d"))), leaf("input", "k", Type("real", ("d",)))
-    >>> affine(node("sub", M, node("outer", node("matmul", M, k), k)), M).pairs[0].p
-    -k
-    """
-    found = _Reader(own).read(root)
-    if isinstance(found, Vector):
-        raise NotAffine("a vector where the state is a matrix")
-    return _merged(found)
+def _flipped(own: Node) -> Node:
+    return leaf("state", own.name, _turned(own.type))
 
 
-class _Reader:
-    """Reads a node as an affine function of `own`; each node once."""
+def _turned(type: Type) -> Type:
+    """The type of the transpose, told from the original also if it is square."""
+    turned = transpose(type)
+    return Type(turned.kind, tuple(f"{axis}ᵀ" for axis in turned.axes)) if turned == type else turned
 
-    def __init__(self, own: Node) -> None:
-        self.own = own
-        self.done: dict[Node, Affine | Vector] = {}
 
-    def involves(self, here: Node) -> bool:
-        """Whether the value depends on the state."""
-        return any(x is self.own for x in here.walk())
+@dataclass(eq=False)
+class _Turned:
+    """Moves transposes down to the leaves; states in `turned` are replaced by the transposes of other leaves."""
 
-    def read(self, here: Node) -> Affine | Vector:
-        if here not in self.done:
-            self.done[here] = self._read(here)
-        return self.done[here]
+    turned: Mapping[Node, Node]
+    own: set[Node]
+    done: dict[tuple[Node, bool], Node] = field(default_factory=dict)
 
-    def _read(self, here: Node) -> Affine | Vector:
-        if here is self.own:
-            return Affine(number(1))
-        if not self.involves(here):
-            return self.constant(here)
+    def __call__(self, here: Node, flip: bool) -> Node:
+        key = (here, flip)
+        if key not in self.done:
+            self.done[key] = self.flipped(here) if flip else self.straight(here)
+        return self.done[key]
+
+    def straight(self, here: Node) -> Node:
+        if here in self.turned:
+            return node("transpose", self.turned[here])
         match here.op, here.args:
-            case "add", (a, b):
-                return _add(self.read(a), self.read(b), number(1))
-            case "sub", (a, b):
-                return _add(self.read(a), self.read(b), number(-1))
-            case "neg", (a,):
-                return self.scaled(self.read(a), number(-1))
-            case "stop", (a,):
-                return self.read(a)
-            case "mul", (a, b):
-                if self.involves(a) and self.involves(b):
-                    raise NotAffine(f"`{here!r}` multiplies the state by itself")
-                factor, rest = (b, a) if self.involves(a) else (a, b)
-                return self.scaled(self.read(rest), factor)
-            case "div", (a, b) if not self.involves(b):
-                return self.scaled(self.read(a), node("div", number(1), b))
-            case "matmul", (a, b) if not self.involves(b):
-                return self.product(self.read(a), b)
-            case "outer", (a, b) if not self.involves(b):
-                inner = self.read(a)
-                if isinstance(inner, Vector):
-                    return Affine(None, (Pair(inner.x, inner.u, b),))
-        raise NotAffine(f"`{here!r}` is not affine in `{self.own.name}`")
+            case "transpose", (a,):
+                return self(a, True)
+            case "matmul", (a, b) if len(a.type.axes) == 1 and len(b.type.axes) == 2:
+                return node("matmul", self(b, True), self(a, False))
+        args = tuple(self(arg, False) for arg in here.args)
+        same = all(a is b for a, b in zip(args, here.args, strict=True))
+        return here if same else node(here.op, *args, attrs=here.attrs, span=here.span)
 
-    def constant(self, here: Node) -> Affine | Vector:
-        if len(here.type.axes) == 1 and len(self.own.type.axes) == 2:
-            return Vector(None, here)
-        found = _low_rank(here)
-        if found is not None and found[0] is None:
-            return Affine(None, tuple(Pair(None, u, y) for u, y in found[1]))
-        return Affine(None, (), here)
-
-    def scaled(self, form: Affine | Vector, factor: Node) -> Affine | Vector:
-        if isinstance(form, Vector):
-            if factor.type.axes and form.x is not None:
-                raise NotAffine(f"`{factor!r}` weighs the entries of a product with the state")
-            return Vector(_mul(factor, form.x), _mul(factor, form.u))
-        if factor.type.axes:
-            if not form.elementwise:
-                raise NotAffine(f"`{factor!r}` weighs the entries of a product with the state")
-            whole = [node("outer", p.u, p.y) for p in form.pairs if p.u is not None]
-            rest = form.rest
-            for term in whole:
-                rest = term if rest is None else node("add", rest, term)
-            return Affine(_mul(factor, form.scale), (), _mul(factor, rest))
-        pairs = tuple(Pair(_mul(factor, p.p), _mul(factor, p.u), p.y) for p in form.pairs)
-        return Affine(_mul(factor, form.scale), pairs, _mul(factor, form.rest))
-
-    def product(self, form: Affine | Vector, right: Node) -> Affine | Vector:
-        if isinstance(form, Vector):
-            raise NotAffine("a product of a vector with a matrix")
-        if len(right.type.axes) == 1:
-            x = _mul(form.scale, right)
-            u = None if form.rest is None else node("matmul", form.rest, right)
-            for pair in form.pairs:
-                weight = _dot(pair.y, right)
-                x, u = _plus(x, _mul(weight, pair.p)), _plus(u, _mul(weight, pair.u))
-            return Vector(x, u)
-        found = _low_rank(right)
-        if found is None or (form.scale is not None and form.scale.type.axes):
-            raise NotAffine(f"`{right!r}` is not a multiple of the identity plus a term of low rank")
-        identity, terms = found
-        total: Affine | Vector = self.scaled(form, identity) if identity is not None else Affine(None)
-        for f, g in terms:
-            inner = self.product(form, f)
-            assert isinstance(inner, Vector)
-            total = _add(total, Affine(None, (Pair(inner.x, inner.u, g),)), number(1))
-        return total
-
-
-def _low_rank(here: Node) -> tuple[Node | None, tuple[tuple[Node, Node], ...]] | None:
-    """`s*I + Σ f gᵀ` as (s, ((f, g), …)), for matrices that are written so."""
-    match here.op, here.args:
-        case "eye", ():
-            return number(1), ()
-        case "outer", (f, g):
-            return None, ((f, g),)
-        case ("add" | "sub"), (a, b):
-            left, right = _low_rank(a), _low_rank(b)
-            if left is None or right is None:
-                return None
-            sign = number(1 if here.op == "add" else -1)
-            flipped = tuple((_known(_mul(sign, f)), g) for f, g in right[1])
-            return _plus(left[0], _mul(sign, right[0])), left[1] + flipped
-        case "neg", (a,):
-            inner = _low_rank(a)
-            return None if inner is None else _scaled_low_rank(inner, number(-1))
-        case "mul", (a, b):
-            for factor, rest in ((a, b), (b, a)):
-                inner = _low_rank(rest)
-                if not factor.type.axes and inner is not None:
-                    return _scaled_low_rank(inner, factor)
-    return None
-
-
-def _scaled_low_rank(
-    form: tuple[Node | None, tuple[tuple[Node, Node], ...]], factor: Node
-) -> tuple[Node | None, tuple[tuple[Node, Node], ...]]:
-    return _mul(factor, form[0]), tuple((_known(_mul(factor, f)), g) for f, g in form[1])
-
-
-def _add(a: Affine | Vector, b: Affine | Vector, sign: Node) -> Affine | Vector:
-    if isinstance(a, Vector) and isinstance(b, Vector):
-        return Vector(_plus(a.x, _mul(sign, b.x)), _plus(a.u, _mul(sign, b.u)))
-    if isinstance(a, Vector) or isinstance(b, Vector):
-        raise NotAffine("a vector added to a matrix")
-    other = tuple(Pair(_mul(sign, p.p), _mul(sign, p.u), p.y) for p in b.pairs)
-    return Affine(_plus(a.scale, _mul(sign, b.scale)), a.pairs + other, _plus(a.rest, _mul(sign, b.rest)))
-
-
-def _merged(form: Affine) -> Affine:
-    """Terms with one y become one term."""
-    by_y: dict[Node, Pair] = {}
-    for pair in form.pairs:
-        old = by_y.get(pair.y)
-        by_y[pair.y] = pair if old is None else replace(old, p=_plus(old.p, pair.p), u=_plus(old.u, pair.u))
-    pairs = tuple(Pair(_tidy(p.p), _tidy(p.u), p.y) for p in by_y.values())
-    return Affine(_tidy(form.scale), pairs, form.rest)  # the rest keeps the names that its parts have
-
-
-def _tidy(value: Node | None) -> Node | None:
-    return None if value is None else simplify(value)
-
-
-def _known(value: Node | None) -> Node:
-    assert value is not None
-    return value
-
-
-def _mul(a: Node | None, b: Node | None) -> Node | None:
-    if a is None or b is None:
-        return None
-    if a.value == 1:
-        return b
-    if b.value == 1:
-        return a
-    if a.value == -1:
-        return b.args[0] if b.op == "neg" else node("neg", b)
-    return node("mul", a, b)
-
-
-def _plus(a: Node | None, b: Node | None) -> Node | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return node("sub", a, b.args[0]) if b.op == "neg" else node("add", a, b)
-
-
-def _dot(a: Node, b: Node) -> Node:
-    product = node("mul", a, b)
-    return node("sum", product, attrs=(product.type.axes, False))
-
-
+    def flipped(self, here: Node) -> Node:
+        if here in self.turned:
+            return self.turned[here]
+        if len(here.type.axes) != 2:
+            return self(here, False)
+        match here.op, here.args:
+            case "transpose", (a,):
+                return self(a, False)
+            case ("add" | "sub" | "neg" | "mul" | "div"), args:
+                return node(here.op, *(self(arg, True) for arg in args), span=here.span)
+            case "outer", (a, b):
+                return node("outer", self(b, False), self(a, False), span=here.span)
+            case "matmul", (a, b) if len(a.type.axes) == len(b.type.axes) == 2:
+                return node("matmul", self(b, True), self(a, True), span=here.span)
+            case "eye", ():
+                return here
+            case "window", (a, length):
+                return node("window", self(a, True), length, attrs=here.attrs, span=here.span)
+        return node("transpose", self(here, False), span=here.span)

@@ -22,7 +22,7 @@ from dotopt.compiler.types import Mismatch, Type
 
 ROLES = frozenset(
     {"param", "state", "input", "hyper", "option", "const", "time", "axis", "rank", "draw", "loop", "index", "sample"}
-    | {"set", "free", "function", "identity"}
+    | {"set", "free", "function", "identity", "sequence"}
 )
 WRONG = (Mismatch, TypeError, KeyError, IndexError, AttributeError)  # what a rule for types raises on a wrong node
 STATE_KINDS = frozenset({"constant", "first", "draw"})

@@ -15,13 +15,24 @@ from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.recurrence import classify
-from dotopt.runtime.sequence import Pair, Read, low_rank, scan
+from dotopt.runtime.sequence import Chunks, Term, scan
 
 LENGTH = 23
 SIZES = {"dk": 4, "dv": 3, "d": 4}
 RULES: list[tuple[str, dict[str, Any]]] = [
+    ("LinearAttention", {"features": "elu", "normalized": True, "decay": 0.9}),
+    ("GatedLinearAttention", {}),
     ("DeltaMemory", {}),
     ("GatedDelta", {}),
+    ("GatedDelta", {"retention": "decay_and_step"}),
+    ("Longhorn", {}),
+    ("Oja", {}),
+    ("OmegaRule", {"window": 3}),
+    ("Titans", {"at": "token", "loss": "mean"}),
+    ("Titans", {"at": "chunk", "chunk": 5}),
+    ("SelfModifyingTitans", {"chunk": 3, "memory_chunk": 4}),
+    ("SelfModifyingTitans", {"chunk": 5, "memory_chunk": 1, "inner": "dot"}),
+    ("MomentumBasedAttention", {}),
     ("TitansMLP", {"hidden": 5, "chunk": 1}),
     ("TitansMLP", {"hidden": 5, "chunk": 4}),
     ("MomentumAttention", {"gamma": 0.3}),
@@ -168,10 +179,13 @@ def test_recurrences_are_recognised() -> None:
     def kinds(name: str) -> dict[str, str]:
         file = Library().file(name)
         assert file is not None
-        return {x.state.name: x.kind for x in classify(lower(file))}
+        defaults = {option.name: option.default for option in lower(file).options}
+        return {x.state.name: x.kind for x in classify(lower(file, Static(defaults)))}
 
-    assert kinds("DeltaMemory") == {"M": "low rank"}
-    assert kinds("TitansMLP")["P"] == "frozen" and kinds("TitansMLP")["U"] == "elementwise"
+    assert kinds("DeltaMemory") == kinds("GatedDelta") == kinds("Oja") == kinds("OmegaRule") == {"M": "low rank"}
+    assert kinds("Titans") == {"S": "low rank", "M": "low rank"}
+    assert kinds("TitansMLP")["P"] == "frozen" and kinds("TitansMLP")["U"] == "low rank"
+    assert kinds("MomentumBasedAttention") == {"s": "elementwise"}
 
 
 def test_a_user_rule(tmp_path: Path) -> None:
@@ -209,36 +223,82 @@ def test_what_is_not_compiled_says_so(tmp_path: Path) -> None:
     assert caught.value.diagnostics[0].code == "E601"
 
 
+Many = torch.Tensor | None
+
+
+def recurrence(starts: list[torch.Tensor], mix: Any, terms: list[Term], q: torch.Tensor) -> Any:
+    """What `Chunks` computes, one token after the other: reads before and after, and the last memories."""
+    memories, before, after = list(starts), [], []
+    for t in range(q.shape[-2]):
+        z = [
+            sum(
+                ((m @ p[:, t, :, None])[..., 0] for m, p in zip(memories, term.p, strict=True) if p is not None),
+                torch.zeros(2, starts[0].shape[-2], dtype=q.dtype) if term.u is None else term.u[:, t],
+            )
+            for term in terms
+        ]
+        before.append([(m @ q[:, t, :, None])[..., 0] for m in memories])
+        memories = [
+            sum((x[:, t, None, None] * m for x, m in zip(row, memories, strict=True) if x is not None), torch.zeros(()))
+            + sum(
+                (v[:, :, None] * term.y[i][:, t, None, :] for v, term in zip(z, terms, strict=True)
+                 if term.y[i] is not None),
+                torch.zeros(()),
+            )
+            for i, row in enumerate(mix)
+        ]  # fmt: skip
+        after.append([(m @ q[:, t, :, None])[..., 0] for m in memories])
+    return before, after, memories
+
+
+@pytest.mark.parametrize("memories", [1, 2, 3])
 @pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("decay", ["none", "number", "tokens", "zeros"])
-def test_low_rank_transitions(rank: int, decay: str) -> None:
-    generator = torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("zeros", [False, True])
+def test_chunks_are_the_recurrence(memories: int, rank: int, zeros: bool) -> None:
+    generator = torch.Generator().manual_seed(memories + 10 * rank)
 
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     length, dk, dv = 19, 4, 3
-    a: Any = {"none": None, "number": 0.9}.get(decay, torch.rand(2, length, generator=generator, dtype=torch.float64))
-    if decay == "zeros":
-        a[:, [4, 11]] = 0
-    pairs = [Pair(0.3 * random(2, length, dk) if r == 0 else None, random(2, length, dv), random(2, length, dk))
-             for r in range(rank)]  # fmt: skip
-    q, memory = random(2, length, dk), random(2, dv, dk)
-    expected, before, current = [], [], memory
-    for t in range(length):
-        before.append((current @ q[:, t, :, None])[..., 0])
-        factor = 1.0 if a is None else a if isinstance(a, float) else a[:, t, None, None]
-        later = current * factor
-        for p, u, y in pairs:
-            z = u[:, t] + (0 if p is None else (current @ p[:, t, :, None])[..., 0])
-            later = later + z[:, :, None] * y[:, t, None, :]
-        current = later
-        expected.append((current @ q[:, t, :, None])[..., 0])
+    mix: list[list[Many]] = [
+        [torch.sigmoid(random(2, length)) if j <= i else None for j in range(memories)] for i in range(memories)
+    ]
+    if zeros:
+        for i in range(memories):
+            mix[i][i][:, [4, 11]] = 0  # type: ignore[index]
+    terms = [
+        Term(
+            [0.3 * random(2, length, dk) if (r + j) % 2 == 0 else None for j in range(memories)],
+            random(2, length, dv) if r == 0 else None,
+            [random(2, length, dk) if r == 0 or j == 0 else None for j in range(memories)],
+        )
+        for r in range(rank)
+    ]
+    q, values = random(2, length, dk), random(2, length, dv)
+    starts = [random(2, dv, dk) for _ in range(memories)]
+    before, after, last = recurrence(starts, mix, terms, q)
     for size in (1, 4, 8, 64):
-        (after_, before_), last = low_rank(a, pairs, [Read(q), Read(q, after=False)], memory, size)
-        torch.testing.assert_close(after_, torch.stack(expected, 1), rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(before_, torch.stack(before, 1), rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(last, current, rtol=1e-9, atol=1e-9)
+        chunks = Chunks(starts, mix, terms, size * rank)
+        for j in range(memories):
+            for wanted, when in ((before, False), (after, True)):
+                found = chunks.read(j, q, after=when)
+                torch.testing.assert_close(found, torch.stack([w[j] for w in wanted], 1), rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(chunks.last[j], last[j], rtol=1e-9, atol=1e-9)
+        turned = chunks.read(memories - 1, values, transposed=True)[:, -1]
+        torch.testing.assert_close(turned, (last[-1].mT @ values[:, -1, :, None])[..., 0], rtol=1e-9, atol=1e-9)
+
+
+def test_tokens_that_are_not_there_change_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    k, v = (torch.randn(2, 9, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    alpha = torch.rand(2, 9, generator=generator, dtype=torch.float64)
+    there = torch.tensor([True, False, True, True, False, False, True, True, False])
+    start = [torch.randn(2, 4, 4, generator=generator, dtype=torch.float64)]
+    masked = Chunks(start, [[alpha]], [Term([-k], v, [k])], 4, there.expand(2, 9))
+    short = Chunks(start, [[alpha[:, there]]], [Term([-k[:, there]], v[:, there], [k[:, there]])], 4)
+    torch.testing.assert_close(masked.last[0], short.last[0])
+    torch.testing.assert_close(masked.read(0, k)[:, there], short.read(0, k[:, there]))
 
 
 def test_scan_is_the_recurrence() -> None:
@@ -248,3 +308,10 @@ def test_scan_is_the_recurrence() -> None:
         x = a[:, t] * x + b[:, t]
         expected.append(x)
     torch.testing.assert_close(scan(a, b, torch.ones(2, 3, dtype=torch.float64), 1), torch.stack(expected, 1))
+    long, flat = torch.rand(2, 200, dtype=torch.float64), torch.ones(200, dtype=torch.float64)
+    x, expected = torch.ones(2, dtype=torch.float64), []
+    for t in range(200):
+        x = long[:, t] * x + 1
+        expected.append(x)
+    torch.testing.assert_close(scan(long, flat.expand(2, 200), torch.ones(2, dtype=torch.float64), 0),
+                               torch.stack(expected, 1))  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from dotopt.compiler.affine import kept, low_rank, recent
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Loop, Node
 from dotopt.compiler.types import Type
@@ -53,6 +54,8 @@ class Batched:
         if here not in self.tensor:
             if here.op == "leaf":
                 self.tensor[here] = here.role in TENSOR_ROLES or (here.role == "time" and self.tokens)
+            elif here.op == "size":
+                self.tensor[here] = False
             else:
                 self.tensor[here] = bool(here.type.axes) or any(self.is_tensor(child) for child in here.children)
         return self.tensor[here]
@@ -86,6 +89,10 @@ class Batched:
 
 
 def _leaf(b: Batched, here: Node) -> Text:
+    window = kept(here)
+    if window is not None:
+        b.names[here] = _recent(b, *window)
+        return b.names[here], POSTFIX
     match here.role:
         case "axis":
             return b.sizes[here.name], POSTFIX
@@ -299,7 +306,38 @@ def _attention(b: Batched, here: Node) -> Text:
     b.attentions.append(name)
     q, k, v = (b.code(arg) for arg in here.args)
     word = "attend" if b.tokens else "attend_token"
-    return f'{word}({q}, {k}, {v}, state, later, "{name}")', POSTFIX
+    return f'{word}({q}, {k}, {v}, state, later, "{name}", keep)', POSTFIX
+
+
+def _window(b: Batched, here: Node) -> Text:
+    """A reduction over the last tokens; sums of products of vectors keep the vectors only."""
+    value, length = here.args
+    found = low_rank(here)
+    if found is not None and found[0] is None:
+        total = []
+        for f, g, weight, _ in found[1]:
+            scaled = b.code(f, POSTFIX) if weight is None else f"({b.code(weight, POSTFIX)}[..., None]*{b.code(f)})"
+            total.append(f"{scaled}.mT @ {b.code(g, UNARY)}")
+        return " + ".join(total), (PRODUCT if len(total) == 1 else SUM)
+    axes = len(value.type.axes)
+    match here.attrs[0]:
+        case "sum":
+            return f"{b.code(recent(value, length), POSTFIX)}.sum({-axes - 1})", POSTFIX
+        case "mean":  # of as many as there are
+            count = f"t.clamp(max={b.code(length)})" if b.tokens else f"min(t, {b.code(length)})"
+            count += f"[..., {', '.join(['None'] * axes)}]" if b.tokens and axes else ""
+            return f"{b.code(recent(value, length), POSTFIX)}.sum({-axes - 1})/{count}", PRODUCT
+    raise fail("E601", here.span, construct=f"`{here.attrs[0]}` over the last tokens")
+
+
+def _recent(b: Batched, value: Node, length: Node) -> str:
+    """The variable with the values of the last tokens; the state keeps them under a name of their own."""
+    axes, key = len(value.type.axes), f"last {value!r}, {length!r}"
+    given = f'{b.fitted(value, value.type)}, {b.code(length)}, {axes}, state, later, {key!r}'
+    text = f"recent({given})" if b.tokens else f"recent_token({given}, keep)"
+    name = f"recent{1 + sum(here.role == 'sequence' and len(here.args) == 2 for here in b.names)}"
+    b.lines.append(f"{b.indent}{name} = {text}  # {value!r}, of the last {length!r} tokens")
+    return name
 
 
 def _filled(word: str) -> Callable[[Batched, Node], Text]:
@@ -384,6 +422,7 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
         POSTFIX,
     ),
     "attention": _attention,
+    "window": _window,
     "apply": _apply,
     "element": _element,
     "loop": _loop,

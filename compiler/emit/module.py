@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import product
 
@@ -9,12 +10,18 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.batched import Batched
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input_text
-from dotopt.compiler.emit.stretch import functions, recurrences
+from dotopt.compiler.emit.stretch import functions
 from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node, Program, Random, State
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
-from dotopt.compiler.recurrence import Solved, classify
+from dotopt.compiler.recurrence import Solved, recurrences
+
+# what the generated functions call
+RUNTIME = (
+    "Chunks", "Term", "attend", "attend_token", "before", "choose", "held", "recent", "recent_token", "scan",
+    "times",
+)  # fmt: skip
 
 
 def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
@@ -35,7 +42,7 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     table = [f"        {options!r}: {_functions_row(programs[options], texts[options], suffix)}," for options in texts]
     code = "\n\n".join(body)
     words = ["Functions", "Input", "Memory", "SequenceModule", "SequenceRule"]
-    words += [w for w in ("Pair", "Read", "attend", "attend_token", "before", "low_rank", "scan") if f"{w}(" in code]
+    words += [w for w in RUNTIME if re.search(rf"\b{w}\(", code)]
     imports = ["import math", ""] if "math." in code else []
     imports += ["import torch"]
     imports += ["from torch.nn import functional"] if "functional." in code else []
@@ -67,10 +74,14 @@ def _functions_row(program: Program, text: str, suffix: Mapping[str, str]) -> st
     mark = suffix[text]
     stretch = f"stretch{mark}" if "def stretch(" in text else "None"
     memories = "".join(f"{_memory(x, program)}, " for x in program.states)
-    solved = classify(program)
-    periods = sorted({_period(x) for x in solved if x.period is not None}) if stretch != "None" else []
-    reasons = {name: f"{kind}: {why}" for name, kind, why in recurrences(program)}
-    return f"Functions(token{mark}, {stretch}, ({memories}), ({''.join(f'{p}, ' for p in periods)}), {reasons!r})"
+    found = recurrences(program)
+    periods = sorted({_period(x) for x in found.solved if x.period is not None}) if stretch != "None" else []
+    reasons = {x.state.name: f"{x.kind}: {x.why}" for x in found.solved}
+    masked = all(x.state.kind != "first" or x.period is not None for x in found.solved)
+    local = bool(found.groups) and "attend(" not in text
+    masked &= not re.search(r"\brecent\(", text)
+    given = f"({memories}), ({''.join(f'{p}, ' for p in periods)}), {reasons!r}"
+    return f"Functions(token{mark}, {stretch}, {given}, masked={masked}, local={local})"
 
 
 def _period(x: Solved) -> str:

@@ -1,20 +1,22 @@
-"""All tokens of a stretch at once: elementwise states by a scan, low-rank memories in chunks, frozen ones as constants.
+"""All tokens of a stretch at once: entrywise states by a scan, memories of low rank in chunks, frozen ones unchanged.
 
-Where a state is sequential there is no such function, and the one for a token is called token by token.
+Each value is written when the first line that needs it is. Where a state is sequential there is no such function, and
+the one for a token is called token by token.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dotopt.compiler.affine import added, kept
 from dotopt.compiler.emit.batched import Batched
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.emit.token import (
     INDENT,
     fresh,
     open_function,
-    reach,
     refuse,
     shown_as,
     token_text,
@@ -22,7 +24,7 @@ from dotopt.compiler.emit.token import (
     writer,
 )
 from dotopt.compiler.ir import Equation, Node, Program, State, leaf, node
-from dotopt.compiler.recurrence import Affine, Solved, classify
+from dotopt.compiler.recurrence import Group, Recurrences, Solved, recurrences
 from dotopt.grammar.spelling import ascii
 
 
@@ -30,61 +32,10 @@ def functions(program: Program) -> str:
     """The functions `token` and, unless a state is sequential, `stretch` of one specialisation."""
     refuse(program)
     parts = [token_text(program)]
-    plan = _Plan.of(program)
-    if plan is not None:
-        parts.append(_stretch(program, plan))
+    found = recurrences(program)
+    if found.parallel:
+        parts.append(_stretch(program, found))
     return "\n\n\n".join(parts) + "\n"
-
-
-@dataclass(eq=False)
-class _Plan:
-    """How a stretch is computed: the states in order, and what is read of each low-rank memory."""
-
-    solved: tuple[Solved, ...]
-    reads: dict[str, list[tuple[Node, bool, Node]]]  # state -> (q, after the write, the leaf that stands for it)
-    table: dict[Node, Node] = field(default_factory=dict)  # reads, and next values of memories -> leaves
-
-    @staticmethod
-    def of(program: Program) -> _Plan | None:
-        """The plan; None if a state is sequential or a memory is read as a whole."""
-        solved = classify(program)
-        if any(x.kind == "sequential" for x in solved):
-            return None
-        if any(x.kind == "frozen" and x.state.kind == "first" and x.state.start.role != "state" for x in solved):
-            return None
-        plan = _Plan(solved, {})
-        for x in solved:
-            if x.kind == "low rank":
-                plan._find_reads(program, x)
-        for x in solved:
-            if x.kind != "low rank":
-                continue
-            own = leaf("state", x.state.name, x.state.type)
-            for root in _roots(program, x):
-                left = set(outermost(root, plan.table).walk())
-                if own in left or x.state.next in left:
-                    return None
-        return plan
-
-    def _find_reads(self, program: Program, x: Solved) -> None:
-        state = x.state
-        own = leaf("state", state.name, state.type)
-        found = self.reads.setdefault(state.name, [])
-        stack, seen = _roots(program, x), set[Node]()
-        while stack:
-            here = stack.pop()
-            if here in seen or here is state.next:  # the memory's own equation is not read, it is solved
-                continue
-            seen.add(here)
-            if here.op == "matmul" and len(here.args[1].type.axes) == 1 and here not in self.table:
-                memory, q = here.args
-                if memory is own or memory is state.next:
-                    stands = leaf("sequence", f"{state.name} read {len(found) + 1}", here.type)
-                    found.append((q, memory is not own, stands))
-                    self.table[here] = stands
-                    stack.append(q)
-                    continue
-            stack.extend(here.children)
 
 
 def outermost(root: Node, table: Mapping[Node, Node]) -> Node:
@@ -101,64 +52,73 @@ def outermost(root: Node, table: Mapping[Node, Node]) -> Node:
     return changed(root)
 
 
-def _roots(program: Program, solved: Solved) -> list[Node]:
-    """Everything that is computed besides the memory's own next value."""
-    roots = [*program.outputs.values()]
-    for x in program.states:
-        if x.name != solved.state.name:
-            roots += [r for r in (x.next, x.start if x.kind == "first" else None) if r is not None]
-    return roots
-
-
-def recurrences(program: Program) -> tuple[tuple[str, str, str], ...]:
-    """For `explain`: name, kind and reason of each state, and whether the parallel form is used."""
-    whole = _Plan.of(program) is not None
-    return tuple((x.state.name, x.kind if whole else "sequential", x.why) for x in classify(program))
-
-
-def _stretch(program: Program, plan: _Plan) -> str:
+def _stretch(program: Program, found: Recurrences) -> str:
     inputs = ", ".join(ascii(x.name) for x in program.inputs)
     b = writer(program, tokens=True)
     open_function(
         program, b, "stretch", inputs, "All tokens of a stretch at once; tokens are the last of the leading axes."
     )
-    changed = _Changed(program, plan, b)
-    for x in plan.solved:
+    writing = _Writing(program, found, b)
+    for x in found.solved:
         if x.kind == "frozen":
-            changed.frozen(x)
-    for x in plan.solved:
-        if x.kind == "elementwise":
-            changed.elementwise(x)
-        elif x.kind == "low rank":
-            changed.low_rank(x)
-    outputs = {name: changed.root(root) for name, root in program.outputs.items()}
+            writing.frozen(x)
+    outputs = {name: writing.root(root) for name, root in program.outputs.items()}
     for root in outputs.values():
-        changed.equations(root)
-    for x in plan.solved:
-        changed.last(x)
+        writing.equations(root)
+    for x in found.solved:
+        writing.last(x)
     written = ", ".join(f'"{name}": {b.code(root)}' for name, root in outputs.items())
     b.lines.append(f"{INDENT}return {{{written}}}, later")
     return "\n".join(b.lines)
 
 
 @dataclass(eq=False)
-class _Changed:
-    """Writes the equations of a stretch: reads of memories and solved states have variables of their own."""
+class _Writing:
+    """Writes the equations of a stretch: what is read of memories and the solved states have variables of their own."""
 
     program: Program
-    plan: _Plan
+    found: Recurrences
     b: Batched
+    groups: dict[Group, str] = field(default_factory=dict)  # variables
+    scanned: set[str] = field(default_factory=set)
 
     def root(self, here: Node) -> Node:
-        """`here` with the reads of memories replaced."""
-        return outermost(here, self.plan.table)
+        """`here` with the leaves for what is read of memories."""
+        return outermost(here, self.found.table)
 
     def equations(self, root: Node) -> None:
+        """Writes what `root` needs, each once."""
+        self.needed(root)
         table = {
             self.root(e.node): Equation(e.name, self.root(e.node), e.span, e.primed)
             for e in reversed(self.program.equations)
         }
         write_equations(self.program, self.b, root, table)
+
+    def needed(self, root: Node) -> None:
+        """Writes the states and the reads of memories that `root` is computed from."""
+        nexts = {self.root(x.state.next): x for x in self.found.solved if x.form is not None and x.state.next}
+        stack, seen = [root], set[Node]()
+        while stack:
+            here = stack.pop()
+            if here in seen or here in self.b.names:
+                continue
+            seen.add(here)
+            if here in self.found.reads:
+                self.read(here)
+            elif here in nexts and nexts[here].state.name not in self.scanned:
+                self.state(nexts[here].state.name)
+            elif here.role in ("state", "sequence") and kept(here) is None:
+                self.state(here.name.removesuffix(" at the end"))
+            stack.extend(here.children)
+
+    def state(self, name: str) -> None:
+        x = next(x for x in self.found.solved if x.state.name == name)
+        if x.group is not None:
+            self.group(x.group)
+        elif x.kind == "elementwise" and name not in self.scanned:
+            self.scanned.add(name)
+            self.elementwise(x)
 
     def frozen(self, x: Solved) -> None:
         own, name = leaf("state", x.state.name, x.state.type), ascii(x.state.name)
@@ -174,38 +134,37 @@ class _Changed:
         assert x.form is not None and next is not None
         name, axes = ascii(state.name), len(state.type.axes)
         later = fresh(b, f"{name}_next")
-        decay, added = x.form.scale, _added(x.form)
-        for part in (decay, added):
+        decay, plus = x.form.scale.get(state.name), added(x.form)
+        for part in (decay, plus):
             if part is not None:
                 self.equations(self.root(part))
-        start = self._start(state)
+        start = self.start(state)
+        text = f"torch.zeros_like({start}).unsqueeze({-axes - 1})"
+        if plus is not None:
+            text = b.fitted(self.root(plus), state.type)
         a = "None" if decay is None else b.fitted(self.root(decay), state.type)
-        plus = f"torch.zeros_like({start}).unsqueeze({-axes - 1})"
-        if added is not None:
-            plus = b.fitted(self.root(added), state.type)
-        text = plus if a == "None" else f"scan({a}, {plus}, {start}, {axes})"
-        b.lines.append(f"{INDENT}# {self._label(state)}")
-        b.lines.append(f"{INDENT}{later} = {text}")
+        b.lines.append(f"{INDENT}# {self.label(state)}")
+        b.lines.append(f"{INDENT}{later} = scan({a}, {text}, {start}, {axes}, keep)")
         b.names[self.root(next)] = b.names[next] = later
         b.names[leaf("sequence", state.name, state.type)] = later
         own = leaf("state", state.name, state.type)
-        if any(own in reach(self.root(r), b) for r in self._others(state)):
+        if self.read_before(own):
             b.lines.append(f"{INDENT}{name} = before({later}, {start}, {axes})")
             b.names[own] = name
 
-    def _others(self, state: State) -> list[Node]:
-        roots = [*self.program.outputs.values()]
-        for x in self.plan.solved:
-            if x.state.name == state.name:
-                continue
-            if x.form is not None:
-                roots += [part for part in _parts(x.form) if part is not None]
-            elif x.state.next is not None:
-                roots.append(x.state.next)
-        roots += [q for reads in self.plan.reads.values() for q, _, _ in reads]
-        return roots
+    def read_before(self, own: Node) -> bool:
+        """Whether anything needs the values that the state had before each token."""
+        found = self.found
+        roots = [*self.program.outputs.values(), *(q.q for q in found.reads.values())]
+        for x in found.solved:
+            if x.form is not None and x.state.name != own.name:
+                roots += [part for part in (*x.form.scale.values(), added(x.form)) if part is not None]
+            elif x.period is not None and x.state.next is not None:
+                roots.append(x.state.next.args[1])
+        roots += [part for group in found.groups for part in group.parts]
+        return any(own in self.root(root).walk() for root in roots)
 
-    def _start(self, state: State) -> str:
+    def start(self, state: State) -> str:
         stored = f'state["{state.name}"]'
         if state.kind != "first":
             return stored
@@ -219,80 +178,113 @@ class _Changed:
         self.b.names[leaf("free", f"{state.name} start", state.type)] = name
         return name
 
-    def low_rank(self, x: Solved) -> None:
-        assert x.form is not None
-        state, b = x.state, self.b
-        reads = self.plan.reads[state.name]
-        for part in (*_parts(x.form), *(q for q, _, _ in reads)):
-            if part is not None:
-                self.equations(self.root(part))
-        decay = "None" if x.form.scale is None or x.form.scale.value == 1 else b.code(self.root(x.form.scale))
-        b.lines.append(f"{INDENT}# {self._label(state)}")
-        b.lines.append(f"{INDENT}#   = {_form(x.form, state.name)}")
-        names = []
-        for number, (_, _, stands) in enumerate(reads, start=1):
-            name = fresh(b, f"{ascii(state.name)}_read{number}")
-            b.names[stands] = name
-            names.append(name)
-        last = f"{ascii(state.name)}_last"
-        b.lines.append(f"{INDENT}({', '.join(names)}{',' if names else ''}), {last} = low_rank(")
-        b.lines.append(f"{INDENT * 2}{decay},")
+    def group(self, group: Group) -> None:
+        if group in self.groups:
+            return
+        b = self.b
+        self.groups[group] = name = fresh(b, f"{ascii(group.name)}_chunks")
+        b.names[leaf("free", name)] = name
+        parts = tuple(self.root(part) for part in group.parts)
+        self.equations(node("tuple", *parts))
+        for state in group.states:
+            b.lines.append(f"{INDENT}# {self.label(state)}")
+        b.lines += [f"{INDENT}#   {line}" for line in shown(group)]
+
+        def code(part: Node | None) -> str:
+            if part is not None and part.op == "mul" and part not in b.names and not b.is_tensor(part.args[0]):
+                return f"times({', '.join(b.code(self.root(arg)) for arg in part.args)})"
+            return "None" if part is None else b.code(self.root(part))
+
+        for part, count in Counter(parts).items():  # the same vector for two memories
+            if count > 1 and part not in b.names and part.op != "leaf":
+                shared = fresh(b, "part")
+                b.lines.append(f"{INDENT}{shared} = {b.code(part)}")
+                b.names[part] = shared
+        turn = ".mT" if group.transposed else ""
+        starts = ", ".join(f'state["{x.name}"]{turn}' for x in group.states)
+        mix = ", ".join(f"[{', '.join(map(code, row))}]" for row in group.mix)
         terms = []
-        for pair in x.form.pairs:
-            vectors = ("None" if x is None else b.code(self.root(x)) for x in (pair.p, pair.u, pair.y))
-            terms.append(f"Pair({', '.join(vectors)})")
-        b.lines.append(f"{INDENT * 2}[{', '.join(terms)}],")
-        asked = ", ".join(f"Read({b.code(self.root(q))}, after={after})" for q, after, _ in reads)
-        b.lines.append(f"{INDENT * 2}[{asked}],")
-        b.lines.append(f'{INDENT * 2}state["{state.name}"], chunk,')
-        b.lines.append(f"{INDENT})")
+        for term in group.terms:
+            p, y = (f"[{', '.join(map(code, vectors))}]" for vectors in (term.p, term.y))
+            terms.append(f"Term({p}, {code(term.u)}, {y}{', several=True' * (term.window is not None)})")
+        lines = [f"{name} = Chunks(", f"{INDENT}[{starts}],", f"{INDENT}[{mix}],"]
+        lines += [f"{INDENT}[{', '.join(terms)}],", f"{INDENT}chunk, keep,", ")"]
+        b.lines += [INDENT + line for line in lines]
+        for i, state in enumerate(group.states):
+            b.names[leaf("sequence", f"{state.name} at the end", state.type)] = f"{name}.last[{i}]{turn}"
+
+    def read(self, stands: Node) -> None:
+        """A product of a memory with a vector at every token."""
+        read, b = self.found.reads[stands], self.b
+        group = next(g for g in self.found.groups if any(x.name == read.state for x in g.states))
+        self.group(group)
+        q = self.root(read.q)
+        self.equations(q)
+        more = ("" if read.after else ", after=False") + (", transposed=True" * (read.transposed != group.transposed))
+        text = f"{self.groups[group]}.read({group.index(read.state)}, {b.code(q)}{more})"
+        b.names[stands] = text
+        named = next((e for e in self.program.equations if self.root(e.node) is stands), None)
+        if named is None:
+            name = fresh(b, f"{ascii(read.state)}_read")
+            prime, turned = "'" * read.after, "ᵀ" * read.transposed
+            b.lines.append(f"{INDENT}{name} = {text}  # {read.state}{prime}{turned} @ {infix(q, self.program.names)}")
+        else:
+            name = fresh(b, ascii(named.name) + "_next" * named.primed)
+            if named.span is not None:
+                b.lines.append(f"{INDENT}# {named.span.text.strip().splitlines()[0]}")
+            b.lines.append(f"{INDENT}{name} = {text}")
+        b.names[stands] = name
 
     def last(self, x: Solved) -> None:
         state, b = x.state, self.b
         axes = len(state.type.axes)
         end = ", ".join(["-1"] + [":"] * axes)
+        stored = f'state["{state.name}"]'
         match x.kind:
-            case "elementwise":
+            case "elementwise" | "low rank":
+                self.state(state.name)
                 value = f"{ascii(state.name)}_next[..., {end}]"
-            case "low rank":
-                value = f"{ascii(state.name)}_last"
-            case _ if state.next is None:
-                value = f"{ascii(state.name)}[..., 0{', :' * axes}]"
+                if x.group is not None:
+                    value = b.names[leaf("sequence", f"{state.name} at the end", state.type)]
+            case _ if x.period is None or state.next is None:
+                value = stored
             case _:
-                assert x.period is not None
                 written = self.root(state.next.args[1])
                 self.equations(written)
-                fired = f"{b.fitted(written, state.type, 4)}[..., {end}]"
+                atend = written.role == "sequence" and written.name.endswith(" at the end")
+                new = b.code(written) if atend else f"{b.fitted(written, state.type, 4)}[..., {end}]"
                 held = f"{ascii(state.name)}[..., 0{', :' * axes}]"
-                value = f"{fired} if int(t[-1]) % {b.code(x.period, 1)} == 0 else {held}"
+                fires = f'(state["t"] + t.shape[0]) % {b.code(x.period, 1)} == 0'
+                value = f"held({new}, {held}, {axes}, keep) if {fires} else {held}"
         b.lines.append(f'{INDENT}later["{state.name}"] = {value}')
 
-    def _label(self, state: State) -> str:
+    def label(self, state: State) -> str:
         for equation in self.program.equations:
             if equation.primed and equation.name == state.name and equation.span is not None:
                 return equation.span.text.strip().split("\n")[0]
         return f"{state.name}'"
 
 
-def _parts(form: Affine) -> list[Node | None]:
-    return [form.scale, form.rest, *(part for pair in form.pairs for part in (pair.p, pair.u, pair.y))]
+def shown(group: Group) -> tuple[str, ...]:
+    """The transition of each memory as it is computed: scalars times memories, plus products `z yᵀ`."""
+    names = [x.name + "ᵀ" * group.transposed for x in group.states]
+    lines = []
+    for i, name in enumerate(names):
+        sums = []
+        for factor, other in zip(group.mix[i], names, strict=True):
+            if factor is not None:
+                sums.append(other if factor.value == 1 else f"{_tight(factor)}*{other}")
+        for term in group.terms:
+            y = term.y[i]
+            if y is not None:
+                inner = [f"{other} @ {_tight(p)}" for other, p in zip(names, term.p, strict=True) if p is not None]
+                inner += [infix(term.u)] if term.u is not None else []
+                product = f"outer({' + '.join(inner).replace('+ -', '- ')}, {infix(y)})"
+                sums.append(f"sum({product} over last {infix(term.window)})" if term.window is not None else product)
+        lines.append(f"{name}' = {' + '.join(sums)}")
+    return tuple(lines)
 
 
-def _added(form: Affine) -> Node | None:
-    total = form.rest
-    for pair in form.pairs:
-        if pair.u is not None:
-            term = node("outer", pair.u, pair.y)
-            total = term if total is None else node("add", total, term)
-    return total
-
-
-def _form(form: Affine, name: str) -> str:
-    terms = []
-    if form.scale is not None:
-        terms.append(name if form.scale.value == 1 else f"{infix(form.scale)}*{name}")
-    for pair in form.pairs:
-        inner = [f"{name} @ ({infix(pair.p)})"] if pair.p is not None else []
-        inner += [infix(pair.u)] if pair.u is not None else []
-        terms.append(f"outer({' + '.join(inner)}, {infix(pair.y)})")
-    return " + ".join(terms)
+def _tight(here: Node) -> str:
+    """The text, in parentheses if it is more than a name."""
+    return infix(here) if here.op in ("leaf", "const") else f"({infix(here)})"

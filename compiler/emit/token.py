@@ -31,7 +31,7 @@ def refuse(program: Program) -> None:
             raise fail("E601", program.decided_by, construct=f"`{x.name} : {x.type}` in a rule over sequences")
     for root in program.roots:
         for here in root.walk():
-            if here.op in ("oracle", "fold", "argmin", "root", "cg", "window", "base", "claim"):
+            if here.op in ("oracle", "fold", "argmin", "root", "cg", "base", "claim"):
                 text = here.span.text if here.span is not None else infix(here)
                 raise fail("E601", here.span, construct=f"`{' '.join(text.split())}` in a rule over sequences")
             if here.role == "draw":
@@ -58,7 +58,7 @@ def token_text(program: Program) -> str:
             write_equations(program, b, state.start)
             name = ascii(state.name)
             lines.append(f"{INDENT}# {state.name} : first {shown_as(program, state.start)}")
-            lines.append(f"{INDENT}{name} = {b.code(state.start)} if first else {name}")
+            lines.append(f"{INDENT}{name} = choose(first, {b.code(state.start)}, {name})")
     for root in (*program.outputs.values(), *(x.next for x in program.states if x.next is not None)):
         write_equations(program, b, root)
     for state in program.states:
@@ -84,7 +84,8 @@ def writer(program: Program, tokens: bool) -> Batched:
 def open_function(program: Program, b: Batched, function: str, inputs: str, docstring: str) -> None:
     hypers = [ascii(h.name) for h in program.hypers if _uses(program, h.name)]
     asked = "".join(f", {ascii(x.name)}" for x in program.callables)
-    arguments = f"{inputs}{asked}, state, t, first, hyper" + (", chunk" if function == "stretch" else "")
+    chunk = ", chunk" if function == "stretch" else ""
+    arguments = f"{inputs}{asked}, state, t, first, hyper{chunk}, keep=None"
     b.lines.append(f"def {function}({arguments}):")
     b.lines.append(f'{INDENT}"""{docstring}"""')
     for name, hyper in zip(hypers, (h for h in program.hypers if _uses(program, h.name)), strict=True):

@@ -150,7 +150,10 @@ def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = 
 
 
 def leaf(role: str, name: str, type: Type = REAL, *indices: Node, span: Span | None = None) -> Node:
-    """A leaf. Roles: param, state, input, hyper, option, time, axis, rank, draw, loop, index, set, identity, free."""
+    """A leaf.
+
+    Roles: param, state, input, hyper, option, time, axis, rank, draw, loop, index, set, identity, free, sequence.
+    """
     return node("leaf", *indices, attrs=(role, name, type), span=span)
 
 

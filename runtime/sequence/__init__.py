@@ -1,21 +1,27 @@
 """Rules over sequences as torch modules: one token at a time, or all of them at once."""
 
 from dotopt.runtime.sequence.attend import attend, attend_token
+from dotopt.runtime.sequence.chunks import Chunks, Term
 from dotopt.runtime.sequence.module import SequenceModule
+from dotopt.runtime.sequence.recent import recent, recent_token
 from dotopt.runtime.sequence.rule import Functions, Input, Memory, SequenceRule
-from dotopt.runtime.sequence.scan import Pair, Read, before, low_rank, scan
+from dotopt.runtime.sequence.scan import before, choose, held, scan, times
 
 __all__ = [
+    "Chunks",
     "Functions",
     "Input",
     "Memory",
-    "Pair",
-    "Read",
     "SequenceModule",
     "SequenceRule",
+    "Term",
     "attend",
     "attend_token",
     "before",
-    "low_rank",
+    "choose",
+    "held",
+    "recent",
+    "recent_token",
     "scan",
+    "times",
 ]

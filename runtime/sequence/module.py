@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -14,6 +15,8 @@ from dotopt.runtime.sequence.rule import Functions, SequenceRule
 from dotopt.runtime.signature import check_hyper
 
 State = dict[str, Any]
+
+CACHED = 1 << 18  # entries of an input that a processor reads at once, so that it stays in the cache
 
 
 class SequenceModule(Asking):
@@ -83,7 +86,8 @@ class SequenceModule(Asking):
         """
         like = torch.zeros(()) if like is None else like
         known = {**{n: int(v) for n, v in self.hyper.items() if isinstance(v, int)}, **sizes}
-        generator = torch.Generator().manual_seed(seed)
+        drawn = any(callable(memory.start) for memory in self.functions.memories)
+        generator = torch.Generator().manual_seed(seed) if drawn else None
         state: State = {"t": 0}
         for memory in self.functions.memories:
             shape = (*batch, *(int(axis) if axis.isdigit() else known[axis] for axis in memory.axes))
@@ -99,34 +103,39 @@ class SequenceModule(Asking):
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def forward(
-        self, *args: Any, state: State | None = None, mask: Tensor | None = None, resets: Sequence[int] = (),
-        return_state: bool = False, seed: int = 0, **named: Any,
-    ) -> Any:
+        self, *args: Any, state: State | None = None, mask: Tensor | None = None, lengths: Tensor | None = None,
+        resets: Sequence[int] = (), return_state: bool = False, seed: int = 0, **named: Any,
+    ) -> Any:  # fmt: skip
         """The outputs for all tokens, `[..., T, *axes]`; with `return_state` also the state after the last.
 
-        mask: `[..., T]`, False where there is no token: the state is kept and the output is 0. resets: positions
-        (from 0) where a new document begins: the state starts anew. Raises TypeError and ValueError for inputs that
-        do not fit.
+        mask: `[..., T]`, False where there is no token: the state is kept and the output is 0; the clock of `every`
+        and of `t` counts positions. lengths: `[...]`, the same for sequences that end early. resets: positions (from
+        0) where a new document begins: the state starts anew. Raises TypeError and ValueError for inputs that do not
+        fit.
         """
         inputs, lead, length, dtype = self._inputs(args, named)
-        if mask is not None:
-            return self._masked(inputs, lead, length, dtype, state, mask, resets, return_state, seed)
+        keep = self._kept(mask, lengths, lead, length, next(iter(inputs.values())).device)
         example = next(iter(inputs.values()))
         fresh = self._start(inputs, lead, seed, example)
         state = fresh if state is None else dict(state)
-        pieces: list[dict[str, Tensor]] = []
-        for start, end, anew in self._stretches(state["t"], length, resets):
-            if anew:
-                state = dict(fresh)
-            outputs, state = self._read(inputs, state, start, end)
-            pieces.append(outputs)
-        names = self.rule.outputs
-        if not pieces:
-            raise ValueError(f"{self.rule.name}: a sequence without tokens")
+        cuts = self._stretches(inputs, state["t"], length, resets, keep)
+        with _exact(example.device.type):
+            pieces: list[dict[str, Tensor]] = []
+            for anew, part, there in self._split(inputs, keep, cuts):
+                if anew:
+                    state = dict(fresh)
+                outputs, state = self._read(part, state, there)
+                pieces.append(outputs)
+            if not pieces:  # no tokens: one that is thrown away tells the shapes
+                one = {n: v.new_zeros(()).expand(_one(v, len(lead))) for n, v in inputs.items()}
+                outputs, _ = self._token(one, state, None)
+                pieces.append({n: v.unsqueeze(len(lead)).narrow(len(lead), 0, 0) for n, v in outputs.items()})
         whole = tuple(
             _cut(torch.cat([piece[name] for piece in pieces], len(lead)) if len(pieces) > 1 else pieces[0][name], dtype)
-            for name in names
+            for name in self.rule.outputs
         )
+        if keep is not None:
+            whole = tuple(torch.where(_beside(keep, x), x, torch.zeros_like(x)) for x in whole)
         result: Any = whole[0] if len(whole) == 1 else whole
         return (result, state) if return_state else result
 
@@ -139,7 +148,8 @@ class SequenceModule(Asking):
         inputs, lead, _, dtype = self._inputs((), {x.keyword: long[x.name] for x in self.rule.inputs})
         example = next(iter(inputs.values()))
         state = self._start(inputs, lead, seed, example) if state is None else dict(state)
-        outputs, state = self._token(inputs, state, 0)
+        with _exact(example.device.type):
+            outputs, state = self._token(inputs, state, None)
         found = tuple(_cut(outputs[name], dtype) for name in self.rule.outputs)
         return (found[0] if len(found) == 1 else found), state
 
@@ -171,7 +181,8 @@ class SequenceModule(Asking):
         for other in floating[1:]:
             dtype = torch.promote_types(dtype, other.dtype) if other.dim() else dtype
         work = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-        leads, sizes = [], dict[str, int]()
+        leads: list[torch.Size] = []
+        sizes: dict[str, int] = {}
         for x in self.rule.inputs:
             value = tensors[x.name]
             tail = len(x.axes)
@@ -185,7 +196,8 @@ class SequenceModule(Asking):
                     raise ValueError(f"{self.rule.name}: axis `{axis}` is {clash}")
             leads.append(value.shape[: value.dim() - tail])
         try:
-            whole = torch.broadcast_shapes(*leads)
+            same = all(lead == leads[0] for lead in leads)
+            whole = leads[0] if same else torch.broadcast_shapes(*leads)
         except RuntimeError:
             shapes = ", ".join(str(tuple(x)) for x in leads)
             raise ValueError(f"{self.rule.name}: leading axes {shapes} do not fit") from None
@@ -205,70 +217,106 @@ class SequenceModule(Asking):
             sizes.update(zip(x.axes, value.shape[value.dim() - len(x.axes) :], strict=True))
         return self.initial_state(lead, seed, like, **sizes)
 
-    def _stretches(self, t: int, length: int, resets: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
-        """The pieces that can be read at once: start, end, and whether a document begins there."""
+    def _kept(
+        self, mask: Tensor | None, lengths: Tensor | None, lead: tuple[int, ...], length: int, device: torch.device
+    ) -> Tensor | None:
+        """Where there are tokens, `[*lead, T]`; None if everywhere."""
+        found = None if mask is None else torch.as_tensor(mask, device=device).to(torch.bool)
+        if lengths is not None:
+            until = torch.arange(length, device=device) < torch.as_tensor(lengths, device=device)[..., None]
+            found = until if found is None else found & until
+        if found is None:
+            return None
+        try:
+            return found.expand(*lead, length)
+        except RuntimeError:
+            whole = (*lead, length)
+            raise ValueError(f"{self.rule.name}: a mask {tuple(found.shape)} does not fit {whole}") from None
+
+    def _stretches(
+        self, inputs: dict[str, Tensor], t: int, length: int, resets: Sequence[int], keep: Tensor | None
+    ) -> list[tuple[int, int, bool]]:
+        """The pieces that are read at once: start, end, and whether a document begins there."""
         begins = {int(r) for r in resets if 0 <= int(r) < length}
         cuts = begins | {0, length}
-        periods = [int(self.hyper[p]) if isinstance(p, str) else p for p in self.functions.periods]
-        if self.functions.stretch is None:
+        if not self._at_once(keep):
             cuts |= set(range(length))
-        else:
-            clock = t
-            for position in range(length):
-                clock = 1 if position in begins else clock + 1
-                if any(clock % period == 0 for period in periods):
-                    cuts.add(position + 1)
-        ordered = sorted(cuts)
-        for start, end in itertools.pairwise(ordered):
-            yield start, end, start in begins
+        for period in self.functions.periods:
+            every = int(self.hyper[period]) if isinstance(period, str) else period
+            for start, end in itertools.pairwise(sorted(begins | {0, length})):
+                clock = 0 if start in begins else t
+                cuts |= set(range(start + every - clock % every, end, every))
+        device = next(iter(inputs.values())).device
+        largest = max(value.numel() for value in inputs.values())
+        cached = 2 * CACHED if torch.is_grad_enabled() else CACHED
+        if self.functions.local and device.type == "cpu" and largest > cached:
+            many = max(4, cached * length // largest // self.block) * self.block
+            for start, end in itertools.pairwise(sorted(cuts)):
+                cuts |= set(range(start, end, many))
+        return [(start, end, start in begins) for start, end in itertools.pairwise(sorted(cuts))]
 
-    def _read(self, inputs: dict[str, Tensor], state: State, start: int, end: int) -> tuple[dict[str, Tensor], State]:
-        if self.functions.stretch is None:
-            outputs, later = self._token(inputs, state, start)
-            lead = next(iter(inputs.values())).dim() - len(self.rule.inputs[0].axes) - 1
-            return {n: v.unsqueeze(lead) for n, v in outputs.items()}, later
+    def _split(
+        self, inputs: dict[str, Tensor], keep: Tensor | None, cuts: Sequence[tuple[int, int, bool]]
+    ) -> Iterator[tuple[bool, dict[str, Tensor], Tensor | None]]:
+        """The inputs of each piece. Cut in one operation, so that the backward pass does not cost T for each."""
+        if len(cuts) == 1:
+            yield cuts[0][2], inputs, keep
+            return
+        sizes = [end - start for start, end, _ in cuts]
         axes = {x.name: len(x.axes) for x in self.rule.inputs}
-        part = [v.narrow(v.dim() - axes[n] - 1, start, end - start) for n, v in inputs.items()]
-        t = int(state["t"])
-        like = part[0]
-        clock = torch.arange(t + 1, t + 1 + end - start, dtype=like.dtype, device=like.device)
-        memory = {n: v for n, v in state.items() if n != "t"}
-        outputs, later = self.functions.stretch(*part, *self.answers(), memory, clock, t == 0, self.hyper, self.block)
-        return outputs, {"t": t + end - start, **later}
+        split = {n: v.split(sizes, v.dim() - axes[n] - 1) for n, v in inputs.items()}
+        there = [None] * len(cuts) if keep is None else keep.split(sizes, -1)
+        for i, (_, _, anew) in enumerate(cuts):
+            yield anew, {n: v[i] for n, v in split.items()}, there[i]
 
-    def _token(self, inputs: dict[str, Tensor], state: State, at: int) -> tuple[dict[str, Tensor], State]:
+    def _at_once(self, keep: Tensor | None) -> bool:
+        return self.functions.stretch is not None and (keep is None or self.functions.masked)
+
+    def _read(
+        self, part: dict[str, Tensor], state: State, keep: Tensor | None
+    ) -> tuple[dict[str, Tensor], State]:
+        """The outputs for the tokens of a piece, and the state after it."""
+        stretch = self.functions.stretch
+        like, axes = next(iter(part.values())), len(self.rule.inputs[0].axes)
+        tokens = like.dim() - axes - 1
+        length, t = like.shape[tokens], int(state["t"])
+        if stretch is None or not self._at_once(keep) or length == 1:
+            outputs, later = self._token(part, state, None if keep is None else keep[..., 0])
+            return {n: v.unsqueeze(tokens) for n, v in outputs.items()}, later
+        clock = torch.arange(t + 1, t + 1 + length, dtype=like.dtype, device=like.device)
+        outputs, later = stretch(*part.values(), *self.answers(), state, clock, t == 0, self.hyper, self.block, keep)
+        if "begun" in state:
+            later["begun"] = state["begun"] | (True if keep is None else keep.any(-1))
+        return outputs, {"t": t + length, **later}
+
+    def _token(
+        self, inputs: dict[str, Tensor], state: State, keep: Tensor | None
+    ) -> tuple[dict[str, Tensor], State]:
+        """The same for one token, whose axis is still there; keep: without that axis."""
         axes = {x.name: len(x.axes) for x in self.rule.inputs}
-        part = [v.select(v.dim() - axes[n] - 1, at) for n, v in inputs.items()]
+        part = [v.squeeze(v.dim() - axes[n] - 1) for n, v in inputs.items()]
         t = int(state["t"]) + 1
-        memory = {n: v for n, v in state.items() if n != "t"}
-        outputs, later = self.functions.token(*part, *self.answers(), memory, t, t == 1, self.hyper)
-        return outputs, {"t": t, **later}
+        if keep is None and "begun" not in state:
+            outputs, later = self.functions.token(*part, *self.answers(), state, t, t == 1, self.hyper)
+            return outputs, {"t": t, **later}
+        lead = part[0].shape[: part[0].dim() - len(self.rule.inputs[0].axes)]
+        here = torch.ones(lead, dtype=torch.bool, device=part[0].device) if keep is None else keep
+        begun = state.get("begun", torch.full_like(here, t > 1))  # rows that had a token
+        outputs, later = self.functions.token(*part, *self.answers(), state, t, ~begun, self.hyper, here)
+        for name, value in later.items():
+            if name in state and isinstance(value, Tensor) and value.shape == state[name].shape:
+                later[name] = torch.where(_beside(here, value), value, state[name])
+        return outputs, {"t": t, **later, "begun": begun | here}
 
-    def _masked(
-        self, inputs: dict[str, Tensor], lead: tuple[int, ...], length: int, dtype: torch.dtype, state: State | None,
-        mask: Tensor, resets: Sequence[int], return_state: bool, seed: int,
-    ) -> Any:
-        """Token by token, keeping the state where there is none. The clock counts positions."""
-        example = next(iter(inputs.values()))
-        fresh = self._start(inputs, lead, seed, example)
-        state = fresh if state is None else dict(state)
-        mask = mask.to(torch.bool).expand(*lead, length)
-        collected: dict[str, list[Tensor]] = {name: [] for name in self.rule.outputs}
-        begins = {int(r) for r in resets}
-        for at in range(length):
-            if at in begins:
-                state = dict(fresh)
-            outputs, later = self._token(inputs, state, at)
-            keep = mask[..., at]
-            for name in self.rule.outputs:
-                collected[name].append(outputs[name] * _beside(keep, outputs[name]).to(outputs[name].dtype))
-            for name, value in later.items():
-                if name in state and isinstance(value, Tensor) and value.shape == state[name].shape:
-                    later[name] = torch.where(_beside(keep, value), value, state[name])
-            state = later
-        whole = tuple(_cut(torch.stack(collected[name], len(lead)), dtype) for name in self.rule.outputs)
-        result: Any = whole[0] if len(whole) == 1 else whole
-        return (result, state) if return_state else result
+
+def _exact(device: str) -> contextlib.AbstractContextManager[object]:
+    """Where autocast would compute memories in 16 bits, it is switched off."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+
+
+def _one(value: Tensor, at: int) -> tuple[int, ...]:
+    """The shape with one token instead of none."""
+    return (*value.shape[:at], 1, *value.shape[at + 1 :])
 
 
 def _beside(mask: Tensor, value: Tensor) -> Tensor:

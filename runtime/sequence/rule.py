@@ -46,6 +46,8 @@ class Functions:
     memories: tuple[Memory, ...]
     periods: tuple[str | int, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)  # state -> kind of its recurrence, and why
+    masked: bool = True  # whether `stretch` can leave out tokens
+    local: bool = False  # whether what it does for a token costs the same however many came before
 
 
 @dataclass(frozen=True)
