@@ -24,12 +24,13 @@ demo: $(READY)
 test: lint
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS)
 
-bench: $(READY)
+bench: $(READY) .venv/.bench
 	.venv/bin/python bench/cpu.py
 
 # What `make test` samples, in full: some minutes.
 test-kernels: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough \
+		tests/test_cpu_backend.py tests/test_triton_backend.py tests/test_codegen.py
 
 bench-codegen: $(READY)
 	.venv/bin/python -m bench.codegen
@@ -42,6 +43,10 @@ test-gpu:
 
 bench-gpu:
 	$(PYTHON_GPU) -m bench.gpu
+
+.venv/.bench: $(READY)
+	.venv/bin/pip install --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 lint: $(READY)
 	.venv/bin/ruff check

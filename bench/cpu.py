@@ -1,8 +1,10 @@
 """Measures the C backend and writes bench/results/cpu.md and cpu.svg; `--smoke` only shows that everything runs.
 
-    python bench/cpu.py [--smoke] [--rules AdamW,Lion] [--rounds 15]
+    python bench/cpu.py [--smoke] [--rules AdamW,Lion] [--threads 1,2] [--rounds 11]
 
 Each rule is measured in a process of its own, all contestants in that process turn by turn (see dotopt.runtime.bench).
+With one thread the clock is the processor's, which repeats on a busy machine; for two the machine must be quiet. Muon
+is measured with two threads only, since torch's own takes more than a minute a step. Less than all is only printed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,6 +25,8 @@ RESULTS = Path(__file__).parent / "results"
 ELEMENTWISE = ("AdamW", "SGD", "Lion", "Adan", "AdaBelief", "ADOPT", "NAdam", "RAdam")
 REDUCING = ("AdamP", "LAMB", "SGDSaI", "AuON", "AMAdamW")
 MODELS = ("AdamW", "Lion")  # on the shapes of models, and on very many small tensors
+MATRICES = ("Muon",)
+MAIN = ("one", "400")
 
 COLOURS = {
     "dotopt": "#d62728",
@@ -30,6 +35,7 @@ COLOURS = {
     "torch for loop": "#9ecae1",
     "pytorch_optimizer": "#2ca02c",
     "optimi": "#9467bd",
+    "heavyball": "#8c564b",
     "torch": "#1f77b4",
 }
 
@@ -42,11 +48,19 @@ def child(code: str, **environment: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def measured(rule: str, work: str, threads: int, rounds: int) -> list[dict[str, object]]:
-    """The rows of one rule on one workload, measured by a fresh process."""
+def works(rule: str, threads: int) -> tuple[str, ...]:
+    """The workloads that a rule is measured on."""
+    if rule in MATRICES:
+        return ("gpt2 block",) if threads > 1 else ()
+    return (*MAIN, *(("resnet50", "gpt2", "10000") if rule in MODELS else ()))
+
+
+def measured(rule: str, plan: Sequence[tuple[str, int, int]]) -> list[dict[str, object]]:
+    """The rows of one rule for some (workload, threads, rounds), measured by a fresh process."""
     code = (
         "import json, dataclasses; from dotopt.runtime.bench import measure; "
-        f"print(json.dumps([dataclasses.asdict(row) for row in measure({rule!r}, {work!r}, {threads}, {rounds})]))"
+        f"rows = [row for work, threads, rounds in {plan!r} for row in measure({rule!r}, work, threads, rounds)]; "
+        "print(json.dumps([dataclasses.asdict(row) for row in rows]))"
     )
     rows: list[dict[str, object]] = json.loads(child(code))
     return rows
@@ -153,7 +167,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    works = [work for work in ("one", "400") if any(row["work"] == work for row in rows)]
+    works = [work for work in MAIN if any(row["work"] == work for row in rows)]
     figure, axes = plt.subplots(1, len(works), figsize=(6 * len(works), 4.5), sharey=True, squeeze=False)
     for axis, work in zip(axes[0], works, strict=True):
         some = [row for row in rows if row["work"] == work and row["threads"] == 1]
@@ -179,27 +193,24 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--rules")
-    parser.add_argument("--rounds", type=int, default=15)
+    everything = ",".join((*ELEMENTWISE, *REDUCING, *MATRICES)), "1,2"
+    parser.add_argument("--rules", default=everything[0])
+    parser.add_argument("--threads", default=everything[1])
+    parser.add_argument("--rounds", type=int, default=11)
     args = parser.parse_args()
     if args.smoke:
-        print(json.dumps(measured("AdamW", "400", 2, 2) + measured("AdamP", "400", 1, 2), indent=1))
+        print(json.dumps(measured("AdamW", [("400", 2, 2)]) + measured("AdamP", [("400", 1, 2)]), indent=1))
         return
-    rules = args.rules.split(",") if args.rules else [*ELEMENTWISE, *REDUCING]
     rows: list[dict[str, object]] = []
-    for threads in (1, 2):
-        for rule in rules:
-            for work in ("one", "400", *(("resnet50", "gpt2", "10000") if rule in MODELS else ())):
-                rows += measured(rule, work, threads, args.rounds)
-                print(
-                    *(
-                        f"{row['rule']} {row['work']} {row['threads']} {row['who']}: {cell(row)}"
-                        for row in rows[-6:]
-                        if row["rule"] == rule
-                    ),
-                    sep="\n",
-                    flush=True,
-                )
+    threads = list(map(int, args.threads.split(",")))
+    for rule in args.rules.split(","):
+        plan = [(work, n) for n in threads for work in works(rule, n)]
+        found = measured(rule, [(work, n, args.rounds if work in MAIN else args.rounds // 2) for work, n in plan])
+        for row in found:
+            print(row["rule"], row["work"], row["threads"], f"{row['who']}: {cell(row)}", flush=True)
+        rows += found
+    if (args.rules, args.threads) != everything:
+        return
     starts = {rule: start(rule) for rule in ("AdamW", "Lion", "AdamP")}
     overheads = {rule: overhead(rule) for rule in ("AdamW", "Lion")}
     RESULTS.mkdir(exist_ok=True)

@@ -1,21 +1,21 @@
 """Measures the Triton backend on the card at hand and writes results/gpu-NAME.md; `make bench-gpu`.
 
-    python -m bench.gpu [--rules AdamW,Lion] [--works 1B,400] [--rounds 20]
+    python -m bench.gpu [--rules AdamW,Lion] [--works 1B,400] [--rounds 12] [--minutes 7]
 
 Contestants are stepped one after the other, each alone in memory, with its time from CUDA events: the median over the
 rounds. The bandwidth of copying a large array is measured before and after; achieved bandwidth is the bytes of the
 floor (each input read once, each output written once) over the time. Launches are the kernels of one step, as the
-profiler of torch counts them.
+profiler of torch counts them. After so many minutes no further contestant begins, and the report says who is missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib
 import math
 import re
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +23,18 @@ from typing import Any
 
 import torch
 
-from dotopt.runtime.bench import FUSED, PEERS, Shapes, words, workloads
+from dotopt.runtime.bench import Shapes, words, workloads
+from dotopt.runtime.contestants import Contestant, contestants, stepping
 
 RESULTS = Path(__file__).parent / "results"
 RULES = ("AdamW", "SGD", "Lion", "Adan", "AdaBelief", "ADOPT", "NAdam", "RAdam", "AdamP", "LAMB", "SGDSaI", "AMAdamW")
 MATRIX_RULES = ("Muon",)
-COMPILED = ("AdamW", "SGD")  # compiling takes torch so long that few are asked
+COMPILED = ("AdamW",)  # compiling takes torch so long that one is asked
 COMPILED_STEP = "torch compiled"
 ENTRIES = 2**30  # of the large tensor, where it fits
+COPIED = 2**28  # entries whose copying measures the bandwidth
+PRODUCTS = ((12, 768, 768), (12, 768, 3072), (4, 2048, 8192))  # stacks whose X Xᵀ is measured
+DEVICE = "cuda"
 
 
 @dataclass(frozen=True)
@@ -56,56 +60,46 @@ def shapes_of(work: str, rule: str) -> Shapes:
     return [(entries // 1024, 1024)]
 
 
-def contestants(rule: str, work: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Who can step, the class and its arguments: ours first."""
-    torch_name, po_name, optimi_name, options = PEERS.get(rule, (None, None, None, {}))
-    options = options | {"lr": 1e-3}
-    yield "dotopt", getattr(importlib.import_module("dotopt.stdlib"), rule), options | {"backend": "triton"}
-    if torch_name:
-        cls = getattr(torch.optim, torch_name)
-        if rule in FUSED:
-            yield "torch fused", cls, options | {"fused": True}
-        if rule in MATRIX_RULES:
-            yield "torch", cls, options
-        else:
-            yield "torch foreach", cls, options | {"foreach": True}
-        if rule in COMPILED and work == "400":
-            yield COMPILED_STEP, cls, options | {"foreach": True, "lr": torch.tensor(1e-3)}
-    for package, name in (("pytorch_optimizer", po_name), ("optimi", optimi_name)):
-        try:
-            peer = getattr(importlib.import_module(package), name) if name else None
-        except ImportError:
-            continue
-        if peer is not None:
-            yield package, peer, options
+def everybody(rule: str, work: str, tensors: int) -> Iterator[Contestant]:
+    """Who can step, the class and its options: ours first; torch's loop over tensors is left out."""
+    for who, cls, options in contestants(rule, tensors, "triton"):
+        if who != "torch for loop":
+            yield who, cls, options
+        if who == "torch foreach" and rule in COMPILED and work == "400":
+            yield COMPILED_STEP, cls, options | {"lr": torch.tensor(options["lr"]), "capturable": True}
 
 
-def measured(rule: str, work: str, rounds: int) -> Iterator[Row]:
-    """The rows of one rule on one workload."""
+def measured(rule: str, work: str, rounds: int, until: float, missing: list[str]) -> Iterator[Row]:
+    """The rows of one rule on one workload; who would begin after `until`, or does not fit the card, is `missing`."""
     shapes = shapes_of(work, rule)
     entries = sum(map(math.prod, shapes))
-    for who, cls, options in contestants(rule, work):
+    for who, cls, options in everybody(rule, work, len(shapes)):
         gc.collect()
         torch.cuda.empty_cache()
+        if time.monotonic() > until:
+            missing.append(f"{rule} on {work}, {who}: no time")
+            continue
         try:
-            times, count = alone(cls, options, shapes, rounds, compiled=who == COMPILED_STEP)
+            times, count = alone(who, cls, options, shapes, rounds)
         except torch.OutOfMemoryError:
+            missing.append(f"{rule} on {work}, {who}: no memory")
+            continue
+        except Exception as error:  # whatever one of them raises, the others are measured
+            missing.append(f"{rule} on {work}, {who}: {type(error).__name__}: {str(error).splitlines()[:1]}")
             continue
         milliseconds = statistics.median(times)
         yield Row(rule, work, who, milliseconds, words(rule)[0] * entries / milliseconds / 1e6, count)
 
 
-def alone(cls: Any, options: dict[str, Any], shapes: Shapes, rounds: int, compiled: bool) -> tuple[list[float], int]:
+def alone(who: str, cls: Any, options: dict[str, Any], shapes: Shapes, rounds: int) -> tuple[list[float], int]:
     """Milliseconds of each round, and how many kernels a step launches."""
-    params = [torch.nn.Parameter(torch.randn(shape, device="cuda")) for shape in shapes]
-    for p in params:
-        p.grad = torch.randn_like(p)
-    step = cls(params, **options).step
-    step = torch.compile(step) if compiled else step
+    params = [torch.nn.Parameter(torch.randn(shape, device=DEVICE)) for shape in shapes]
+    step = stepping(who, cls, options, params, [torch.randn_like(p) for p in params])
+    step = torch.compile(step) if who == COMPILED_STEP else step
     return timed(step, rounds), launches(step)
 
 
-def timed(step: Callable[[], Any], rounds: int, warm: int = 5) -> list[float]:
+def timed(step: Callable[[], Any], rounds: int, warm: int = 3) -> list[float]:
     """Milliseconds of each round."""
     for _ in range(warm):
         step()
@@ -124,18 +118,32 @@ def launches(step: Callable[[], Any]) -> int:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         step()
         torch.cuda.synchronize()
-    found = [event.name for event in profile.events() if event.device_type == torch.profiler.DeviceType.CUDA]
-    return sum(not name.lower().startswith(("memcpy", "memset")) for name in found)
+    found = [event for event in profile.events() if event.device_type == torch.profiler.DeviceType.CUDA]
+    names = [event.name.lower() for event in found if not getattr(event, "is_user_annotation", False)]
+    return sum(not name.startswith(("memcpy", "memset", "optimizer.")) for name in names)
 
 
 def copying(rounds: int = 20) -> float:
-    """GB/s of copying a gigabyte, read and written."""
-    source = torch.randn(2**28, device="cuda")
+    """GB/s of copying a large array, read and written."""
+    source = torch.randn(COPIED, device=DEVICE)
     target = torch.empty_like(source)
-    return 2 * 4 * 2**28 / statistics.median(timed(lambda: target.copy_(source), rounds)) / 1e6
+    return 2 * 4 * COPIED / statistics.median(timed(lambda: target.copy_(source), rounds)) / 1e6
 
 
-def report(rows: list[Row], copy: float) -> str:
+def products(rounds: int) -> list[str]:
+    """Lines of a table: X Xᵀ in bfloat16, by the kernel that computes half and by the library."""
+    from dotopt.runtime.triton_symmetric import symmetric_product
+
+    lines = []
+    for shape in PRODUCTS:
+        x = torch.randn(shape, device=DEVICE).bfloat16()
+        half = statistics.median(timed(lambda x=x: symmetric_product(x), rounds))  # type: ignore[misc]
+        whole = statistics.median(timed(lambda x=x: x @ x.mT, rounds))  # type: ignore[misc]
+        lines.append(f"| {' x '.join(map(str, shape))} | {half:.3f} | {whole:.3f} | {whole / half:.2f} |")
+    return lines
+
+
+def report(rows: list[Row], copy: float, halves: list[str], missing: list[str]) -> str:
     """The Markdown of the results."""
     import triton
 
@@ -162,6 +170,10 @@ def report(rows: list[Row], copy: float) -> str:
                 lines.append(
                     f"| {rule} | {row.who} | {row.milliseconds:.3f} | {share:.1%} | {row.launches} | {ratio:.2f} |"
                 )
+    lines += ["", "## X Xᵀ of stacks in bfloat16", "", "| shape | half, ms | library, ms | times faster |"]
+    lines += ["|---|---|---|---|", *halves]
+    if missing:
+        lines += ["", "Not measured:", "", *(f"- {one}" for one in missing)]
     return "\n".join(lines) + "\n"
 
 
@@ -170,22 +182,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rules", default=",".join((*RULES, *MATRIX_RULES)))
     parser.add_argument("--works", default="1B,400,resnet50,gpt2")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--minutes", type=float, default=7.0)
     args = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("bench.gpu needs a CUDA or ROCm device, and there is none here; nothing was written")
-    before = copying()
+    until = time.monotonic() + 60 * args.minutes
+    before, halves = copying(), products(args.rounds)
     rows: list[Row] = []
+    missing: list[str] = []
     for work in args.works.split(","):
         for rule in args.rules.split(","):
             if work == "1B" and rule in MATRIX_RULES:
                 continue
-            for row in measured(rule, work, args.rounds):
+            for row in measured(rule, work, args.rounds, until, missing):
                 rows.append(row)
                 print(row, flush=True)
     name = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"gpu-{name}.md").write_text(report(rows, (before + copying()) / 2))
+    (RESULTS / f"gpu-{name}.md").write_text(report(rows, (before + copying()) / 2, halves, missing))
 
 
 if __name__ == "__main__":

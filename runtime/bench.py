@@ -15,37 +15,18 @@ import importlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
+
+from dotopt.runtime.contestants import Step, contestants, stepping
 
 Shapes = list[tuple[int, ...]]
-Step = Callable[[], Any]
 
 ENTRIES = 20_000_000  # of the array whose scaling measures the bandwidth
 
-# ours: the same rule in torch.optim, in pytorch_optimizer, in optimi, and arguments of all of them
-PEERS: dict[str, tuple[str | None, str | None, str | None, dict[str, Any]]] = {
-    "SGD": ("SGD", None, "SGD", {"momentum": 0.9}),
-    "Adam": ("Adam", None, "Adam", {}),
-    "AdamW": ("AdamW", None, "AdamW", {}),
-    "NAdam": ("NAdam", None, None, {}),
-    "RAdam": ("RAdam", None, "RAdam", {}),
-    "Adagrad": ("Adagrad", None, None, {}),
-    "Muon": ("Muon", None, None, {}),
-    "Lion": (None, "Lion", "Lion", {}),
-    "Adan": (None, "Adan", "Adan", {}),
-    "AdaBelief": (None, "AdaBelief", None, {}),
-    "ADOPT": (None, "ADOPT", None, {}),
-    "AdamP": (None, "AdamP", None, {}),
-    "LAMB": (None, "Lamb", None, {}),
-    "SGDSaI": (None, "SGDSaI", None, {}),
-    "Prodigy": (None, "Prodigy", None, {}),
-}
-FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+SLOW = 5.0  # seconds: who takes longer steps once
 
 
 @dataclass(frozen=True)
@@ -66,7 +47,10 @@ class Row:
 
 
 def workloads() -> dict[str, Shapes]:
-    """The shapes to step, by name: one large tensor, 400 of 10k to 50k, two models, ten thousand of 100."""
+    """The shapes to step, by name: one large tensor, 400 of 10k to 50k, models, ten thousand of 100, 400 of one entry.
+
+    "gpt2 block" are the four matrices of a block of GPT-2 small, of which it has twelve.
+    """
     generator = torch.Generator().manual_seed(1)
     some: Shapes = []
     one: Shapes = [(4096, 4883)]
@@ -81,6 +65,7 @@ def workloads() -> dict[str, Shapes]:
         "400": some,
         "resnet50": resnet50(),
         "gpt2": gpt2(),
+        "gpt2 block": [shape for shape in gpt2()[2:14] if len(shape) == 2],
         "10000": small,
         "ones": [(1,)] * 400,
     }
@@ -120,38 +105,14 @@ def gpt2() -> Shapes:
     return [(50257, width), (1024, width), *layer * 12, (width,), (width,)]
 
 
-def contestants(rule: str, shapes: Shapes, peers: bool = True) -> Iterator[tuple[str, Step]]:
-    """Who steps these shapes under `rule`: ours first."""
-    torch_name, po_name, optimi_name, options = PEERS.get(rule, (None, None, None, {}))
+def steps(rule: str, shapes: Shapes, others: bool = True) -> dict[str, Step]:
+    """What takes a step of tensors of these shapes under `rule`, by who does it: ours first."""
     gradients = [torch.randn(shape) for shape in shapes]
-    ours = getattr(importlib.import_module("dotopt.stdlib"), rule)
-    yield "dotopt", _step(ours, shapes, gradients, options | {"lr": 1e-3, "backend": "cpu"})
-    if not peers:
-        return
-    if torch_name:
-        cls = getattr(torch.optim, torch_name)
-        forms = ({"fused": True},) if rule in FUSED else ()
-        for form in (*forms, *(() if rule == "Muon" else ({"foreach": True}, {"foreach": False}))):
-            word = next(iter(form)) if True in form.values() else "for loop"
-            yield f"torch {word}", _step(cls, shapes, gradients, options | {"lr": 1e-3} | form)
-        if rule == "Muon":
-            yield "torch", _step(cls, shapes, gradients, {"lr": 1e-3})
-    for package, name in (("pytorch_optimizer", po_name), ("optimi", optimi_name)):
-        try:
-            cls = getattr(importlib.import_module(package), name) if name else None
-        except ImportError:
-            continue
-        if cls is not None:
-            yield package, _step(cls, shapes, gradients, options | {"lr": 1e-3})
-
-
-def _step(cls: Any, shapes: Shapes, gradients: Sequence[Tensor], options: dict[str, Any]) -> Step:
-    params = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
-    for p, gradient in zip(params, gradients, strict=True):
-        p.grad = gradient
-    optimizer = cls(params, **options)
-    step: Step = optimizer.step
-    return step
+    made = {}
+    for who, cls, options in contestants(rule, len(shapes), "cpu", others):
+        params = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+        made[who] = stepping(who, cls, options, params, gradients)
+    return made
 
 
 def words(rule: str) -> tuple[float, float]:
@@ -167,7 +128,7 @@ def words(rule: str) -> tuple[float, float]:
     return sum(plan.floor()), sum(plan.bytes())
 
 
-def measure(rule: str, work: str, threads: int = 2, rounds: int = 15, peers: bool = True, warm: int = 3) -> list[Row]:
+def measure(rule: str, work: str, threads: int = 2, rounds: int = 15, others: bool = True, warm: int = 3) -> list[Row]:
     """The rows of one rule on one workload, ours first."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -176,24 +137,7 @@ def measure(rule: str, work: str, threads: int = 2, rounds: int = 15, peers: boo
         if rule == "Muon":
             shapes = [shape for shape in shapes if len(shape) == 2]
         entries = sum(map(math.prod, shapes))
-        clock = time.process_time if threads == 1 else time.perf_counter
-        steps = dict(contestants(rule, shapes, peers))
-        for step in steps.values():
-            for _ in range(warm):
-                step()
-        probe = torch.randn(ENTRIES)
-        probe.mul_(1.0)
-        times: dict[str, list[float]] = {who: [] for who in steps}
-        bandwidths = []
-        for _ in range(rounds):
-            start = clock()
-            probe.mul_(1.0000001)
-            bandwidths.append(8 * ENTRIES / (clock() - start))
-            for who, step in steps.items():
-                start = clock()
-                step()
-                times[who].append(clock() - start)
-        bandwidth = statistics.median(bandwidths)
+        times, bandwidth = _interleaved(steps(rule, shapes, others), threads, rounds, warm)
         floor, passes = (count * entries / bandwidth for count in words(rule))
         return [
             Row(
@@ -201,21 +145,51 @@ def measure(rule: str, work: str, threads: int = 2, rounds: int = 15, peers: boo
                 work,
                 threads,
                 who,
-                1e3 * (seconds := statistics.median(times[who])),
+                1e3 * (seconds := statistics.median(some)),
                 seconds / floor,
                 seconds / passes if who == "dotopt" else None,
                 bandwidth / 1e9,
             )
-            for who in steps
+            for who, some in times.items()
         ]
     finally:
         torch.set_num_threads(before)
 
 
+def _interleaved(
+    everybody: dict[str, Step], threads: int, rounds: int, warm: int
+) -> tuple[dict[str, list[float]], float]:
+    """Seconds of each step of everybody, and the bandwidth in place between them, in bytes a second."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    times: dict[str, list[float]] = {}
+    for who, step in everybody.items():
+        times[who] = []
+        for _ in range(warm):
+            start = clock()
+            step()
+            taken = clock() - start
+            if taken > SLOW and who != "heavyball":  # whose first step compiles
+                times[who] = [taken]
+                break
+    probe = torch.randn(ENTRIES)
+    probe.mul_(1.0)
+    quick = {who: step for who, step in everybody.items() if not times[who]}
+    bandwidths = []
+    for _ in range(rounds):
+        start = clock()
+        probe.mul_(1.0000001)
+        bandwidths.append(8 * ENTRIES / (clock() - start))
+        for who, step in quick.items():
+            start = clock()
+            step()
+            times[who].append(clock() - start)
+    return times, statistics.median(bandwidths)
+
+
 def overhead(rule: str, tensors: int = 400, rounds: int = 300) -> dict[str, float]:
     """Microseconds that a step of tensors of one entry takes: what is left when there is nothing to compute."""
     taken = {}
-    for who, step in contestants(rule, [(1,)] * tensors):
+    for who, step in steps(rule, [(1,)] * tensors).items():
         for _ in range(5):
             step()
         times = []

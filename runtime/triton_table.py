@@ -313,7 +313,8 @@ class Table:
             for shape, places in self.stacks.items():
                 sizes = self.axes[places[0]]
                 given = self._inputs(routine, shape)
-                made = routines.run(routine, given, self._group_number, sizes, self.low, self.symmetric)
+                with self._device():
+                    made = routines.run(routine, given, self._group_number, sizes, self.low, self.symmetric)
                 for (buffer, _), result in zip(routine.results, made, strict=False):
                     self.stacked[buffer.name, shape].copy_(result)
                 for (name, here), result in zip(routine.kept, made[len(routine.results) :], strict=True):

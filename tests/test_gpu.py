@@ -36,13 +36,15 @@ def test_every_rule_gives_the_numbers_of_the_judge(name, options, dtype) -> None
     shapes = cases.ranks(name, SHAPES)
     if name in MATRICES:
         shapes = [s for s in shapes if s != (300, 1024)]  # the judge would take long
+    if name in ("Shampoo", "SOAP"):
+        shapes = [s for s in shapes if max(s) <= 100]  # so would its roots, and what has no rank is no test
     got, wanted, optimizer = cases.compared(name, options, dtype, "triton", steps=3, shapes=shapes, device="cuda")
     assert optimizer._last is not None
     rtol, atol = TOLERANCE[dtype]
     if dtype == torch.float32 and name == "SGDSaI":
         rtol, atol = 1e-3, 1e-4
     if dtype != torch.float64 and name in MATRICES:
-        rtol, atol = 2**-6, 2**-8  # products in bfloat16, times a learning rate of 0.013
+        rtol, atol = max(rtol, 2**-5), 2**-8  # products in bfloat16, times a learning rate of 0.013
     for p, value in zip(got, wanted, strict=True):
         torch.testing.assert_close(p.detach().double().cpu(), value.reshape(p.shape), rtol=rtol, atol=atol)
 
@@ -77,8 +79,9 @@ def launches(step) -> list[str]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         step()
         torch.cuda.synchronize()
-    names = [event.name for event in profile.events() if event.device_type == torch.profiler.DeviceType.CUDA]
-    return [name for name in names if not name.lower().startswith(("memcpy", "memset"))]
+    events = [event for event in profile.events() if event.device_type == torch.profiler.DeviceType.CUDA]
+    names = [event.name for event in events if not getattr(event, "is_user_annotation", False)]
+    return [name for name in names if not name.lower().startswith(("memcpy", "memset", "optimizer."))]
 
 
 @pytest.mark.parametrize(("name", "most"), [("AdamW", 1), ("Lion", 1), ("Adan", 1), ("LAMB", 3), ("AMAdamW", 3)])
@@ -150,6 +153,41 @@ def test_views_that_are_not_aligned() -> None:
             optimizer.step()
     torch.testing.assert_close(p, q, rtol=2e-5, atol=1e-6)
     assert torch.equal(storage[:1], before[:1]) and torch.equal(storage[69_998:], before[69_998:])
+
+
+@pytest.mark.parametrize("shape", [(3, 256, 768), (2, 768, 3072), (1, 300, 515), (2, 1024, 300)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_half_a_product_is_the_product(shape, transposed) -> None:
+    from dotopt.runtime.triton_symmetric import SMALLEST, symmetric_product
+
+    assert shape[1] >= SMALLEST, "smaller ones go to the library"
+    x = torch.randn(shape, device="cuda").bfloat16()
+    x = x.mT.contiguous().mT if transposed else x
+    wanted = x.double() @ x.double().mT
+    scale = float(wanted.abs().max())
+    got = symmetric_product(x)
+    torch.testing.assert_close(got.double(), wanted, rtol=2**-8, atol=1e-5 * scale)
+    added = (wanted / 7).bfloat16()
+    both = symmetric_product(x, added, 0.5, -2.0)
+    torch.testing.assert_close(both.double(), 0.5 * added.double() - 2 * wanted, rtol=2**-8, atol=1e-5 * scale)
+
+
+def test_muon_steps_as_torch_does() -> None:
+    """Both multiply in bfloat16; ours in stacks, and half of what is symmetric."""
+    shapes = [(768, 768), (768, 3072), (3072, 768), (768, 768), (300, 400)]
+    start = [torch.randn(shape, device="cuda") for shape in shapes]
+    slopes = [torch.randn(shape, device="cuda") for shape in shapes]
+    sides = []
+    for cls, options in ((stdlib.Muon, {"backend": "triton"}), (torch.optim.Muon, {"weight_decay": 0.0})):
+        params = [torch.nn.Parameter(p.clone()) for p in start]
+        optimizer = cls(params, lr=1.0, **options)
+        for p, slope in zip(params, slopes, strict=True):
+            p.grad = slope.clone()
+        optimizer.step()
+        sides.append(params)
+    for before, p, q in zip(start, *sides, strict=True):
+        ours, theirs = p.detach() - before, q.detach() - before
+        assert float((ours - theirs).norm() / theirs.norm()) < 0.08
 
 
 def test_a_run_repeats_to_the_bit() -> None:

@@ -179,7 +179,8 @@ class _Writer:
         if any(self.places.stage(here) >= stages for here in self.host.slots):
             raise Unsupported("a number of the group is known only after the last pass")
         fused = stages > 1 and not self.schedule.routines and not self.facts.models
-        functions = [text for text in (*hosts, *passes, *aheads, *finishes, *models, close, shared) if text.count("\n") > 2]
+        every = (*hosts, *passes, *aheads, *finishes, *models, close, shared)
+        functions = [text for text in every if text.count("\n") > 2]
         present = {text.split("(")[0].split()[-1] for text in functions}
         defines = {
             "DIMENSIONS": len(self.shape),
