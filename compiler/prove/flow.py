@@ -18,6 +18,7 @@ from dotopt.compiler.prove.statement import Case, Unreadable
 from dotopt.compiler.types import REAL
 
 STAR = "^* as a function"
+INSTANT = leaf("free", "t", REAL)  # no number of steps: any real number, as far as the premises allow
 
 
 def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
@@ -34,8 +35,14 @@ def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
     condition = along(stated, motion)
     unknowns = [leaf("free", name, REAL) for c in case.claim.body if isinstance(c, s.Derive) for name in c.names]
     smooth = kinks(stated, motion)
+    condition, *smooth = (substitute(here, {TIME: INSTANT}) for here in (condition, *smooth))
+    case.premises = [substitute(p, {TIME: INSTANT}) for p in case.premises]
+    case.point_premises = [substitute(p, {TIME: INSTANT}) for p in case.point_premises]
     if not smooth:
-        return all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
+        parts = list(conjuncts_of(condition))
+    if unknowns and len(parts) > 1:
+        raise Unreadable("constants that are to be derived for more than one sentence")
+    return all_of(_part(case, part, unknowns, seconds) for part in parts)
     facts = Task(tuple(case.premises), case.program).facts
     missing = [k for k in smooth if not facts.proves(k, 200)]
     case.premises += missing

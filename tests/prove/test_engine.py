@@ -221,6 +221,8 @@ FLOW = "theorem Small\nobjective f : convex\nfor all x : real[d], m : real[d], s
         ("ddt(u) = 1\nshow ddt(max(u, 0)) <= 0", "refuted"),
         ("given ∇f(s) == 0\nddt(x) = -∇f(x)\nshow ddt(½*‖x - s‖²) <= 0", "proved"),
         ("ddt(x) = -∇f(x)\nshow ddt(½*‖x - s‖²) <= 0", "refuted"),
+        ("ddt(u) = u\nshow ddt(u²) <= 2*t*u²", "refuted"),  # t is an instant here, not the number of a step
+        ("given t >= 1\nddt(u) = u\nshow ddt(u²) <= 2*t*u²", "proved"),
     ],
 )
 def test_flows(claim: str, status: str) -> None:
