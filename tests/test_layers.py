@@ -261,6 +261,42 @@ def test_a_loop_that_reads_the_input_in_every_layer(tmp_path: Path) -> None:
     torch.testing.assert_close(network(h), last(wanted))
 
 
+def test_functions_in_a_rule_over_sequences(tmp_path: Path) -> None:
+    """A memory between modules of the user: all tokens at once, in pieces, and by hand."""
+    (tmp_path / "between.opt").write_text(
+        "rule Between\nfunction G(x) : like x\nfunction F[l in levels](z) : like z\ninput x : real[d]\n"
+        "input β in [0, 2]\nstate M : real[d, d] = 0\noutput y : like x\n\nk = unit(G(x))\n"
+        "L(S) = ½*‖S @ k - x‖²\nM' = M - β*∇L(M)\no = M' @ k\n\n"
+        "iterate z from o for l in levels:\n  z' = z + F[l](z)\n\ny = z\n"
+    )
+    torch.manual_seed(0)
+    first, levels = nn.Linear(4, 4), [nn.Linear(4, 4), nn.Linear(4, 4)]
+    rule = dotopt.load(tmp_path / "between.opt").Between
+    module = rule(G=first, F=levels, block=4)
+    (functions,) = rule.rule.functions.values()
+    assert functions.stretch is not None, functions.reasons
+    assert len(list(module.parameters())) == 6
+    x, beta = torch.randn(2, 11, 4), torch.rand(2, 11)
+    memory, wanted = torch.zeros(2, 4, 4), []
+    for t in range(11):
+        k = functional.normalize(first(x[:, t]), dim=-1)
+        error = x[:, t] - (memory @ k[..., None])[..., 0]
+        memory = memory + beta[:, t, None, None] * error[..., None] * k[:, None]
+        z = (memory @ k[..., None])[..., 0]
+        for level in levels:
+            z = z + level(z)
+        wanted.append(z)
+    whole = module(x, beta)
+    torch.testing.assert_close(whole, torch.stack(wanted, 1), rtol=1e-4, atol=1e-5)
+    start, state = module(x[:, :5], beta[:, :5], return_state=True)
+    rest = module(x[:, 5:], beta[:, 5:], state=state)
+    torch.testing.assert_close(torch.cat([start, rest], 1), whole, rtol=1e-4, atol=1e-5)
+    whole.sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in module.parameters())
+    with pytest.raises(TypeError, match="needs `G`: a module or another callable"):
+        rule(F=levels)
+
+
 # ---- rules of one call, and formulas ---------------------------------------------------------------------------------
 
 
