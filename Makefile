@@ -26,6 +26,7 @@ test: lint
 
 bench: $(READY) .venv/.bench
 	.venv/bin/python bench/cpu.py
+	.venv/bin/python -m bench.sequence
 
 # What `make test` samples, in full: some minutes.
 test-kernels: $(READY)

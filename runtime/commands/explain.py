@@ -127,12 +127,36 @@ def show(facts: Explanation) -> None:
         ("", "what moves", f"updates per {'step' if facts.kind == 'optimizer' else 'token'}"),
         ((str(i), ", ".join(level.names), _frequency(level)) for i, level in enumerate(facts.levels, start=1)),
     )
+    _sequences(facts)
     _rows("other options", ("option", "what changes"), facts.choices)
     _costs(facts)
     for remark in facts.remarks[:3]:
         console.print(Text(f"units: {remark}"))
     if facts.claims:
         console.print(Text(f"claims: {', '.join(facts.claims)} (`dotopt check` decides them)"))
+
+
+def _sequences(facts: Explanation) -> None:
+    """Of a rule over sequences: the kind of each recurrence and why, its parallel form, work, depth and proofs."""
+    if facts.kind != "module":
+        return
+    from rich.text import Text
+
+    from dotopt.runtime.console import out
+    from dotopt.runtime.sequence.forms import forms, proofs
+
+    found = forms(facts.program)
+    _rows(
+        "recurrences over T tokens, in chunks of C (`block=`)",
+        ("states", "kind", "why", "how", "work", "depth"),
+        ((", ".join(x.states), x.kind, x.why, x.how, x.work, x.depth) for x in found),
+    )
+    for line in (line for x in found for line in x.transition):
+        out().print(Text(f"  {line}"))
+    for sentence in proofs(facts.program):
+        out().print(Text(f"  {sentence}"))
+    if found:
+        out().print()
 
 
 def _one_line(text: str) -> str:

@@ -229,14 +229,14 @@ def _side_by_side(vectors: Sequence[tuple[Tensor | None, Term]], length: int) ->
 
 def _tokens(x: Number | None, begin: int, end: int, length: int) -> Number | None:
     """A number as it is; of one for each token, those from `begin` to `end`."""
-    if not isinstance(x, Tensor) or x.dim() == 0 or x.shape[-1] == 1 or end - begin == length:
+    if x is None or isinstance(x, float | int) or x.dim() == 0 or x.shape[-1] == 1 or end - begin == length:
         return x
     return x.narrow(-1, begin, end - begin)
 
 
 def _kept(x: Number | None, keep: Tensor, same: bool) -> Number | None:
     """A factor of the mix, where tokens that are not there change nothing."""
-    if x is None or (same and not isinstance(x, Tensor) and x == 1):
+    if x is None or (same and isinstance(x, float | int) and x == 1):
         return x
     return torch.where(keep, x, float(same))
 

@@ -28,13 +28,13 @@ class Fading:
         """
         self.size = size
         self.tables: dict[tuple[int, int], Tensor | None] = {}
-        if len(mix) == 1 and not isinstance(mix[0][0], Tensor) and mix[0][0] == 1:
+        if len(mix) == 1 and isinstance(mix[0][0], float | int) and mix[0][0] == 1:
             self.tables[0, 0] = None  # nothing fades
             return
 
         def chunks(x: Number | None) -> Tensor:
             """`[..., N, C]`, with N = 1 for what is the same at all tokens."""
-            given = x if isinstance(x, Tensor) else like.new_full((), 0.0 if x is None else float(x))
+            given = like.new_full((), float(x or 0.0)) if x is None or isinstance(x, float | int) else x
             if given.dim() and given.shape[-1] == size * (given.shape[-1] // size) > 1:
                 chunked: Tensor = given.unflatten(-1, (-1, size))
                 return chunked

@@ -1,0 +1,78 @@
+"""What `explain` says of a rule over sequences: recurrences, their parallel forms, work and depth, proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.emit.stretch import shown
+from dotopt.compiler.ir import Program
+from dotopt.compiler.recurrence import Group, Recurrences, Solved, recurrences
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How some states are computed over T tokens, in chunks of C."""
+
+    states: tuple[str, ...]
+    kind: str
+    why: str
+    how: str
+    work: str
+    depth: str
+    transition: tuple[str, ...] = ()
+
+
+def forms(program: Program) -> tuple[Form, ...]:
+    """A row for each state, or group of states, of a rule over sequences."""
+    if program.kind != "module" or not program.states:
+        return ()
+    found = recurrences(program)
+    return tuple(_rows(found))
+
+
+def proofs(program: Program, seconds: float = 5.0) -> tuple[str, ...]:
+    """A sentence for each group of memories: for which chunks the chunked form is proved to be the recurrence."""
+    if program.kind != "module":
+        return ()
+    from dotopt.compiler.prove.chunks import prove_chunks
+    from dotopt.runtime.sequence.symbols import compute
+
+    return tuple(proof.sentence for proof in prove_chunks(program, compute, seconds))
+
+
+def _rows(found: Recurrences) -> Iterator[Form]:
+    done: set[Group] = set()
+    for x in found.solved:
+        size = "·".join(x.state.type.axes) or "1"
+        if not found.parallel:
+            how = "token by token" if x.kind == "sequential" else f"token by token, as others ({x.kind} by itself)"
+            yield Form((x.state.name,), "sequential", x.why, how, f"T·{size}", "T")
+        elif x.group is None:
+            yield _single(x, size)
+        elif x.group not in done:
+            done.add(x.group)
+            yield _chunks(x.group, x.why)
+
+
+def _single(x: Solved, size: str) -> Form:
+    if x.kind == "frozen":
+        period = "T" if x.period is None else infix(x.period)
+        how = "a constant" if x.period is None else f"chunks of {period} tokens with what is read at their start"
+        return Form((x.state.name,), "frozen", x.why, how, "0", "1" if x.period is None else f"T/{period}")
+    return Form((x.state.name,), "elementwise", x.why, "associative scan", f"O(T·{size})", "O(log T)")
+
+
+def _chunks(group: Group, why: str) -> Form:
+    rows, columns = group.states[0].type.axes
+    memories, terms = len(group.states), len(group.terms)
+    windows = "·".join(infix(term.window) for term in group.terms if term.window is not None)
+    rank = windows if windows else str(terms)
+    terms_of = "C" if rank == "1" else f"({rank}·C)"
+    times = "" if memories == 1 else f"{memories}·"
+    reading = any(p is not None for term in group.terms for p in term.p)
+    inverse = f" + T·{terms_of}²" if reading else ""
+    work = f"O({times}T·{terms_of}·({rows} + {columns}) + {times}T·{rows}·{columns}{inverse})"
+    how = "chunks in WY form: a triangular system in each" if reading else "chunks: masked scores in each"
+    return Form(tuple(x.name for x in group.states), "low rank", why, how, work, "O(T/C + C)", shown(group))

@@ -1,0 +1,77 @@
+"""The chunked forms are proved from the code that runs: every rule of the library, and bugs that must be found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from dotopt.compiler.library import Library
+from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.prove.chunks import SHAPES, ChunkProof, prove_chunks
+from dotopt.runtime.sequence.fading import Fading
+from dotopt.runtime.sequence.forms import forms, proofs
+from dotopt.runtime.sequence.symbols import compute
+
+LIBRARY = Library()
+RULES: list[tuple[str, dict[str, Any], int]] = [
+    ("LinearAttention", {}, 1), ("GatedLinearAttention", {}, 1), ("DeltaMemory", {}, 1), ("GatedDelta", {}, 1),
+    ("Longhorn", {}, 1), ("Oja", {}, 1), ("OmegaRule", {}, 1), ("Titans", {"at": "token"}, 1),
+    ("Titans", {"at": "chunk"}, 1), ("TitansMLP", {"activation": "tanh"}, 2), ("SelfModifyingTitans", {}, 3),
+]  # fmt: skip
+
+
+def program(name: str, options: dict[str, Any]) -> Any:
+    file = LIBRARY.file(name)
+    assert file is not None
+    defaults = {option.name: option.default for option in lower(file, Static(), LIBRARY).options}
+    return lower(file, Static({**defaults, **options}), LIBRARY)
+
+
+def answers(name: str, **options: Any) -> tuple[ChunkProof, ...]:
+    return prove_chunks(program(name, options), compute, 20)
+
+
+@pytest.mark.parametrize(("name", "options", "groups"), RULES)
+def test_the_chunked_form_is_proved(name: str, options: dict[str, Any], groups: int) -> None:
+    found = answers(name, **options)
+    assert len(found) == groups
+    for proof in found:
+        assert proof.status == "proved" and proof.proved == SHAPES, proof.sentence
+
+
+def test_a_wrong_mask_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Fading.inside
+    monkeypatch.setattr(Fading, "inside", lambda self, scores, j, i, after: right(self, scores, j, i, not after))
+    assert {proof.status for proof in answers("DeltaMemory")} == {"refuted"}
+
+
+def test_a_decay_that_is_one_token_late_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Fading.since
+    monkeypatch.setattr(Fading, "since", lambda self, x, j, i, after: right(self, x, j, i, False))
+    assert {proof.status for proof in answers("GatedDelta")} == {"refuted"}
+    assert {proof.status for proof in answers("DeltaMemory")} == {"proved"}, "nothing fades there"
+
+
+def test_what_is_written_with_the_wrong_weight_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fading, "to_end", lambda self, y, j, i: y)
+    (proof,) = answers("Titans", at="token")
+    assert proof.status == "refuted" and "REFUTED" in proof.sentence
+
+
+def test_a_wrong_inverse_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = torch.linalg.solve_triangular
+    wrong = lambda system, *given, **named: right(-system, *given, **named)  # noqa: E731
+    monkeypatch.setattr(torch.linalg, "solve_triangular", wrong)
+    assert {proof.status for proof in answers("Longhorn")} == {"refuted"}
+
+
+def test_explain_says_form_work_depth_and_proof() -> None:
+    (form,) = forms(program("Titans", {"at": "token"}))
+    assert form.states == ("S", "M") and form.kind == "low rank"
+    assert form.work == "O(2·T·C·(dv + dk) + 2·T·dv·dk + T·C²)" and form.depth == "O(T/C + C)"
+    assert form.transition[0] == "S' = η*S + outer(M @ k - v, -2*θ*k)"
+    (sentence,) = proofs(program("DeltaMemory", {}))
+    assert sentence == "M: chunked form == recurrence: proved for C = 1, 2, 3 and across chunks, vectors of any size"
+    assert {form.kind for form in forms(program("SelfModifyingTitans", {}))} == {"frozen", "low rank"}
