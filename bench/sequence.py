@@ -183,7 +183,7 @@ def measure(rule: str, lengths: list[int], rounds: int) -> list[Row]:
                     raise AssertionError(f"{who} differs from ours by {error:.1e} on {rule}, T = {length}")
         for training in (False, True):
             best: dict[str, float] = {}
-            for turn in range(rounds):
+            for turn in range(rounds * max(1, 4096 // length)):
                 for who, call in calls.items():
                     slow = who not in (OURS, FLA)
                     if slow and (turn >= max(1, 2048 // length) or (training and length > 2048)):

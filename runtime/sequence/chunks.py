@@ -126,9 +126,11 @@ class _Part:
                 total = _plus(total, fading.inside(q @ self.z.mT, j, i, after) @ y)
             elif y is not None:
                 scores = _plus(scores, fading.inside(q @ y.mT, j, i, after))
-        if scores is not None:
-            total = _plus(total, scores @ self.z)
         assert total is not None
+        if scores is not None:
+            near = scores @ self.z
+            free = not getattr(near, "requires_grad", True) and near.shape == total.shape
+            total = near.add_(total) if free and not total.requires_grad else total + near
         return total.flatten(-3, -2)
 
 

@@ -63,11 +63,15 @@ class Fading:
         return (j, i) in self.tables
 
     def inside(self, scores: Tensor, j: int, i: int, after: bool) -> Tensor:
-        """Scores of tokens (or their R terms) against what is written in their chunk, weighted; later tokens get 0."""
+        """Scores of tokens (or their R terms) against what is written in their chunk, weighted; later tokens get 0.
+
+        The scores are overwritten if no gradient needs them.
+        """
         rows, columns = scores.shape[-2] // self.size, scores.shape[-1] // self.size
         table = self.tables[j, i]
         if table is None and rows == columns == 1:
-            return scores.tril() if after else scores.tril(-1)
+            last = 0 if after else -1
+            return scores.tril(last) if getattr(scores, "requires_grad", True) else scores.tril_(last)
         if table is None:
             weights = torch.ones(self.size, self.size, dtype=scores.dtype, device=scores.device)
             weights = weights.tril() if after else weights.tril(-1)
