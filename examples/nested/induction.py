@@ -71,9 +71,9 @@ def main() -> None:
     curves(
         given.out / "induction.png",
         {
+            "queries and keys, and a second head": (gammas, [accuracy(two_heads(g, -20), trials) for g in gammas]),
             "keys only": (gammas, [accuracy(momentum(g, -20, True), trials) for g in gammas]),
             "queries and keys": (gammas, [accuracy(momentum(g, -20, False), trials) for g in gammas]),
-            "queries and keys, and a second head": (gammas, [accuracy(two_heads(g, -20), trials) for g in gammas]),
         },
         "Induction with one layer, c = -20", "momentum γ", "accuracy", points=True,
     )  # fmt: skip
