@@ -22,7 +22,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 
-ELEMENTWISE = ("AdamW", "SGD", "Lion", "Adan", "AdaBelief", "ADOPT", "NAdam", "RAdam")
+ELEMENTWISE = ("AdamW", "SGD", "Lion", "Adan", "AdaBelief", "ADOPT", "NAdam", "RAdam", "AdamW 8-bit")
 REDUCING = ("AdamP", "LAMB", "SGDSaI", "AuON", "AMAdamW")
 MODELS = ("AdamW", "Lion")  # on the shapes of models, and on very many small tensors
 MATRICES = ("Muon",)

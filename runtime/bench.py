@@ -116,16 +116,24 @@ def steps(rule: str, shapes: Shapes, others: bool = True) -> dict[str, Step]:
 
 
 def words(rule: str) -> tuple[float, float]:
-    """Bytes per entry of a usual fp32 step: the floor, and the passes of the schedule (matrix products not counted)."""
+    """Bytes per entry of a usual step: the floor, and the passes of the schedule (matrix products not counted).
+
+    Parameters and states are fp32, but for rules such as `AdamW 8-bit`.
+    """
     from dotopt.compiler.schedule import schedule
+    from dotopt.compiler.state_dtype import formats
+    from dotopt.compiler.storage import FORMATS, narrow
     from dotopt.compiler.variants import conditions, specialise
     from dotopt.runtime.load import program
 
+    rule, _, bits = rule.partition(" ")
     cls = getattr(importlib.import_module("dotopt.stdlib"), rule)
     values = tuple(option.default for option in cls.rule.options)
     lowered = program(cls.origin, values, 2 if cls.rule.ranked else None)
-    plan = schedule(specialise(lowered, dict.fromkeys(conditions(lowered), False)))
-    return sum(plan.floor()), sum(plan.bytes())
+    kept = formats(lowered, "int8" if bits else None)
+    sizes = {name: FORMATS[format].cost for name, format in kept.items()}
+    plan = schedule(specialise(lowered, dict.fromkeys(conditions(lowered), False)), narrow(lowered, kept))
+    return sum(plan.floor(sizes)), sum(plan.bytes(sizes))
 
 
 def measure(rule: str, work: str, threads: int = 2, rounds: int = 15, others: bool = True, warm: int = 3) -> list[Row]:

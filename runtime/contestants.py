@@ -52,11 +52,16 @@ Step = Callable[[], Any]
 
 
 def contestants(rule: str, tensors: int, backend: str, others: bool = True) -> Iterator[Contestant]:
-    """The name, class and options of everybody who can step so many tensors under `rule`; ours first."""
+    """The name, class and options of everybody who can step so many tensors under `rule`; ours first.
+
+    `AdamW 8-bit` is ours alone, with states of 8 bits.
+    """
+    rule, _, narrow = rule.partition(" ")
     known = OTHERS.get(rule, Others())
     options = {**known.options, "lr": LEARNING_RATE}
-    yield "dotopt", getattr(importlib.import_module("dotopt.stdlib"), rule), options | {"backend": backend}
-    if not others:
+    ours = options | {"backend": backend} | ({"state_dtype": "int8"} if narrow else {})
+    yield "dotopt", getattr(importlib.import_module("dotopt.stdlib"), rule), ours
+    if not others or narrow:
         return
     if known.torch:
         cls = getattr(importlib.import_module("torch.optim"), known.torch)

@@ -89,4 +89,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     tables.PIECE, tables.BLOCK = 2048, 256
     for rule, given in INTERPRETED:
-        print(json.dumps({"case": f"{rule} {given}", **asdict(differences(rule, "triton", steps=2, shapes=SMALLER, **given))}))
+        found = differences(rule, "triton", steps=2, shapes=SMALLER, **given)
+        print(json.dumps({"case": f"{rule} {given}", **asdict(found)}))

@@ -1,4 +1,4 @@
-"""States in fewer bits and parameters that lose nothing to rounding: codes, kernels, checkpoints, bytes, and training."""
+"""States in fewer bits and parameters that lose nothing to rounding: codes, kernels, checkpoints, bytes, training."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_other_codes_are_as_fine_as_they_say() -> None:
 
 
 def dynamic_map(signed: bool) -> torch.Tensor:
-    """The codes of Dettmers et al.: decades with 1, 2, … 64 evenly spaced codes (twice as many without a sign), 0, 1."""
+    """The codes of Dettmers et al.: decades with 1, 2, … 64 even steps (twice as many without a sign), 0 and 1."""
     values = [0.0, 1.0]
     for decade in range(7):
         edges = np.linspace(0.1, 1, 2 ** (decade + (not signed)) + 1)
@@ -264,7 +264,7 @@ def test_tensors_and_seeds_have_noise_of_their_own() -> None:
         optimizer.step()
         return [p.detach() for p in params]
 
-    (a, b), (c, d) = rounded(1), rounded(2)
+    (a, b), (c, _) = rounded(1), rounded(2)
     assert not torch.equal(a, b) and not torch.equal(a, c) and torch.equal(rounded(1)[1], b)
 
 
@@ -375,3 +375,17 @@ def test_what_cannot_be_had_is_refused_with_what_can(name: str, options: dict, c
     with pytest.raises(ValueError, match=says) as caught:
         getattr(stdlib, name)([p], **options)
     assert isinstance(caught.value, OptError) and caught.value.diagnostics[0].code == code
+
+
+# ---- training ----
+
+
+def test_training_with_8_bits_goes_as_with_32() -> None:
+    """A short run of `bench/states.py`, whose full figures are in bench/results/states.md."""
+    spec = importlib.util.spec_from_file_location("states", HERE.parent / "bench" / "states.py")
+    assert spec is not None and spec.loader is not None
+    states = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(states)
+    for task, rule, steps in (("digits", "AdamW", 200), ("digits", "Lion", 200), ("characters", "AdamW", 24)):
+        full, less = (states.loss(task, rule, steps, kept) for kept in (None, "int8"))
+        assert abs(less / full - 1) < 0.01, (task, rule, full, less)
