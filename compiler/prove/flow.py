@@ -38,15 +38,15 @@ def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
     condition, *smooth = (substitute(here, {TIME: INSTANT}) for here in (condition, *smooth))
     case.premises = [substitute(p, {TIME: INSTANT}) for p in case.premises]
     case.point_premises = [substitute(p, {TIME: INSTANT}) for p in case.point_premises]
-    if not smooth:
-        parts = list(conjuncts_of(condition))
+    parts = list(conjuncts_of(condition))
     if unknowns and len(parts) > 1:
         raise Unreadable("constants that are to be derived for more than one sentence")
-    return all_of(_part(case, part, unknowns, seconds) for part in parts)
+    if not smooth:
+        return all_of(_part(case, part, unknowns, seconds) for part in parts)
     facts = Task(tuple(case.premises), case.program).facts
     missing = [k for k in smooth if not facts.proves(k, 200)]
     case.premises += missing
-    outcome = all_of(_part(case, part, unknowns, seconds) for part in conjuncts_of(condition))
+    outcome = all_of(_part(case, part, unknowns, seconds) for part in parts)
     if missing and isinstance(outcome, Proved):
         return Open(f"true wherever the derivative exists; add `given {missing[0]!r}`")
     return outcome
