@@ -3,6 +3,7 @@
 nf-zero                       two quotients that must be equal: in every case the cross product vanishes, after the
                               laws of roots (s² is what stands below) and the values that premises and cases put in
 multipliers                   goal - Σ multiplier * inequality must vanish, and each multiplier must be >= 0 (its part)
+elementary                    a function of one variable: Sturm's theorem, intervals of mpmath, signs of derivatives
 trees                         the coefficient of every tree must vanish
 smt-unsat                     an SMT-LIB question that z3 must still find unsatisfiable
 truth, counterexample         nothing to verify
@@ -17,6 +18,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from math import lcm
 from typing import Any
+
+from dotopt.compiler.prove.elementary import shows
 
 Terms = dict[tuple[tuple[str, int], ...], Fraction]
 
@@ -43,6 +46,9 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
                 and all(equal(certificate, case) for case in certificate["cases"])
                 and all(verify(question, milliseconds) for _, question in excluded)
             )
+        case "elementary":
+            low, high = (None if e is None else Fraction(e) for e in (certificate["from"], certificate["to"]))
+            return shows(certificate["function"], low, high, bool(certificate["strict"]), certificate["step"])
         case "multipliers":
             total = collect(certificate["goal"])
             for multiplier, inequality in certificate["products"]:
@@ -187,9 +193,7 @@ def packed(terms: Terms, place: dict[str, int]) -> tuple[list[tuple[int, int]], 
     if any(abs(p) >= 1 << (WIDTH - 3) for m in terms for _, p in m):
         raise ValueError("a power out of all proportion")
     below = lcm(*(c.denominator for c in terms.values()))
-    return [
-        (sum(p << place[a] for a, p in m), c.numerator * (below // c.denominator)) for m, c in terms.items()
-    ], below
+    return [(sum(p << place[a] for a, p in m), c.numerator * (below // c.denominator)) for m, c in terms.items()], below
 
 
 def unpacked(code: int, atoms: list[str]) -> tuple[tuple[str, int], ...]:

@@ -34,6 +34,7 @@ from dotopt.compiler.prove.polynomial import (
 )
 from dotopt.compiler.prove.refute import Search
 from dotopt.compiler.prove.smt import check
+from dotopt.compiler.prove.univariate import proof
 
 BUDGET = 2.0  # seconds a claim in the default profile
 
@@ -136,10 +137,16 @@ def _prove(goal: Node, task: Task) -> Proved | None:
             if found is not None:
                 return found
         if goal.op in ("le", "lt", "ge", "gt"):
+            alone = proof(goal, task.premises, 0.05)
+            if alone is not None:
+                return Proved(*alone)
             p = left - right if goal.op in ("le", "lt") else right - left
             found = _below(p, goal.op in ("lt", "gt"), facts)
             if found is not None:
                 return found
+        alone = proof(goal, task.premises)
+        if alone is not None:
+            return Proved(*alone)
     milliseconds = int(task.seconds * 400)
     assertions, _ = facts.question(goal)
     if check(assertions, milliseconds)[0] == "unsat":

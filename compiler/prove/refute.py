@@ -234,9 +234,7 @@ class Search:
 
     # ---- many worlds at once --------------------------------------------------------------------------------------
 
-    def _by_swarm(
-        self, premises: tuple[Node, ...], goal: Node, deadline: float
-    ) -> tuple[dict[str, Any] | None, bool]:
+    def _by_swarm(self, premises: tuple[Node, ...], goal: Node, deadline: float) -> tuple[dict[str, Any] | None, bool]:
         """The worst of many samples in floating point, each evaluated exactly; and whether there were enough."""
         qualified = 0
         for seed, size in enumerate((1, 2, 1, 2, 1)):

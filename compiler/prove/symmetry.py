@@ -180,6 +180,8 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
         if passes is not None:
             return passes
     needed = [state for state in case.program.states if _reaches(case, state.name, old)]
+    if any(state.indices for state in needed):
+        raise Unreadable("how families of states move under the maps")
     problem = "no motion of the states is preserved by a step"
     for motion in _motions(case, maps, [state.name for state in needed]):
         proof = _proved(case, maps, motion, old, new, seconds)

@@ -181,9 +181,16 @@ class World:
                 return self._oracle(here, a)
             case "apply" | "conjugate":
                 return self._function(here, a)
+            case "base":
+                return self._base(here, a)
+            case "base_member":
+                key = ("base", here.attrs[0])
+                if key not in self.table:
+                    self.table[key] = self.rng.choice((Fraction(1), Fraction(1, 2), Fraction(1, 10)))
+                return (), _scalar(self.table[key])
             case "loop":
                 return (), self._loop(here, a)
-            case "item":
+            case "item" if len(here.args) == 1:  # not the member of a family that an oracle gives
                 return a[0][1][here.attrs[0]]  # type: ignore[no-any-return]
             case "tuple":
                 return (), list(a)
@@ -574,6 +581,19 @@ class World:
             return axes, _each(lambda v: num.mul(k, v), array)
         squares = [num.mul(v, v) for v in array.ravel()]
         return (), _scalar(num.mul(k / 2, reduce(num.add, squares)))
+
+    def _base(self, here: Node, a: list[Value]) -> Value:
+        """Where some rule without states goes: a table, asked in one way only, as B(θ) is also B(θ, ∇f(θ))."""
+        way = self.table.setdefault(("base", "way"), (here.attrs[0], len(a)))
+        if way != (here.attrs[0], len(a)):
+            raise Undecidable("a base rule that is asked in two ways")
+        place = tuple(tuple(np.ravel(v[1]).tolist()) for v in a)
+        if any(x is None for p in place for x in p):
+            return here.type.axes, self._full(here.type.axes, None)
+        key = ("base", self._place("base", place))
+        if key not in self.table:
+            self.table[key] = self._small(tuple(self.size(x) for x in here.type.axes))
+        return here.type.axes, self.table[key]
 
     def _free_function(self, here: Node, a: list[Value]) -> Value:
         """A function of the user without properties: a table, as for the objective."""

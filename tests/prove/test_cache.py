@@ -10,6 +10,7 @@ import pytest
 from dotopt.compiler.prove import check_file
 from dotopt.compiler.prove import report as report_module
 
+TRIVIAL = {"status": "proved", "certificate": {"kind": "truth", "value": True}}
 FALSE = "theorem Wrong\nfor all a\n\nclaim wrong:\n  show a^2 >= a\n\nclaim right:\n  show a^2 >= 0\n"
 
 
@@ -68,9 +69,7 @@ def test_a_forged_entry_is_never_believed(file: Path, what: str, monkeypatch: py
     proof = json.loads(right.read_text(encoding="utf-8"))
     forgers: dict[str, Callable[[], str]] = {
         "flipped": lambda: json.dumps({**entry, "report": {**entry["report"], "status": "proved"}}),
-        "trivial certificate": lambda: json.dumps(
-            {**entry, "report": {**entry["report"], "status": "proved", "certificate": {"kind": "truth", "value": True}}}
-        ),
+        "trivial certificate": lambda: json.dumps({**entry, "report": {**entry["report"], **TRIVIAL}}),
         "moved": lambda: json.dumps(proof),
         "truncated": lambda: wrong.read_text(encoding="utf-8")[:40],
         "no report": lambda: "[]",

@@ -1,0 +1,91 @@
+"""Equivalences: optimizers, compositions, wrapped rules and modules; each true one beside a false one."""
+
+from pathlib import Path
+
+import pytest
+
+from dotopt.compiler.library import Library
+from dotopt.compiler.parse import parse
+from dotopt.compiler.prove import ClaimReport, check_claim
+from dotopt.compiler.source import Source
+
+MOMENTUM = """rule Momentum
+objective f
+param θ : real[...]
+hyper η as lr > 0 = 0.1
+hyper β in [0, 1) = 0.9
+state m : like θ = 0
+m' = β*m + ∇f(θ)
+θ' = θ - η*m'
+"""
+PLAIN = """rule Plain
+objective f
+param θ : real[...]
+hyper η as lr > 0 = 0.1
+hyper c as clip_value > 0 = 1
+g  = min(max(∇f(θ), -c), c)
+θ' = θ - η*g
+"""
+HALF = """transform Half
+base B
+param θ : real[...]
+hyper α in [0, 1] = 0.5
+θ' = θ + α*(B(θ) - θ)
+"""
+TWICE = """transform Twice
+base B
+param θ : real[...]
+hyper α in [0, 1] = 0.5
+θ' = B(θ) + α*(B(2*θ) - θ)
+"""
+MEMORY = """rule Memory
+input  k : real[a]
+input  v : real[b]
+input  q : real[a]
+state  S : real[b, a] = 0
+output o : real[b]
+S' = S + outer(v, k)
+o = S' @ q
+"""
+
+
+def decide(rule: str, goal: str) -> ClaimReport:
+    file = parse(Source("e.opt", f"{rule}\nclaim one:\n  show {goal}\n"))
+    return check_claim(file, file.claims[0], Library(Path(".")))
+
+
+@pytest.mark.parametrize(
+    ("rule", "goal", "status"),
+    [
+        (MOMENTUM, "equivalent to SGD with μ = β, λ = 0, nesterov = false", "proved"),
+        (MOMENTUM, "equivalent to SGD with μ = β, λ = 0, nesterov = true", "refuted"),
+        (PLAIN, "equivalent to ClipValue(SGD) with μ = 0, λ = 0", "proved"),
+        (PLAIN, "equivalent to ClipNorm(SGD) with μ = 0, λ = 0", "refuted"),
+        (PLAIN, "equivalent to SGD with μ = 0, λ = 0", "refuted"),
+        (HALF, "reduces to B when α == 1", "proved"),
+        (HALF, "reduces to B when α == 1/2", "refuted"),
+        (MEMORY, "equivalent to LinearAttention with η = 1, α = 1", "proved"),
+        (MEMORY, "equivalent to LinearAttention with η = 2, α = 1", "refuted"),
+        (MEMORY, "equivalent to DeltaMemory with β = 1", "refuted"),
+        (MEMORY.replace("o = S' @ q", "o = S @ q"), "equivalent to LinearAttention with η = 1, α = 1", "refuted"),
+    ],
+)
+def test_equivalences(rule: str, goal: str, status: str) -> None:
+    report = decide(rule, goal)
+    assert report.status == status, report
+
+
+@pytest.mark.parametrize(
+    ("rule", "goal", "what"),
+    [
+        (MOMENTUM, "equivalent to SGD with banana = β", "`banana`"),
+        (MOMENTUM, "equivalent to Nowhere", "`Nowhere`"),
+        (MOMENTUM, "equivalent to LinearAttention", "1 and 0 parameters"),
+        (MEMORY, "equivalent to DeltaMemory", "reads `β`"),
+        (TWICE, "reduces to B when α == 0", "asked elsewhere"),
+        (MOMENTUM, "equivalent to Scaffold", "roles"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(rule: str, goal: str, what: str) -> None:
+    report = decide(rule, goal)
+    assert report.status == "open" and what in report.reason, report
