@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dotopt.runtime.sequence import launch
 from dotopt.runtime.sequence.fading import Fading, Mix, Number
 
 
@@ -104,6 +105,7 @@ class _Part:
     y: Sequence[Tensor | None]
     fading: Fading
     last: list[Tensor]
+    kernels: bool = False  # whether Triton computed it, and reads it
 
     @property
     def size(self) -> int:
@@ -115,6 +117,20 @@ class _Part:
 
     def read(self, j: int, q: Tensor, after: bool, transposed: bool) -> Tensor:
         """What the memory held at the start of the chunk, and what was written in it since."""
+        written = self.y[0]
+        if self.kernels and not transposed and written is not None:
+
+            def torch_form(*x: Tensor) -> tuple[Tensor, ...]:
+                part = _Part([x[1]], x[2], [x[3]], self.fading.replaced(x[4]), self.last)
+                return (part.by_torch(0, x[0], after, False),)
+
+            table = self.fading.tables[0, 0]
+            found = launch.looked(q, self.starts[0], self.z, written, table, after, torch_form)
+            return found.flatten(-3, -2)
+        return self.by_torch(j, q, after, transposed).flatten(-3, -2)
+
+    def by_torch(self, j: int, q: Tensor, after: bool, transposed: bool) -> Tensor:
+        """The same as sums of products of torch, `[..., N, C, d]`."""
         fading, total = self.fading, None
         scores: Tensor | None = None
         for i, (start, y) in enumerate(zip(self.starts, self.y, strict=True)):
@@ -131,13 +147,30 @@ class _Part:
             near = scores @ self.z
             free = not getattr(near, "requires_grad", True) and near.shape == total.shape
             total = near.add_(total) if free and not total.requires_grad else total + near
-        return total.flatten(-3, -2)
+        return total
 
 
 def _part(
     starts: Sequence[Tensor], fading: Fading, p: Sequence[Tensor | None], u: Tensor | None, y: Sequence[Tensor | None]
 ) -> _Part:
     """The chunks, from what the memories are at the start of the first."""
+    written = y[0]
+    if written is not None and launch.usable(starts, fading.size, written.shape[-2], (p[0], u, written)):
+        table = fading.tables[0, 0]
+
+        def torch_form(*x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            part = _solved([x[0]], fading.replaced(x[1]), [x[2]], x[3], [x[4]])
+            return part.starts[0], part.z, part.last[0]
+
+        first, z, last = launch.carried(starts[0], table, p[0], u, written, torch_form)
+        return _Part([first], z, y, fading, [last], kernels=True)
+    return _solved(starts, fading, p, u, y)
+
+
+def _solved(
+    starts: Sequence[Tensor], fading: Fading, p: Sequence[Tensor | None], u: Tensor | None, y: Sequence[Tensor | None]
+) -> _Part:
+    """The same by torch."""
     memories = range(len(starts))
     pairs = [(j, i) for j in memories for i in memories if fading.mixes(j, i)]
     reach: list[Tensor | None] = [None for _ in memories]

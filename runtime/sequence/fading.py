@@ -53,6 +53,12 @@ class Fading:
                 if total is not None:
                     self.tables[j, i] = total
 
+    def replaced(self, table: Tensor | None) -> Fading:
+        """The same of one memory, with another table."""
+        made = object.__new__(Fading)
+        made.size, made.tables = self.size, {(0, 0): table}
+        return made
+
     @property
     def none(self) -> bool:
         """Whether nothing fades."""
