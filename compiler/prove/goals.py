@@ -249,7 +249,7 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
         else (
             Proved("algebra", {"kind": "truth", "value": True})
             if initial.attrs[0]
-            else Refuted("initial values", {"fails": repr(goal)})
+            else Refuted("initial values", {"step": 1, **_at_start(case, goal), "fails": repr(goal)})
         )
     )
     if isinstance(base, Refuted):
@@ -290,6 +290,14 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     where = "the step" if isinstance(step, Open) else "the first step"
     seen = ", ".join(map(str, LOOKED_AT))
     return Open(f"induction: {where} is not proved ({missing}); no counterexample at steps {seen}")
+
+
+def _at_start(case: Case, goal: Node) -> dict[str, str]:
+    """Both sides of a comparison before the first step."""
+    if len(goal.args) != 2:
+        return {}
+    settled = [case.settle(substitute(side, start(case.program))).value for side in goal.args]
+    return {word: text(x) for word, x in zip(("left", "right"), settled, strict=True) if x is not None}
 
 
 def after(case: Case) -> dict[Node, Node]:
