@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dotopt
 from dotopt.compiler.errors import OptError
@@ -315,3 +317,46 @@ def test_scan_is_the_recurrence() -> None:
         expected.append(x)
     torch.testing.assert_close(scan(long, flat.expand(2, 200), torch.ones(2, dtype=torch.float64), 0),
                                torch.stack(expected, 1))  # fmt: skip
+
+
+STREAMS = [(name, given) for name, given in RULES if name not in ("MomentumAttention",)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(STREAMS), st.lists(st.integers(0, 9), min_size=1, max_size=5), st.sampled_from((1, 3, 8, 64)))
+def test_random_pieces_equal_one_pass(rule: tuple[str, dict[str, Any]], lengths: list[int], block: int) -> None:
+    module = made(*rule, block=block)
+    inputs = inputs_of(module, (2,), sum(lengths))
+    whole, last = module(**inputs, return_state=True)
+    state, pieces, at = None, [], 0
+    for length in lengths:
+        part = {k: v[:, at : at + length] for k, v in inputs.items()}
+        output, state = module(**part, state=state, return_state=True)
+        assert output.shape[1] == length
+        pieces.append(output)
+        at += length
+    torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=1e-9, atol=1e-11)
+    assert state is not None
+    for memory in module.functions.memories:
+        torch.testing.assert_close(state[memory.name], last[memory.name], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("name", "given"), RULES)
+def test_lengths_and_masks(name: str, given: dict[str, Any]) -> None:
+    """Padding on either side changes nothing, in states neither."""
+    module = made(name, given, block=4)
+    timed = module.functions.periods or name == "MomentumAttention"  # clocks count positions
+    inputs = inputs_of(module, (2,), 11)
+    start = module.initial_state((2,), 1, next(iter(inputs.values())), **SIZES)
+    second = {n: v if n == "t" else v[1:] for n, v in start.items()}
+    found, state = module(**inputs, lengths=torch.tensor([11, 6]), state=start, return_state=True)
+    short, early = module(**{k: v[1:, :6] for k, v in inputs.items()}, state=second, return_state=True)
+    torch.testing.assert_close(found[1:, :6], short)
+    assert (found[1, 6:] == 0).all()
+    if not module.functions.periods:
+        for memory in module.functions.memories:
+            torch.testing.assert_close(state[memory.name][1:], early[memory.name])
+    if not timed:
+        mask = torch.arange(11) >= torch.tensor([[0], [4]])
+        padded = module(**inputs, mask=mask, state=start)
+        torch.testing.assert_close(padded[1:, 4:], module(**{k: v[1:, 4:] for k, v in inputs.items()}, state=second))

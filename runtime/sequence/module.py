@@ -16,7 +16,7 @@ from dotopt.runtime.signature import check_hyper
 
 State = dict[str, Any]
 
-CACHED = 1 << 18  # entries of an input that a processor reads at once, so that it stays in the cache
+CACHED = 1 << 19  # entries of an input that a processor reads at once, so that it stays in the cache
 
 
 class SequenceModule(Asking):
@@ -248,9 +248,8 @@ class SequenceModule(Asking):
                 cuts |= set(range(start + every - clock % every, end, every))
         device = next(iter(inputs.values())).device
         largest = max(value.numel() for value in inputs.values())
-        cached = 2 * CACHED if torch.is_grad_enabled() else CACHED
-        if self.functions.local and device.type == "cpu" and largest > cached:
-            many = max(4, cached * length // largest // self.block) * self.block
+        if self.functions.local and device.type == "cpu" and largest > CACHED:
+            many = max(4, CACHED * length // largest // self.block) * self.block
             for start, end in itertools.pairwise(sorted(cuts)):
                 cuts |= set(range(start, end, many))
         return [(start, end, start in begins) for start, end in itertools.pairwise(sorted(cuts))]
