@@ -101,6 +101,20 @@ def constants(claim: ClaimReport) -> dict[str, str]:
     return found
 
 
+def trusts_z3(claim: ClaimReport) -> bool:
+    """Whether the certificate rests on an answer of z3, which gives no proof that the checker could verify."""
+    parts: list[object] = [claim.certificate]
+    while parts:
+        match parts.pop():
+            case {"kind": "smt-unsat"}:
+                return True
+            case dict() as inside:
+                parts.extend(inside.values())
+            case list() as inside:
+                parts.extend(inside)
+    return False
+
+
 def _infer(file: s.File, path: Path) -> tuple[Diagnostic, ...]:
     """Resolve the names and lower the file, with every option in turn; the warnings."""
     from dotopt.compiler import ranges, units

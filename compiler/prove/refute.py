@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
+import mpmath
 import numpy as np
 import z3
 
@@ -25,6 +26,7 @@ from dotopt.compiler.prove.world import Special, Undecidable, World
 from dotopt.compiler.types import REAL
 
 SAMPLES = 20_000
+PRECISE = 120  # digits with which a counterexample with rounded numbers is evaluated again
 NICE = [
     Fraction(n, d)
     for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))
@@ -169,8 +171,9 @@ class Search:
                 if seed > 3 and self.points == 0:
                     return None
                 continue
-            if failed:
-                return self._report(self._shrink(world, premises, goal), premises, goal)
+            found = self._found(world, premises, goal) if failed else None
+            if found is not None:
+                return found
         return None
 
     def _fails(self, world: World, premises: tuple[Node, ...], goal: Node) -> bool:
@@ -178,6 +181,36 @@ class Search:
             return False
         self.points += 1
         return world.truth(goal) is False
+
+    def _found(self, world: World, premises: tuple[Node, ...], goal: Node) -> dict[str, Any] | None:
+        """The report on a world where the goal fails, made simpler; None if it fails by rounding alone."""
+        shrunk = self._shrink(world, premises, goal)
+        return self._report(shrunk, premises, goal) if self._certain(shrunk, premises, goal) else None
+
+    def _certain(self, world: World, premises: tuple[Node, ...], goal: Node) -> bool:
+        """Whether the goal fails with far more digits too, where numbers were rounded."""
+        arrays = [array for _, array in (*world.memo.values(), *world.values.values())]
+        exact = not any(isinstance(x, mpmath.mpf) for a in arrays if isinstance(a, np.ndarray) for x in a.flat)
+        if exact or any(isinstance(array, list) for _, array in world.values.values()):
+            return True
+        given = {here: array for here, (_, array) in world.values.items() if not here.args}
+        again = World(
+            world.seed,
+            world.sizes,
+            given,
+            self.draw,
+            self.classes,
+            self.laws,
+            self.index_sets,
+            self.special,
+            world.answer,
+        )
+        again.table = dict(world.table)
+        try:
+            with mpmath.workdps(PRECISE):
+                return self._fails(again, premises, goal)
+        except (Undecidable, OverflowError):
+            return False
 
     def _shrink(self, world: World, premises: tuple[Node, ...], goal: Node) -> World:
         """The same counterexample with simpler numbers, one leaf after the other."""
@@ -291,7 +324,7 @@ class Search:
                     world.table[(key[0], "offset")] = Fraction(0)
         try:
             if self._fails(world, premises, goal):
-                return self._report(self._shrink(world, premises, goal), premises, goal)
+                return self._found(world, premises, goal)
         except (Undecidable, OverflowError):
             return None
         return None
@@ -350,7 +383,7 @@ class Search:
             )
             try:
                 if self._fails(world, premises, goal):
-                    return self._report(self._shrink(world, premises, goal), premises, goal)
+                    return self._found(world, premises, goal)
             except (Undecidable, OverflowError):
                 continue
         return None

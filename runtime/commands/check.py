@@ -76,6 +76,8 @@ def as_json(report: Report) -> dict[str, object]:
 
 
 def _claim(claim: ClaimReport) -> dict[str, object]:
+    from dotopt.runtime.checking import trusts_z3
+
     return {
         "rule": claim.rule,
         "name": claim.name,
@@ -84,6 +86,7 @@ def _claim(claim: ClaimReport) -> dict[str, object]:
         "seconds": round(claim.seconds, 4),
         "certificate": claim.certificate,
         "counterexample": claim.counterexample,
+        "trusts": ["z3"] if trusts_z3(claim) else [],
         "assumptions": list(claim.assumptions),
         "reason": claim.reason or None,
         "repair": claim.repair or None,
@@ -96,6 +99,7 @@ def show(report: Report) -> None:
     from rich.text import Text
 
     from dotopt.compiler.render import render_all
+    from dotopt.runtime.checking import trusts_z3
     from dotopt.runtime.console import err, out, table
 
     found = [*report.errors, *report.warnings]
@@ -110,7 +114,8 @@ def show(report: Report) -> None:
     rows = table("claim", "status", "by", "seconds", "what was found", title=name)
     for claim in report.claims:
         status = Text(claim.status, style=STYLES.get(claim.status, ""))
-        rows.add_row(Text(claim.name), status, claim.procedure, f"{claim.seconds:.2f}", Text(summary(claim)))
+        by = claim.procedure + " (trusts z3)" * trusts_z3(claim)
+        rows.add_row(Text(claim.name), status, by, f"{claim.seconds:.2f}", Text(summary(claim)))
     out().print(rows)
 
 
