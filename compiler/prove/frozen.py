@@ -66,7 +66,7 @@ def settled(program: Program, usual_only: bool = False) -> Iterator[Settled]:
     waiting = [Settled(program)]
     while waiting and found < MOST_CASES:
         case = waiting.pop(0)
-        condition = _undecided(case.program)
+        condition = undecided(case.program)
         if condition is None:
             found += 1
             yield case
@@ -75,17 +75,17 @@ def settled(program: Program, usual_only: bool = False) -> Iterator[Settled]:
         roles = {here.role for here in condition.walk() if here.op == "leaf"}
         alone = condition.op == "fires" or roles <= {"time", "rank", "option", "axis"}
         if (alone or usual_only) and late is not None:
-            waiting.insert(0, _decided(case, condition, bool(late), quiet=alone))
+            waiting.insert(0, decided(case, condition, bool(late), quiet=alone))
             continue
         if late is None:  # a condition on the data: where it does not hold
-            waiting.insert(0, _decided(case, condition, False))
+            waiting.insert(0, decided(case, condition, False))
             continue
         first = bool(late)
-        choices = [_decided(case, condition, truth) for truth in (first, not first)]
+        choices = [decided(case, condition, truth) for truth in (first, not first)]
         waiting = [choices[0], *waiting, choices[1]]
 
 
-def _undecided(program: Program) -> Node | None:
+def undecided(program: Program) -> Node | None:
     for root in (*program.next.values(), *(s.next for s in program.states if s.next is not None)):
         for here in root.walk():
             if here.op == "select" and here.args[0].op != "bool":
@@ -93,7 +93,7 @@ def _undecided(program: Program) -> Node | None:
     return None
 
 
-def _decided(case: Settled, condition: Node, truth: bool, quiet: bool = False) -> Settled:
+def decided(case: Settled, condition: Node, truth: bool, quiet: bool = False) -> Settled:
     premise = condition if truth else node("not", condition)
     knobs = {here.role for here in condition.walk() if here.op == "leaf"} <= {"hyper", "time"}
     table = {condition: boolean(truth)}
@@ -103,22 +103,29 @@ def _decided(case: Settled, condition: Node, truth: bool, quiet: bool = False) -
     if quiet:
         return replace(case, program=program)
     if not knobs:
-        return replace(case, program=program, unless=(*case.unless, _words(condition, True, case.program)))
-    where = (*case.where, _words(condition, truth, case.program))
+        return replace(case, program=program, unless=(*case.unless, words(condition, case.program)))
+    where = (*case.where, words(condition, case.program, truth))
     return replace(case, program=program, premises=(*case.premises, premise), where=where)
 
 
-def _words(condition: Node, truth: bool, program: Program) -> str:
-    text = infix(condition, {k: v for k, v in program.names.items() if k is not condition})
-    if len(text) > 60:
-        text = f"{text[:57]}…"
+def words(condition: Node, program: Program, truth: bool = True) -> str:
+    """The condition as it is written in the file if that is short, else in terms of what it is made of."""
+    text = condition.span.text if condition.span is not None else ""
+    if not text or len(text) > 40 or "\n" in text:
+        text = infix(condition, {k: v for k, v in named(program).items() if k is not condition})
+    text = text if len(text) <= 60 else f"{text[:57]}…"
     if truth:
         return text
     opposite = {"==": "≠", ">": "≤", "<": "≥"}
-    words = text.split(" ")
-    if len(words) == 3 and words[1] in opposite:
-        return f"{words[0]} {opposite[words[1]]} {words[2]}"
+    parts = text.split(" ")
+    if len(parts) == 3 and parts[1] in opposite:
+        return f"{parts[0]} {opposite[parts[1]]} {parts[2]}"
     return f"not ({text})"
+
+
+def named(program: Program) -> dict[Node, str]:
+    """The names of the file for what is neither a number nor a leaf."""
+    return {here: name for here, name in program.names.items() if here.args and here.op != "leaf"}
 
 
 # ---- the linear step -----------------------------------------------------------------------------------------------
@@ -185,7 +192,7 @@ class _Reader:
     def __init__(self, program: Program, kinds: Mapping[str, Kind]) -> None:
         self.program = program
         self.kinds = kinds
-        self.names = program.names
+        self.names = named(program)
         self.ranges = assumptions(program)
         self.done: dict[Node, tuple[Kind, Node]] = {}
         self.factors: dict[Node, str] = {}
@@ -375,4 +382,16 @@ def _reads_parameter(here: Node) -> bool:
     return here.role == "param" or any(map(_reads_parameter, here.args))
 
 
-__all__ = ["CURVATURE", "Frozen", "NotLinear", "Settled", "freeze", "settled"]
+__all__ = [
+    "CURVATURE",
+    "LATE",
+    "Frozen",
+    "NotLinear",
+    "Settled",
+    "decided",
+    "freeze",
+    "named",
+    "settled",
+    "undecided",
+    "words",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dotopt.compiler import syntax as s
@@ -26,6 +26,9 @@ LOOKED_AT = (2, 3, 4, 8, 16)  # the steps at which a counterexample to an induct
 
 def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
     """The outcome of one `show` or `refute` in one case."""
+    body = case.claim.body
+    if any(isinstance(c, s.Derive) for c in body) and (show.refute or sum(isinstance(c, s.Show) for c in body) > 1):
+        raise Unreadable("constants that are to be derived for more than one sentence, or for a `refute`")
     if show.refute:
         return _wanted_counterexample(outcome_of(case, replace(show, refute=False), seconds))
     if any(isinstance(c, s.Flow) for c in case.claim.body):
@@ -96,8 +99,12 @@ def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool 
 def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     """Decides a goal; if it fails for want of it, with the signs that the rule keeps by itself."""
     sentences = list(conjuncts_of(goal))
-    if len(sentences) > 1:
+    unknowns = [leaf("free", name) for c in case.claim.body if isinstance(c, s.Derive) for name in c.names]
+    if len(sentences) > 1 and not unknowns:
         return all_of(with_invariants(case, part, seconds) for part in sentences)
+    if unknowns:  # some constants are asked for, so a counterexample for others says nothing
+        found = by_properties(case, goal, seconds, unknowns)
+        return found or Open("no constants were found for which it follows from the properties of its functions")
     abstracted = general(case, goal, seconds) or by_properties(case, goal, seconds)
     if abstracted is not None:
         return abstracted
@@ -140,7 +147,7 @@ def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
     return outcome if isinstance(outcome, Proved) else None
 
 
-def by_properties(case: Case, goal: Node, seconds: float) -> Outcome | None:
+def by_properties(case: Case, goal: Node, seconds: float, unknowns: Sequence[Node] = ()) -> Outcome | None:
     """A proof from the declared properties: as a combination of their inequalities, else by z3 on these."""
     known = inequalities(case, [goal, *case.premises])
     if not known:
@@ -149,12 +156,15 @@ def by_properties(case: Case, goal: Node, seconds: float) -> Outcome | None:
     if held.facts.contradictory():
         return None
     parts: list[Outcome] = []
-    for part in conjuncts_of(goal):
+    sentences = list(conjuncts_of(goal))
+    if unknowns and len(sentences) > 1:
+        return None  # the same constants would have to serve all of them
+    for part in sentences:
         outcome: Outcome = Open("")
         if part.op in ("le", "ge"):
             low, high = part.args if part.op == "le" else part.args[::-1]
             with within(seconds):
-                found = combination(node("sub", high, low), known, held)
+                found = combination(node("sub", high, low), known, held, unknowns)
             if found is not None:
                 outcome = with_domain(Proved("multipliers", certificate(found)), part, held)
         if not isinstance(outcome, Proved):

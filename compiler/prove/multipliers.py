@@ -21,6 +21,7 @@ import z3
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.prove.decide import Task, encode, inverses_of, settle, smt_certificate
 from dotopt.compiler.prove.facts import Facts
+from dotopt.compiler.prove.normal import atoms_below
 from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Monomial, Polynomial, fraction, inverse, number, single
 from dotopt.compiler.prove.properties import Inequality
 from dotopt.compiler.prove.smt import check
@@ -62,6 +63,8 @@ def combination(
         if found is None:
             continue
         lambdas, constants = found
+        if any(_vector(a) or a.kind not in ("leaf", "inverse", "pow") for c in constants for a in _below(c)):
+            continue  # what depends on the vectors is no constant
         signs = _signs(lambdas, task.facts)
         if signs is None:
             continue
@@ -98,6 +101,10 @@ def certificate(found: Combination) -> dict[str, Any]:
 def _vector(a: Atom) -> bool:
     """Whether the atom belongs to the vectors: an inner product, or a value of a function."""
     return a.kind in ("sum", "trace", "oracle", "apply", "conjugate") or bool(a.axes)
+
+
+def _below(p: Polynomial) -> set[Atom]:
+    return {b for a in p.atoms() for b in (a, *atoms_below(single(a)))}
 
 
 def _split(p: Polynomial) -> Row:

@@ -10,7 +10,7 @@ f), so this decides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import factorial
@@ -25,13 +25,15 @@ from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.prove.decide import Task, encode, inverses_of, settle
 from dotopt.compiler.prove.normal import Normaliser
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Polynomial, fraction, inverse, single
+from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Polynomial, fraction, inverse, make, single
 from dotopt.compiler.prove.polynomial import number as constant
 from dotopt.compiler.prove.statement import Case, Unreadable, fold, specialise
 
 Tree = tuple["Tree", ...]  # children, sorted
 Series = dict[Tree, Polynomial]
 LEAF: Tree = ()
+POINT: Tree = (LEAF,) * 97  # θ itself, whose derivative along a field is the field; no tree in use has 97 branches
+PROBE: Tree = (LEAF,) * 99  # stands for a state whose series is looked for
 
 
 @dataclass
@@ -44,14 +46,16 @@ class Context:
     order: int  # powers of h from this one on are dropped
     normal: Normaliser
 
+    def short(self, p: Polynomial) -> Polynomial:
+        """p without powers of h from `order` on."""
+        kept = {m: k for m, k in p.terms if dict(m).get(self.h, 0) < self.order}
+        return p if len(kept) == len(p.terms) else make(kept)
+
     def cut(self, series: Series) -> Series:
         """Without powers of h from `order` on, and without zeros."""
         result: Series = {}
         for tree, p in series.items():
-            kept = ZERO
-            for monomial, c in p.terms:
-                if dict(monomial).get(self.h, 0) < self.order:
-                    kept = kept + _one(monomial, c)
+            kept = self.short(p)
             if not settle(kept).zero:
                 result[tree] = kept
         return result
@@ -82,6 +86,8 @@ def scale(series: Series, factor: Polynomial) -> Series:
 
 def along(tree: Tree, field: Series) -> Series:
     """The derivative of an elementary differential along a vector field: the field is grafted on every vertex."""
+    if tree == POINT:
+        return field
     total: Series = {}
     for branch, p in field.items():
         total = add(total, {tuple(sorted((*tree, branch))): p})
@@ -107,17 +113,26 @@ def after(field: Series, c: Context) -> Series:
 
 def shifted(tree: Tree, step: Series, c: Context) -> Series:
     """An elementary differential at θ + step, by Taylor's formula; `step` is of order h."""
-    children = [shifted(child, step, c) for child in tree]
+    if tree == POINT:
+        return add({POINT: ONE}, step)
+    forest: Series = {(): ONE}  # by the branches of the root
+    for child in tree:
+        forest = _grown(forest, shifted(child, step, c), c)
+    total = forest
+    for j in range(1, c.order):
+        forest = scale(_grown(forest, step, c), constant(Fraction(1, j)))
+        total = add(total, forest)
+    return c.cut(total)
+
+
+def _grown(forest: Series, branches: Series, c: Context) -> Series:
+    """Every tree of `forest` with one more branch at its root."""
     total: Series = {}
-    for j in range(c.order):
-        weight = constant(Fraction(1, factorial(j)))
-        for choice in product(*(child.items() for child in children), *([list(step.items())] * j)):
-            coefficient = weight
-            for _, p in choice:
-                coefficient = coefficient * p
-            total = add(total, {tuple(sorted(t for t, _ in choice)): coefficient})
-        total = c.cut(total)
-    return total
+    for tree, p in forest.items():
+        for branch, q in branches.items():
+            grown = tuple(sorted((*tree, branch)))
+            total[grown] = total.get(grown, ZERO) + c.short(p * q)
+    return {tree: p for tree, p in total.items() if not p.zero}
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -158,15 +173,28 @@ def series_of(here: Node, c: Context, known: dict[Node, Series]) -> Series:
 
 
 def _at(point: Node, c: Context, known: dict[Node, Series]) -> Series:
-    """point - θ, for a point that is θ plus small terms."""
-    return {} if point is c.point else series_of(point, c, {**known, c.point: {}})
+    """point - θ, for a point that is θ plus terms of order h: Taylor's formula needs them small."""
+    step = from_point(series_of(point, c, known))
+    if not _small(step, c):
+        raise Unreadable(f"the gradient at `{point!r}`, which is not {c.point!r} plus terms of order h"[:200])
+    return step
+
+
+def from_point(series: Series) -> Series:
+    """The series minus θ."""
+    rest = add(series, {POINT: -ONE})
+    return {tree: p for tree, p in rest.items() if not p.zero}
+
+
+def _small(step: Series, c: Context) -> bool:
+    return all(dict(monomial).get(c.h, 0) >= 1 for p in step.values() for monomial, _ in p.terms)
 
 
 def _differential(here: Node, c: Context, known: dict[Node, Series]) -> Series:
     what, split = here.attrs[1], here.attrs[3]
     if split[0] or len(here.args) < 1:
         raise Unreadable("an indexed objective in a series")
-    step = _at(here.args[0], c, {**known, c.point: {}})
+    step = _at(here.args[0], c, known)
     match what:
         case "gradient":
             return shifted(LEAF, step, c)
@@ -251,7 +279,7 @@ def _cases(
                 )
                 return
             raise Unreadable(f"a step with the condition `{condition!r}`")
-    yield _manifold(program, settled, c), chosen
+    yield displacement(program, settled, c), chosen
 
 
 def _truth(value: bool) -> Node:
@@ -260,7 +288,7 @@ def _truth(value: bool) -> Node:
     return boolean(value)
 
 
-def _manifold(program: Program, settled: Any, c: Context) -> Series:
+def displacement(program: Program, settled: Any, c: Context) -> Series:
     """θ⁺ - θ when the states are functions of θ that every step keeps: (1 - ρ) B = rest - (B(θ⁺) - B(θ)), iterated."""
     from dotopt.compiler.prove.unroll import state_leaves
 
@@ -270,28 +298,37 @@ def _manifold(program: Program, settled: Any, c: Context) -> Series:
     needed = state_leaves([following])
     if len(needed) > 1:
         raise Unreadable("a slow manifold of several states")
-    point = {theta: c.point}
     inner = Context(_objective(program), theta, c.h, c.order, c.normal)
-    del point
+    here: dict[Node, Series] = {theta: {POINT: ONE}}
     if not needed:
-        return c.cut(series_of(following, inner, {theta: {}}))
+        return from_point(c.cut(series_of(following, inner, here)))
     (state,) = needed
     update = settled(next(x.next for x in program.states if x.name == state.name))
     if state_leaves([update]) - {state}:
         raise Unreadable("a slow manifold of several states")
-    probe = series_of(update, inner, {theta: {}, state: {((LEAF,) * 99): ONE}})
-    rho = probe.pop((LEAF,) * 99, ZERO)
+    probe = series_of(update, inner, {**here, state: {PROBE: ONE}})
+    rho = probe.pop(PROBE, ZERO)
+    if any(_holds(tree, PROBE) for tree in probe):
+        raise Unreadable("a state that is asked about inside a gradient")
     if settle(ONE - rho).zero:
         raise Unreadable("a state without a slow manifold")
     manifold: Series = scale(probe, inverse(ONE - rho))
     for _ in range(c.order):
-        step = c.cut(series_of(following, inner, {theta: {}, state: manifold}))
+        step = from_point(c.cut(series_of(following, inner, {**here, state: manifold})))
+        if not _small(step, c):
+            raise Unreadable("a step that is not of order h")
         moved: Series = {}
         for tree, p in manifold.items():
-            moved = add(moved, scale(shifted(tree, step, c), p))
+            least = min((dict(monomial).get(c.h, 0) for monomial, _ in p.terms), default=c.order)
+            near = replace(c, order=c.order - least)  # what is multiplied by h^least may stop earlier
+            moved = add(moved, scale(shifted(tree, near.cut(step), near), p))
         change = c.cut(add(moved, scale(manifold, -ONE)))
         manifold = c.cut(scale(add(probe, scale(change, -ONE)), inverse(ONE - rho)))
-    return c.cut(series_of(following, inner, {theta: {}, state: manifold}))
+    return from_point(c.cut(series_of(following, inner, {**here, state: manifold})))
+
+
+def _holds(tree: Tree, inside: Tree) -> bool:
+    return tree == inside or any(_holds(child, inside) for child in tree)
 
 
 def _objective(program: Program) -> str:
@@ -324,13 +361,13 @@ def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
         raise Unreadable("an expansion without a point")
     c = Context(objective, point, next(iter(held.facts.normal(h).atoms())), int(n), held.facts.normal)
     unknowns = [name for x in case.claim.body if isinstance(x, s.Derive) for name in x.names]
-    known: dict[Node, Series] = {point: {}, remainder: {}}
+    known: dict[Node, Series] = {point: {POINT: ONE}, remainder: {}}
     for x in condition.walk():
         if x.op == "claim" and x.attrs[0] == "after":
             from dotopt.compiler.prove.flow import flow_of
 
-            field = c.cut(series_of(flow_of(case)[x.args[0]], c, {point: {}}))
-            known[x] = after(field, c)
+            field = c.cut(series_of(flow_of(case)[x.args[0]], c, {point: {POINT: ONE}}))
+            known[x] = add({POINT: ONE}, after(field, c))
     outcomes: list[Outcome] = []
     found_unknowns: dict[str, Polynomial] = {}
     alternatives = [list(step_of(case, x, c, {})) for x in steps]
@@ -338,7 +375,7 @@ def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
         here = dict(known)
         where: list[str] = []
         for x, (series, chosen) in zip(steps, choice, strict=True):
-            here[x] = series
+            here[x] = add({POINT: ONE}, series)
             where += chosen
         difference = c.cut(add(series_of(left, c, here), scale(series_of(right, c, here), -ONE)))
         outcomes.append(_vanishing(difference, unknowns, c, where, case, found_unknowns))
@@ -403,6 +440,8 @@ def draw(tree: Tree) -> str:
     """
     if not tree:
         return "g"
+    if tree == POINT:
+        return "θ"
     if len(tree) == 1:
         inside = draw(tree[0])
         return f"H @ {inside}"
@@ -437,4 +476,4 @@ def _numbers(tree: Tree, power: int, top: Polynomial, where: list[str]) -> Outco
     )
 
 
-__all__ = ["expansion"]
+__all__ = ["displacement", "expansion"]
