@@ -52,10 +52,14 @@ def _show(clause: s.Show) -> Iterator[tuple[str, s.Show]]:
                 for gone, rest in _without(goal.condition):
                     what = f"without `{gone.span.text.strip()}`"
                     yield what, replace(clause, goal=replace(goal, condition=rest))
-            rate = s.Binary(clause.span, "*", s.Number(clause.span, Fraction(2)), s.Name(clause.span, "η"))
-            if all(b.name != "η" for b in goal.bindings):
-                doubled_rate = (*goal.bindings, s.Naming(clause.span, "η", rate))
-                yield "twice the learning rate", replace(clause, goal=replace(goal, bindings=doubled_rate))
+            for k, binding in enumerate(goal.bindings):
+                left = goal.bindings[:k] + goal.bindings[k + 1 :]
+                yield f"without `{binding.span.text.strip()}`", replace(clause, goal=replace(goal, bindings=left))
+            rate = s.Name(clause.span, "η")
+            for what, operator in (("twice the learning rate", "*"), ("half the learning rate", "/")):
+                if all(b.name != "η" for b in goal.bindings):
+                    other = (*goal.bindings, s.Naming(clause.span, "η", _twice(rate, operator)))
+                    yield what, replace(clause, goal=replace(goal, bindings=other))
 
 
 def _without(condition: s.Expression) -> Iterator[tuple[s.Expression, s.Expression | None]]:

@@ -1,0 +1,24 @@
+"""A sample of what `python -m bench.mutants` does with the library: proved claims, changed, are refuted or still true."""
+
+from pathlib import Path
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.mutants import mutants
+
+FOLDER = Path(__file__).parent.parent.parent / "stdlib"
+SAMPLE = ("optimizers/signum.opt", "optimizers/lion.opt", "theorems/projection.opt", "theorems/delta_rule.opt")
+MOST = 0.1  # the share that may stay open
+
+
+def test_changed_claims_are_refuted_or_still_true() -> None:
+    answers = []
+    for path in (FOLDER / name for name in SAMPLE):
+        file = load(path)
+        for claim in file.claims[:6]:
+            changed = list(mutants(claim))
+            assert changed, claim.name
+            answers += [check_claim(file, mutant, Library(path.parent)).status for _, mutant in changed[-2:]]
+    assert len(answers) >= 35
+    assert answers.count("open") <= MOST * len(answers)
+    assert answers.count("refuted") >= 0.75 * len(answers)
