@@ -30,7 +30,7 @@ from dotopt.compiler.schedule import Routine, Schedule, schedule
 from dotopt.compiler.storage import narrow
 from dotopt.compiler.variants import conditions, specialise
 from dotopt.runtime import build, routines, scalars
-from dotopt.runtime.layout import PIECE, Changed, axis_sizes, cut, extent
+from dotopt.runtime.layout import PIECE, Changed, apart, axis_sizes, cut, extent
 from dotopt.runtime.oracles import Objective
 from dotopt.runtime.union import merged
 
@@ -240,7 +240,9 @@ class Table:
         self.stages = module.stages
         count = len(bucket.params)
         self.sizes = [tensor.numel() for tensor in bucket.params]
+        self.parameters = [tensor.data_ptr() for tensor in bucket.params]
         same_size(kernel.program, bucket, self.sizes)
+        apart(self.parameters, self.sizes, bucket.params[0].element_size())
         self.data = np.zeros((len(module.arrays), count), dtype=np.uint64)
         self.fixed = [name for name in module.arrays if name != "grad"]
         self.scratch_type = SCRATCH.get(bucket.params[0].dtype, bucket.params[0].dtype)
@@ -285,7 +287,6 @@ class Table:
             count, pieces, len(p.unit) - 1, *(array.ctypes.data for array in (*arrays, *self.spaces)), 0, parallel(), 1
         )
         self.address = ctypes.addressof(self.work)
-        self.parameters = [tensor.data_ptr() for tensor in bucket.params]
         for name in module.arrays:
             if name != "grad":
                 tensors = self.columns.get(name) or self.scratch[name]

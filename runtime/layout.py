@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,24 @@ def cut(sizes: Sequence[int], rows: Sequence[int] | None = None, piece: int = PI
     number = before // unit  # pieces that begin in the same stretch of `unit` entries go together
     begins = np.flatnonzero(np.diff(number, prepend=-1))
     return Pieces(tensor.astype(np.int32), start, stop, first, np.append(begins, len(start)).astype(np.int64))
+
+
+def apart(addresses: Sequence[int], sizes: Sequence[int], width: int) -> None:
+    """Raises ValueError if two tensors share memory, since nobody says which of two steps comes first.
+
+    `sizes` are in entries of `width` bytes.
+
+    >>> apart([0, 16], [4, 4], 4)
+    """
+    begin = np.asarray(addresses, dtype=np.int64)
+    end = begin + width * np.asarray(sizes, dtype=np.int64)
+    order = [int(place) for place in np.argsort(begin, kind="stable") if end[place] > begin[place]]
+    for one, other in pairwise(order):
+        if end[one] > begin[other]:
+            raise ValueError(
+                f"two parameters of one group share memory, of {sizes[one]} and {sizes[other]} entries: give tied "
+                "weights to the optimizer once"
+            )
 
 
 def axis_sizes(param: Param, shape: Sequence[int]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from dotopt.compiler.schedule import Routine
 from dotopt.runtime import routines
 from dotopt.runtime.cpu import SCRATCH, Bucket, same_size
 from dotopt.runtime.host_numbers import numbers
-from dotopt.runtime.layout import Changed, Pieces, axis_sizes, cut, extent
+from dotopt.runtime.layout import Changed, Pieces, apart, axis_sizes, cut, extent
 
 if TYPE_CHECKING:
     from dotopt.runtime.triton import Compiled
@@ -59,6 +59,7 @@ class Table:
         self.device = bucket.params[0].device
         self.addresses = [p.data_ptr() for p in bucket.params]
         same_size(program, bucket, [p.numel() for p in bucket.params])
+        apart(self.addresses, [p.numel() for p in bucket.params], bucket.params[0].element_size())
         self._sort(bucket)
         count = len(self.params)
         self.sizes = [p.numel() for p in self.params]

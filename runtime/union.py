@@ -32,6 +32,8 @@ class Union:
 
 def merged(buckets: Sequence[Any]) -> list[Any]:
     """One bucket for those of a group that have taken the same number of steps, whatever their shapes."""
+    if any(isinstance(bucket, Union) for bucket in buckets):  # a step like the last one
+        return list(buckets)
     alike: dict[tuple[object, ...], list[Any]] = {}
     for bucket in buckets:
         p = bucket.params[0]

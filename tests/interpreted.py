@@ -2,8 +2,8 @@
 
 TRITON_INTERPRET=1 python interpreted.py FOLDER HALF sample|all
 
-Sampled, each rule and choice of options runs in one dtype; otherwise in fp64, fp32, bf16 and fp16. The tensors are of odd
-sizes, some have one entry or none, and every second one is a view that is not aligned.
+Sampled, each rule and choice of options runs in one dtype; otherwise in fp64, fp32, bf16 and fp16. The tensors are of
+odd sizes, some have one entry or none, and every second one is a view that is not aligned.
 """
 
 from __future__ import annotations
@@ -147,6 +147,41 @@ def changing(name):
     return ours._last is not None
 
 
+def refusing():
+    """What does not fit is said before anything moves."""
+    p, q = (torch.nn.Parameter(torch.ones(6)) for _ in range(2))
+    p.grad, q.grad = torch.ones(6), torch.ones(6)
+    optimizer = stdlib.AdamW([p, q], lr=0.1, backend="triton")
+    optimizer.step()
+    kept = p.detach().clone()
+    q.data, q.grad = torch.ones(9), torch.ones(9)
+    refused(RuntimeError, "was resized", optimizer.step)
+    assert torch.equal(p, kept) and torch.equal(q, torch.ones(9))
+    storage = torch.ones(8)
+    tied = [torch.nn.Parameter(storage), torch.nn.Parameter(storage[2:])]
+    for one in tied:
+        one.grad = torch.ones_like(one)
+    refused(ValueError, "share memory", stdlib.AdamW(tied, lr=0.1, backend="triton").step)
+    assert torch.equal(storage, torch.ones(8))
+    if hasattr(p, "grad_dtype"):
+        p, q = (torch.nn.Parameter(torch.ones(6)) for _ in range(2))
+        p.grad_dtype = None
+        p.grad, q.grad = torch.ones(6, dtype=torch.bfloat16), torch.ones(6)
+        refused(TypeError, "convert it", stdlib.AdamW([p, q], lr=0.1, backend="triton").step)
+        assert torch.equal(p, torch.ones(6)) and torch.equal(q, torch.ones(6))
+    return True
+
+
+def refused(kind, words, step):
+    """That `step` raises this."""
+    try:
+        step()
+    except kind as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(f"nothing was said of {words}")
+
+
 def run(label, function, *arguments):
     """One line."""
     try:
@@ -168,6 +203,7 @@ for rule in ("AdamW", "NAdam", "AdaBelief", "AMSGD", "SGDSaI", "AdamP"):
     every.append((f"{rule} changing", changing, rule))
 every.append(("Prodigy capturable", capturable, "Prodigy"))
 every.append(("Prodigy scaled", scaled, "Prodigy", True))
+every.append(("what does not fit", refusing))
 every += [("SAM", asking, adaptive) for adaptive in (False, True)]
 every.append(("SGDSaI first", first_steps_that_are_skipped, "SGDSaI"))
 half = int(sys.argv[2])

@@ -199,3 +199,20 @@ def test_views_that_are_not_aligned() -> None:
         optimizer.step()
     torch.testing.assert_close(p, q)
     assert torch.equal(storage[:1], before[:1]) and torch.equal(storage[98:], before[98:])
+
+
+def test_groups_of_several_shapes_are_replayed() -> None:
+    """A rule that reads shapes has a bucket for each; those of one group are stepped as one, in every step."""
+    params, gradients = tensors((4, 3), (5, 2), (6,), (3, 3), (4, 3))
+    results = []
+    for backend in ("cpu", "torch"):
+        own = [torch.nn.Parameter(p.clone()) for p in params]
+        groups = [{"params": own[:3]}, {"params": own[3:], "lr": 0.03}]
+        optimizer = stdlib.SGDSaI(groups, lr=0.1, weight_decay=0.2, backend=backend)
+        for _ in range(4):
+            for p, gradient in zip(own, gradients, strict=True):
+                p.grad = gradient
+            optimizer.step()
+        results.append([p.detach() for p in own])
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)

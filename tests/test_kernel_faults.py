@@ -74,6 +74,18 @@ class TestCache:
         assert build.load(TEXT).dotopt_answer() == 42
         assert not list(tmp_path.glob("*.so"))
 
+    def test_a_disk_that_fills_up_while_the_compiler_writes(self, monkeypatch, tmp_path) -> None:
+        script, place = tmp_path / "cc", tmp_path / "cache"
+        script.write_text(
+            f"#!/bin/sh\ncase \"$*\" in *{place}*) echo 'No space left on device' >&2; exit 1;; esac\n"
+            f'exec {build.compiler()} "$@"\n'
+        )
+        script.chmod(0o755)
+        monkeypatch.setenv("CC", str(script))
+        monkeypatch.setenv("DOTOPT_CACHE", str(place))
+        assert build.load(TEXT).dotopt_answer() == 42
+        assert not list(place.iterdir())
+
     def test_a_file_that_is_not_whole(self, monkeypatch, tmp_path) -> None:
         monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path))
         build.load(TEXT)
@@ -156,6 +168,44 @@ class TestTensors:
                 adamw(p, p)
         with pytest.raises(ValueError, match="more than one"):
             adamw({"params": [p]}, {"params": [p]})
+
+    def test_tensors_that_share_memory(self) -> None:
+        """Two threads would step the same entries; one after the other, in two groups, they may."""
+        storage = torch.ones(10)
+        for views in ((storage, storage[:]), (storage[:6], storage[5:])):
+            params = [torch.nn.Parameter(view) for view in views]
+            for p in params:
+                p.grad = torch.ones_like(p)
+            with pytest.raises(ValueError, match="share memory.*give tied weights to the optimizer once"):
+                adamw(*params).step()
+        assert torch.equal(storage, torch.ones(10))
+        params = [torch.nn.Parameter(view) for view in (storage[:5], storage[5:])]
+        for p in params:
+            p.grad = torch.ones_like(p)
+        adamw(*params).step()
+        assert bool((storage < 1).all())
+
+    def test_a_kernel_that_cannot_be_built_moves_nothing(self, monkeypatch) -> None:
+        """The second of two: a rule whose matrices need a kernel of their own."""
+        vector, matrix = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.ones(4, 4))
+        for p in (vector, matrix):
+            p.grad = torch.ones_like(p)
+        backends._kernels.clear()
+        made, load = [], build.load
+
+        def refuse(text):
+            made.append(text)
+            if len(made) > 1:
+                raise build.BuildError("the compiler is gone")
+            return load(text)
+
+        monkeypatch.setattr(build, "load", refuse)
+        optimizer = stdlib.Adafactor([vector, matrix], lr=0.1, backend="cpu")
+        with pytest.raises(build.BuildError, match="is gone"):
+            optimizer.step()
+        backends._kernels.clear()
+        assert len(made) == 2
+        assert bool((vector == 1).all()) and bool((matrix == 1).all())
 
     def test_nothing_moves_if_one_bucket_is_wrong(self) -> None:
         good, bad = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.ones(4))
