@@ -277,21 +277,27 @@ def solution(form: Form, type: Type) -> Node:
     parts = rank_one(links[0].left or links[0].right) if len(links) == 1 else None
     if parts is not None and scale is not None:
         return sherman_morrison(divided(form.rest, scale), scale, links[0].coefficient, *parts, on_the_left)
-    matrix = total(times(t.coefficient, product(t.left or t.right).value) for t in links)
+    over = scale if scale is not None and scale.op == "div" else number(1)  # I + η*H rather than 1/η*I + H
+    matrix = total(times(quotient(t.coefficient, over), product(t.left or t.right).value) for t in links)
     if matrix is None or parts is not None or (scale is not None and scale.type.axes):
         raise NotQuadratic  # singular, or neither a multiple of the identity nor a chain
     if scale is not None:
-        matrix = node("add", times(scale, node("eye", attrs=(matrix.type.axes[0],))), matrix)
-    right = spread(divided(form.rest, number(1)), type)
+        matrix = node("add", times(quotient(scale, over), node("eye", attrs=(matrix.type.axes[0],))), matrix)
+    right = spread(divided(form.rest, over), type)
     return node("solve", matrix, right) if on_the_left else node("matmul", right, node("inverse", matrix))
 
 
 def divided(rest: tuple[tuple[Node, Node], ...], scale: Node) -> Node:
     """`-rest/scale`, term by term, so that what is common cancels."""
-    summands = [times(simplify(node("div", times(number(-1), c), scale)), value) for c, value in rest]
+    summands = [times(quotient(times(number(-1), c), scale), value) for c, value in rest]
     result = total(summands)
     assert result is not None
     return result
+
+
+def quotient(a: Node, b: Node) -> Node:
+    """`a/b`, with what is common cancelled."""
+    return number(1) if a is b else simplify(node("div", a, b))
 
 
 def sherman_morrison(free: Node, scale: Node, c: Node, f: Node, g: Node, on_the_left: bool) -> Node:

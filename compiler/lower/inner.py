@@ -48,12 +48,13 @@ def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
 
 
 def _compared(body: Node) -> Type:
-    """The type of a variable without one: that of the largest value it is added to or subtracted from."""
+    """The type of a variable without one: of the largest value that it is added to, or stands in `dot` with."""
+    pairs = [here.args for here in body.walk() if here.op in ("add", "sub")]
+    pairs += [here.args[0].args for here in body.walk() if here.op == "sum" and here.args[0].op == "mul"]
     types = [
         other.type
-        for here in body.walk()
-        if here.op in ("add", "sub")
-        for variable, other in (here.args, here.args[::-1])
+        for pair in pairs
+        for variable, other in (pair, pair[::-1])
         if variable.role == "free" and variable.type.any and other.type.kind == "real"
     ]
     return max(types, key=lambda type: len(type.axes), default=ANY)

@@ -6,6 +6,7 @@ function that is bound by `given K == norm1` is bound in the lowering itself; wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -14,7 +15,7 @@ from math import floor
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import TIME, Interval, Node, Program, boolean, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import TIME, Interval, Loop, Node, Program, boolean, leaf, node, number, rebuild, substitute
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Context, Scope, Static, value
 from dotopt.compiler.lower.assemble import context_of
@@ -338,7 +339,8 @@ def _fix(case: Case, equation: Node) -> bool:
             return True
     best: tuple[int, Node, Node] | None = None
     for name, body in ((left, right), (right, left)):
-        if name.op != "leaf" or name.args or name.role not in ("hyper", "free", "time", "param", "state", "input"):
+        family = name.role == "hyper" and body.value is not None  # `given C[l] == 1`: of this member only
+        if name.role not in ("hyper", "free", "time", "param", "state", "input") or (name.args and not family):
             continue
         if name in set(body.walk()) or body.type.kind in ("tuple", "any") or body.op in ("inf", "eye"):
             continue
@@ -414,11 +416,44 @@ def _fold_one(here: Node) -> Node:
             return node(here.op, *sized)
         case "matmul" if _second_derivative(args[0]):
             return _hessian_vector(args[0], args[1])
-        case "fires" if all(a.value is not None for a in args):
-            return here
+        case "window" if args[1].value == 1:  # over the last step alone
+            return args[0]
+        case "fires" if all(a.value == 1 for a in args):  # every step from the first
+            return boolean(True)
         case "loop":
-            return here
+            return _renamed(here)
+        case "transpose" if args[0].op == "window" and _symmetric(args[0].args[0]):
+            return args[0]
     return here
+
+
+def _renamed(here: Node) -> Node:
+    """The loop with plain names for its variables, so that one formula used twice is one node."""
+    body: Loop = here.attrs[0]
+    inside = {x for root in body.nodes for x in root.walk() if x.role == "loop"} - set(body.variables)
+    plain = {v: leaf("loop", re.sub(r"_\d+$", "", v.name), v.type, *v.args) for v in body.variables}
+    if len(set(plain.values())) < len(plain) or inside & set(plain.values()) or any(v.args for v in plain):
+        return here  # a name would be caught
+    renamed = replace(
+        body,
+        variables=tuple(plain.values()),
+        nexts=tuple(substitute(x, plain) for x in body.nexts),
+        until=None if body.until is None else substitute(body.until, plain),
+        equations=(),
+    )
+    return node("loop", *here.args, attrs=(renamed, *here.attrs[1:]), span=here.span)
+
+
+def _symmetric(here: Node) -> bool:
+    """Whether a matrix is its own transpose by its form: a vector with itself, times numbers."""
+    match here.op, here.args:
+        case "outer", (a, b):
+            return a is b
+        case "mul", (a, b) if a.type.scalar or b.type.scalar:
+            return _symmetric(b if a.type.scalar else a)
+        case ("add" | "sub"), (a, b):
+            return _symmetric(a) and _symmetric(b)
+    return False
 
 
 def _identity_of(here: Node) -> Node | None:
