@@ -15,7 +15,7 @@ from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Node, leaf, node, substitute
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.decide import Task, decide
-from dotopt.compiler.prove.outcome import Outcome, Proved, all_of
+from dotopt.compiler.prove.outcome import Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.properties import inner
 from dotopt.compiler.prove.statement import Case
 from dotopt.compiler.types import Mismatch
@@ -41,6 +41,8 @@ def conjugate_claim(case: Case, goal: Node, held: Task, again: Callable[[Node], 
 
         try:
             upper = again(node("le", below(m), e))
+            if isinstance(upper, Refuted):  # the conjugate is at least ⟨y, m⟩ - F(m)
+                return upper
             if not isinstance(upper, Proved):
                 return None
             for point in _points(y, e):

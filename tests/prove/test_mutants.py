@@ -1,4 +1,4 @@
-"""A sample of what `python -m bench.mutants` does with the library: proved claims, changed, are refuted or still true."""
+"""A sample of what `python -m bench.mutants` does: claims of the library, changed, are refuted or still true."""
 
 from pathlib import Path
 
