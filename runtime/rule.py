@@ -148,7 +148,7 @@ class Step:
     """The compiled functions of one specialisation.
 
     `pattern` is how it sees the parameter. `run(*lists, **scalars)` takes the parameters, the gradients if `gradient`,
-    the states, and what the linear layer of the parameter saw (`layer`: `input`, `output`, `gradient`), then the scalars
+    the states, what the linear layer of the parameter saw (`layer`: `input`, `output`, `gradient`), then the scalars
     whose `sources` are `t`, `shape`, `random`, `keyword`, `keyword position` or `state key`; it returns the next values
     of the states that are numbers. `evaluate` takes the same and returns what evaluation shows.
     """
