@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     for name, sentence in FORMS.items():
         form.add_argument(f"--{name}", action="store_const", const=name, dest="form", help=f"print {sentence} instead")
+    form.add_argument(
+        "--format", choices=("text", "json"), default="text", help="json: one object, with the properties"
+    )
     form.add_argument("--timeline", type=int, metavar="N", help="print which equations fire at steps 1 to N instead")
 
 
@@ -53,9 +57,26 @@ def run(args: argparse.Namespace) -> int:
         from dotopt.runtime.commands.forms import code
 
         print(code(facts, args.form))
+    elif args.format == "json":
+        print(json.dumps(as_json(facts), ensure_ascii=False))
     else:
         show(facts)
     return PROVED
+
+
+def as_json(facts: Explanation) -> dict[str, object]:
+    """One object: what the file is, its memory, and its properties with how they are known."""
+    from dataclasses import asdict
+
+    from dotopt.runtime.properties import properties
+
+    return {
+        "name": facts.name,
+        "kind": facts.kind,
+        "python": facts.signature,
+        "state_bytes_per_entry": facts.bytes,
+        "properties": [asdict(p) for p in properties(facts)],
+    }
 
 
 def _dtypes(given: Sequence[str]) -> str | dict[str, str] | None:
@@ -130,6 +151,9 @@ def show(facts: Explanation) -> None:
     _sequences(facts)
     _rows("other options", ("option", "what changes"), facts.choices)
     _costs(facts)
+    from dotopt.runtime.properties import properties
+
+    _rows("properties", ("", "", "known by"), ((p.what, p.value, p.how) for p in properties(facts)))
     for remark in facts.remarks[:3]:
         console.print(Text(f"units: {remark}"))
     if facts.claims:

@@ -1,0 +1,108 @@
+"""What `dotopt explain` says of a rule unasked, against the steps that the compiled rule makes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dotopt.compiler.evaluate import evaluate
+from dotopt.compiler.ir import TIME, leaf, substitute
+from dotopt.compiler.library import Library
+from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.parse import parse
+from dotopt.compiler.prove.equivariance import invariances
+from dotopt.compiler.source import Source
+from dotopt.runtime import cli
+from dotopt.runtime.explain import explain
+from dotopt.runtime.properties import properties
+
+HEAD = "rule A\nobjective f\nparam x : real[...]\nhyper η as lr > 0 = 0.1\nstate m : like x = 0\n"
+
+
+def of(step: str) -> list[str]:
+    """The first words of the groups of a rule."""
+    return [name.split(" ")[0] for name in invariances(lower(parse(Source("a.opt", HEAD + step))))]
+
+
+@pytest.mark.parametrize(
+    ("step", "groups"),
+    [
+        ("m' = 0.9*m + ∇f(x)\nx' = x - η*m'\n", ["permutations", "sign", "rotations"]),
+        ("m' = m\nx' = x - η*∇f(x)/norm(∇f(x))\n", ["permutations", "sign", "rotations"]),
+        ("m' = m\nx' = x - η*∇f(x)/norm(∇f(x))*dot(x, ∇f(x))\n", ["permutations", "sign", "rotations"]),
+        ("m' = m\nx' = x - η*sign(∇f(x))\n", ["permutations", "sign"]),
+        ("m' = m\nx' = x - η*∇f(x)/‖∇f(x)‖[1]\n", ["permutations", "sign"]),
+        ("m' = m + ∇f(x)²\nx' = x - η*∇f(x)/(√m' + 1)\n", ["permutations", "sign"]),
+        ("m' = m\nx' = x - η*∇f(x)²\n", ["permutations"]),
+        ("m' = m\nx' = x - η*(∇f(x) + 1)\n", ["permutations"]),
+        ("m' = m\nx' = x - η*mean(∇f(x))\n", ["permutations"]),
+        ("m' = m + 1\nx' = x - η*m'*∇f(x)\n", ["permutations", "sign"]),
+    ],
+)
+def test_groups_by_types(step: str, groups: list[str]) -> None:
+    assert of(step) == groups
+
+
+@pytest.mark.parametrize("name", ["SGD", "QHM", "Adam", "Lion", "NAdam", "Signum", "RMSprop", "Adamax"])
+def test_what_types_say_of_the_library_is_so(name: str) -> None:
+    """One step from a state in which every memory is the image of the other one's."""
+    file = Library().file(name)
+    program = lower(file, Static(options={o.name: o.default for o in lower(file).options}))
+    groups = list(invariances(program))
+    rng = np.random.default_rng(3)
+    x, g = rng.normal(size=5), rng.normal(size=5)
+    maps = {
+        "permutations of the entries": np.eye(5)[rng.permutation(5)],
+        "sign flips of the entries": np.diag(rng.choice([-1.0, 1.0], size=5)),
+        "rotations": np.linalg.qr(rng.normal(size=(5, 5)))[0],
+    }
+    for group, A in maps.items():
+        here = first_step(program, A @ x, A @ g)
+        assert np.allclose(here, A @ first_step(program, x, g)) or group not in groups
+
+
+def first_step(program, x, g):
+    """The parameter after step 1, states at 0."""
+    param = program.params[0]
+    table = {leaf("param", param.name, param.type): x, TIME: 1.0}
+    asked = leaf("free", "the gradient", param.type)
+    root = program.next[param.name]
+    root = substitute(root, {here: asked for here in root.walk() if here.op == "oracle"})
+    for here in root.walk():
+        if here is asked:
+            table[here] = g
+        elif here.role == "state":
+            start = next(s.start for s in program.states if s.name == here.name)
+            table[here] = float(start.value or 0) * (np.ones(5) if here.type.axes else 1.0)
+        elif here.role == "hyper":
+            default = next(h.default for h in program.hypers if h.name == here.name)
+            table[here] = float(default.value)
+    return np.asarray(evaluate(root, table))
+
+
+def said(name: str) -> dict[str, str]:
+    """The properties of a rule of the library."""
+    return {p.what: p.value for p in properties(explain(Library().find(name)))}
+
+
+def test_lion_has_a_bound_and_no_largest_step() -> None:
+    facts = said("Lion")
+    assert facts["update bound"] == "|x' - x| <= η*(1 + λ*|x|)"
+    assert facts["largest stable step"].startswith("none: depends on the gradient's scale")
+    assert facts["scale of f"].startswith("does not matter")
+
+
+def test_adam_says_what_is_open() -> None:
+    facts = said("Adam")
+    assert facts["update bound"] == "open" and facts["largest stable step"].startswith("η < 2*(1 + β1)/((1 - β1)*σ)")
+    assert "ε" in facts["scale of f"]
+
+
+def test_explain_prints_them_and_knows_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "SGD"]) == 0
+    assert "largest stable step" in capsys.readouterr().out
+    assert cli.main(["explain", "SGD", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["state_bytes_per_entry"] == 4 and {p["what"] for p in found["properties"]} >= {"memory", "scale of f"}
