@@ -211,10 +211,60 @@ def nested_code() -> str:
     return f"```py\n{code[0]}\n```"
 
 
+# (what it says, the file, the claim)
+THEOREMS = [
+    ("Lion-K decreases an energy in continuous time, for any convex K", "LionKLyapunov", "energy"),
+    ("so does the step that it makes, for smooth f, `β1 <= β2` and `η*λ < 1`", "LionKSteps", "explicit"),
+    ("the same with the constant not given but found", "LionKSteps", "constant"),
+    ("AdamP's projection leaves nothing along the weights", "Projection", "tangent"),
+    ("so their norm grows by the square of the step alone", "Projection", "norm_growth"),
+    ("and with weight decay it is `(1 - η*λ)²*‖w‖²` plus that square", "Projection", "norm_with_decay"),
+    ("a full step ends on the line of a projected one with rate `η/(1 - η*a)`", "Projection", "same_direction"),
+    ("AdamP as shipped: the norm after a projected step", "AdamP", "norm_growth"),
+    ("AdamP as shipped, with weight decay", "AdamP", "norm_with_decay"),
+]  # fmt: skip
+CERTIFICATES = {
+    "multipliers": "an identity of multipliers",
+    "nf-zero": "a polynomial that is zero",
+    "smt-unsat": "unsatisfiable in z3",
+    "cases": "cases, each of them",
+    "all": "parts, each of them",
+}
+
+
+def theorems() -> str:
+    """The theorems with the status and the kind of certificate that they get here, each verified by the checker."""
+    from dotopt.compiler.library import load
+    from dotopt.compiler.prove import check_claim
+    from dotopt.compiler.prove.checker import verify
+    from dotopt.compiler.prove.derive import constants
+
+    lines = ["| theorem | status | certificate |", "|---|---|---|"]
+    for sentence, name, wanted in THEOREMS:
+        path = Library().find(name)
+        assert path is not None
+        claim = next(c for c in load(path).claims if c.name == wanted)
+        found = check_claim(load(path), claim, Library(), 8.0)
+        certificate = found.certificate or {}
+        assert found.status == "proved" and verify(certificate), (name, wanted, found)
+        place = path.relative_to(path.parents[1]).as_posix()
+        values = [f"`{d.text}`" for d in constants(wanted, certificate, ()) if d.what.startswith("constant")]
+        kind = certificate["kind"]
+        words = CERTIFICATES.get(kind, kind) + (f"; {', '.join(values)}" if values else "")
+        lines.append(f"| [{sentence[0].upper() + sentence[1:]}](stdlib/{place}) | {found.status} | {words} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    "built-ins": built_ins, "families": families, "library": library, "lion": example,
-    "nested-derivation": lambda: derivation("DeltaNet"), "nested-claims": nested_claims, "nested-code": nested_code,
+    "built-ins": built_ins,
+    "families": families,
+    "library": library,
+    "lion": example,
+    "nested-derivation": lambda: derivation("DeltaNet"),
+    "nested-claims": nested_claims,
+    "nested-code": nested_code,
     "nested-deep": lambda: derivation("DeepMemory"),
+    "theorems": theorems,
 }
 
 
