@@ -202,10 +202,8 @@ class World:
                 return (), _scalar(a[1][1].item() in a[0][1])
             case "native":
                 return (), _scalar(Fraction(self.size(here.args[0].type.axes[here.attrs[0]])))
-            case "fires":
-                period, start = a[0][1].item(), a[1][1].item()
-                t = self.value(_time())[1].item()
-                return (), _scalar(bool(t >= start and (t - start) % period == 0))
+            case "fires":  # which step this is, a premise or the run says, and the node does not know it
+                raise Undecidable("an equation that does not fire in every step")
             case _:
                 raise Undecidable(f"`{op}` has no exact value here")
 
@@ -695,12 +693,6 @@ def _args_first(root: Node) -> list[Node]:
 
 def _outside(here: Node) -> bool:
     return here.role not in ("loop", "index")
-
-
-def _time() -> Node:
-    from dotopt.compiler.ir import TIME
-
-    return TIME
 
 
 def _rotation(rows: int, columns: int, rng: random.Random) -> Any:

@@ -282,3 +282,19 @@ def test_formulas_in_their_own_file(tmp_path: Path, claim: str, status: str) -> 
     path.write_text(f"{FORMULA}claim one:\n{body}\n", encoding="utf-8")
     (report,) = (check_claim(file, file.claims[0], Library(tmp_path)) for file in [load(path)])
     assert report.status == status, report
+
+
+SCHEDULED = """rule Scheduled
+objective f
+param  x : real[...]
+hyper  k : int > 0 = 5
+state  s : like x = first x
+
+s' = x every k
+x' = s' - ∇f(x)
+
+"""
+
+
+def test_a_schedule_is_never_taken_at_another_step() -> None:
+    assert decide("given k == 3 and t == 2\nshow s' == s", SCHEDULED).status != "refuted"
