@@ -49,8 +49,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. No exception leaves it but `SystemExit` from argparse.
 
-    >>> main(["list", "--names", "--family", "theorems"])  # doctest: +ELLIPSIS
-    LionKLyapunov...
+    >>> main(["list", "--names", "--family", "federated"])
+    MASHA2
+    Scaffold
+    ScaffoldMVR
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -30,7 +30,8 @@ OPTIONS = [
     ("SGDSaI", {}), ("AuON", {}), ("AuON", {"normalize": False}), ("AMAdamW", {}), ("AMSGD", {}), ("Prodigy", {}),
     ("Prodigy", {"safeguard_warmup": True, "use_bias_correction": True}), ("MARS", {}), ("MARS", {"mars_type": "lion"}),
     ("Muon", {}), ("Muon", {"nesterov": False, "adjust_lr_fn": "match_rms_adamw"}), ("HybridAuON", {}),
-    ("QHM", {"nu": 0.6}), ("QHM", {"weight_decouple": True}), ("Adafactor", {"d": 1.5}), ("Shampoo", {}), ("Shampoo", {"preconditioning_compute_steps": 2, "matrix_eps": 0.1}),
+    ("QHM", {"nu": 0.6}), ("QHM", {"weight_decouple": True}), ("Adafactor", {"d": 1.5}), ("Shampoo", {}),
+    ("Shampoo", {"preconditioning_compute_steps": 2, "matrix_eps": 0.1}),
     ("SOAP", {"precondition_frequency": 2}),
 ]  # fmt: skip
 
