@@ -1,6 +1,6 @@
 """Measures the C backend and writes bench/results/cpu.md and cpu.svg; `--smoke` only shows that everything runs.
 
-    python bench/cpu.py [--smoke] [--rules AdamW,Lion] [--threads 1,2] [--rounds 11]
+    python bench/cpu.py [--smoke] [--rules AdamW,Lion] [--threads 1,2] [--rounds 7]
 
 Each rule is measured in a process of its own, all contestants in that process turn by turn (see dotopt.runtime.bench).
 With one thread the clock is the processor's, which repeats on a busy machine; for two the machine must be quiet. Muon
@@ -196,7 +196,7 @@ def main() -> None:
     everything = ",".join((*ELEMENTWISE, *REDUCING, *MATRICES)), "1,2"
     parser.add_argument("--rules", default=everything[0])
     parser.add_argument("--threads", default=everything[1])
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     if args.smoke:
         print(json.dumps(measured("AdamW", [("400", 2, 2)]) + measured("AdamP", [("400", 1, 2)]), indent=1))
