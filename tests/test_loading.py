@@ -229,11 +229,6 @@ def test_names_that_do_not_exist() -> None:
         (b"\xff\xfe\x00rule", "E90"),
         (b"rule Broken\nparam x : real[...]\nx' = y\n", "E201"),
         (b"theorem Nothing\nclaim a:\n  show 1 == 1\n", "E601"),
-        (
-            b"rule Family\nobjective f\nparam x[i in layers] : real[...]\nhyper h as lr = 1\n"
-            b"x'[i] = x[i] - h*grad f(x)[i]\n",
-            "E601",
-        ),
     ],
 )
 def test_what_cannot_be_loaded_says_why(folder, content, code) -> None:

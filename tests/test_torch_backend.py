@@ -85,7 +85,6 @@ def test_words_without_a_kernel_loop_over_the_list() -> None:
 @pytest.mark.parametrize(
     ("text", "construct"),
     [
-        ("objective f\nparam x[i in layers] : real[...]\nhyper h as lr = 1\nx'[i] = x[i] - h*∇f(x)[i]\n", "family"),
         ("objective f\nparam x : real[...]\nξ : like x ~ normal(x, 1)\nx' = x - ∇f(x) + ξ\n", "draw"),
         (
             "objective f\nparam x : real[...]\nhyper C : int > 0 = 3\nx' = x - sum(∇f(x) over last C)\n",

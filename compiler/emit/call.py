@@ -16,9 +16,13 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.emit.batched import Batched, families
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input_text
 from dotopt.compiler.emit.token import INDENT, reach, refuse, write_equations
+from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Callable_, Input, Loop, Node, Program, leaf, node
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.lower.assemble import context_of
+from dotopt.compiler.lower.context import Context
+from dotopt.compiler.lower.expression import value
 from dotopt.grammar.spelling import ascii
 
 
@@ -71,7 +75,7 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
 
 def formula(file: s.File, library: Library) -> str:
     """The text of the module of a formula: a function of tensors with any leading axes."""
-    program = lower(file, Static(), library)
+    program, context = context_of(file, Static(), library)
     refuse(program)
     assert program.result is not None
     sizes: dict[str, str] = {}
@@ -81,7 +85,7 @@ def formula(file: s.File, library: Library) -> str:
             name = b.names[here] = ascii(here.name)
             b.tensor[here] = bool(here.type.axes)
             sizes |= {a: f"{name}.shape[{i - len(here.type.axes)}]" for i, a in enumerate(here.type.axes)}
-    arguments = ", ".join(ascii(p.name) + _default(p) for p in file.head.parameters)
+    arguments = ", ".join(ascii(p.name) + _default(p, context) for p in file.head.parameters)
     b.lines += [f"def {program.name}({arguments}):", f'{INDENT}"""{(program.docstring or program.name).strip()}"""']
     write_equations(program, b, program.result)
     b.lines.append(f"{INDENT}return {b.code(program.result)}")
@@ -91,9 +95,15 @@ def formula(file: s.File, library: Library) -> str:
     return "\n".join((header(file, program), "", *_imports(code), *gap, exported, "", "", code, ""))
 
 
-def _default(parameter: s.Parameter) -> str:
-    """`=1e-5`, as in the file."""
-    return "" if parameter.default is None else f"={parameter.default.span.text}"
+def _default(parameter: s.Parameter, context: Context) -> str:
+    """`=1e-5`, as in the file, or the value of what is not a plain number."""
+    match parameter.default:
+        case None:
+            return ""
+        case s.Number(span=span):
+            return f"={span.text}"
+        case other:
+            return f"={float(evaluate(value(context, other, context.scope), {})):.17g}"
 
 
 def _word(text: str) -> str:
