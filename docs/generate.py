@@ -183,7 +183,7 @@ def said(command: str, name: str, *more: str, claims: bool = False) -> str:
         path.write_text(nested_file(name, claims), encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-m", "dotopt", command, str(path), *more], capture_output=True, text=True, check=True,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"}, cwd=ROOT,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000"}, cwd=ROOT,
         )  # fmt: skip
     return done.stdout
 
