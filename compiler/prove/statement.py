@@ -21,6 +21,7 @@ from dotopt.compiler.lower import Context, Scope, Static, value
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, User
+from dotopt.compiler.prove.expectation import expectations
 from dotopt.compiler.prove.unroll import like, start
 from dotopt.compiler.types import REST
 
@@ -53,8 +54,9 @@ class Case:
     fixed_states: bool = False  # whether a premise says what a state or the parameter is
 
     def value(self, expression: s.Expression) -> Node:
-        """The node of an expression, with the premises that fix names put in."""
-        return self.settle(value(self.context, expression, self.scope))
+        """The node of an expression, with the premises that fix names put in, and means over draws taken."""
+        here = value(self.context, expression, self.scope)
+        return self.settle(expectations(here, self.context.randoms))
 
     def settle(self, here: Node) -> Node:
         """A node with the substitutions of the premises."""

@@ -1,0 +1,61 @@
+"""Means over the draws of a step: by moments; what is not a matter of moments stays open, what is false is refuted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+
+RULE = '''rule Noisy
+objective f
+param  x : real[d]
+hyper  η as lr >= 0 = 0.1
+hyper  σ >= 0 = 1
+hyper  p in [0, 1] = 0.5
+z : like x ~ normal(1, σ)
+u : like x ~ uniform(-1, 2)
+b : like x ~ bernoulli(p)
+r : like x ~ rademacher()
+
+x' = x - η*(∇f(x) + z + u + r)*b
+
+claim c:
+  show '''
+CASES = {
+    "expect(z) == 1 + 0*z": "proved",
+    "expect(x') == x - η*p*(∇f(x) + 1 + ½)": "proved",
+    "expect(x') == x - η*p*(∇f(x) + 1)": "refuted",
+    "expect((z - 1)^2) == σ^2 + 0*x": "proved",
+    "expect(z^2) == σ^2 + 0*x": "refuted",
+    "expect(z^4) == 1 + 6*σ^2 + 3*σ^4 + 0*x": "proved",
+    "expect(u^3) == 5/4 + 0*x": "proved",
+    "expect(r*r*x) == x": "proved",
+    "expect(r*z) == 0*x": "proved",
+    "expect(‖z - 1‖²) == σ^2*size(x)": "proved",
+    "expect(‖z‖²) == σ^2*size(x)": "refuted",
+    "expect(b^2) == expect(b)": "proved",
+    "expect(dot(z, x)) == sum(x)": "proved",
+    "expect(dot(z, x)^2) == dot(x, x)": "open",
+    "expect(exp(z)) == exp(1) + 0*x": "open",
+    "expect(z/u) == 0*x": "open",
+}
+
+
+@pytest.mark.parametrize(("claim", "status"), CASES.items())
+def test_means(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "noisy.opt"
+    path.write_text(f"{RULE}{claim}\n", encoding="utf-8")
+    file = load(path)
+    assert check_claim(file, file.claims[0], Library(tmp_path)).status == status
+
+
+def test_the_moments_are_those_of_samples() -> None:
+    """The numbers above, beside NumPy's generator."""
+    draw = np.random.default_rng(0)
+    normal, uniform = draw.normal(1, 0.5, 1_000_000), draw.uniform(-1, 2, 1_000_000)
+    assert (normal**4).mean() == pytest.approx(1 + 6 * 0.25 + 3 * 0.0625, rel=1e-2)
+    assert (uniform**3).mean() == pytest.approx(5 / 4, rel=1e-2)
