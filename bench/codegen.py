@@ -59,7 +59,7 @@ class Figures:
 def program_of(rule: str) -> Any:
     """The program of a rule with its default options, for a matrix."""
     from dotopt import stdlib
-    from dotopt.runtime.load import program
+    from dotopt.runtime.loading.load import program
 
     cls = getattr(stdlib, rule)
     return program(cls.origin, tuple(option.default for option in cls.rule.options), 2 if cls.rule.ranked else None)
@@ -67,7 +67,7 @@ def program_of(rule: str) -> Any:
 
 def kernel_of(rule: str) -> Any:
     """Its kernels, for default options; raises `Unsupported` if it has none."""
-    from dotopt.runtime.triton import Kernel
+    from dotopt.runtime.backends.triton import Kernel
 
     return Kernel(program_of(rule))
 
@@ -78,8 +78,8 @@ def figures(rule: str, targets: tuple[str, ...] = TARGETS, stored: dict[str, str
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from dotopt.runtime import triton as backend
-    from dotopt.runtime import triton_table as tables
+    from dotopt.runtime.backends import triton as backend
+    from dotopt.runtime.backends import triton_table as tables
 
     kernel = kernel_of(rule)
     plan, module = kernel.module(dict.fromkeys(kernel.conditions, False), stored)

@@ -69,7 +69,8 @@ def measured(rule: str, plan: Sequence[tuple[str, int, int]]) -> list[dict[str, 
 def start(rule: str) -> dict[str, float]:
     """Seconds: the first step with an empty cache and with a full one, after the import; and the compiler alone."""
     code = (
-        "import time, torch; import dotopt.stdlib; from dotopt.runtime import cpu, replay; cpu.available(); "
+        "import time, torch; import dotopt.stdlib; from dotopt.runtime.backends import cpu; "
+        "from dotopt.runtime.optimizer import replay; cpu.available(); "
         f"cls = dotopt.stdlib.{rule}; p = torch.nn.Parameter(torch.ones(1000)); p.grad = torch.ones(1000); "
         "o = cls([p], lr=1e-3, backend='cpu'); t = time.perf_counter(); o.step(); print(time.perf_counter() - t)"
     )

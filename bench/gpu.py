@@ -132,7 +132,7 @@ def copying(rounds: int = 20) -> float:
 
 def products(rounds: int) -> list[str]:
     """Lines of a table: X Xᵀ in bfloat16, by the kernel that computes half and by the library."""
-    from dotopt.runtime.triton_symmetric import symmetric_product
+    from dotopt.runtime.backends.triton_symmetric import symmetric_product
 
     lines = []
     for shape in PRODUCTS:

@@ -101,7 +101,7 @@ def built_ins() -> str:
 
 def families() -> str:
     """The names of the standard library, family by family."""
-    from dotopt.runtime.catalogue import entries
+    from dotopt.runtime.loading.catalogue import entries
 
     names: dict[str, list[str]] = {}
     for entry in entries():
@@ -113,7 +113,7 @@ def families() -> str:
 
 def library() -> str:
     """What each file of the standard library is, with its paper: a table for every family."""
-    from dotopt.runtime.catalogue import entries
+    from dotopt.runtime.loading.catalogue import entries
 
     lines: list[str] = []
     family = ""
@@ -135,7 +135,7 @@ def _short(source: str) -> str:
 def example() -> str:
     """Lion: the file, the step that it becomes, and what `explain` says of its passes."""
     import dotopt
-    from dotopt.runtime.explain import explain
+    from dotopt.runtime.report.explain import explain
 
     path = Library().find("Lion")
     assert path is not None

@@ -21,21 +21,21 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dotopt.compiler.errors import OptError
-    from dotopt.runtime.attach import attach
-    from dotopt.runtime.catalogue import names
-    from dotopt.runtime.checking import check
-    from dotopt.runtime.load import compile, load
+    from dotopt.runtime.loading.catalogue import names
+    from dotopt.runtime.loading.load import compile, load
+    from dotopt.runtime.optimizer.attach import attach
+    from dotopt.runtime.optimizer.route import route
     from dotopt.runtime.property import test
-    from dotopt.runtime.route import route
+    from dotopt.runtime.report.checking import check
 
 _HOME = {
     "OptError": "dotopt.compiler.errors",
-    "attach": "dotopt.runtime.attach",
-    "check": "dotopt.runtime.checking",
-    "compile": "dotopt.runtime.load",
-    "load": "dotopt.runtime.load",
-    "names": "dotopt.runtime.catalogue",
-    "route": "dotopt.runtime.route",
+    "attach": "dotopt.runtime.optimizer.attach",
+    "check": "dotopt.runtime.report.checking",
+    "compile": "dotopt.runtime.loading.load",
+    "load": "dotopt.runtime.loading.load",
+    "names": "dotopt.runtime.loading.catalogue",
+    "route": "dotopt.runtime.optimizer.route",
     "test": "dotopt.runtime.property",
 }
 

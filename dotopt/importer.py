@@ -1,5 +1,5 @@
 """`import dotopt.importer`: from here on `import lion` finds `lion.opt` on `sys.path`."""
 
-from dotopt.runtime.importer import OptFinder, OptLoader, install
+from dotopt.runtime.loading.importer import OptFinder, OptLoader, install
 
 __all__ = ["OptFinder", "OptLoader", "install"]

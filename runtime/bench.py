@@ -124,7 +124,7 @@ def words(rule: str) -> tuple[float, float]:
     from dotopt.compiler.state_dtype import formats
     from dotopt.compiler.storage import FORMATS, narrow
     from dotopt.compiler.variants import conditions, specialise
-    from dotopt.runtime.load import program
+    from dotopt.runtime.loading.load import program
 
     rule, _, bits = rule.partition(" ")
     cls = getattr(importlib.import_module("dotopt.stdlib"), rule)

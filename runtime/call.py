@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dotopt.runtime.given import Asking, Given
+from dotopt.runtime.optimizer.signature import settings
 from dotopt.runtime.rule import Hyper, Option
 from dotopt.runtime.sequence.rule import Input
-from dotopt.runtime.signature import settings
 
 State = dict[str, Any]
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dotopt.runtime.optimizer.signature import settings
 from dotopt.runtime.rule import Hyper, Option
-from dotopt.runtime.signature import settings
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Decoder:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.origin is None:
             return super().__reduce__()
-        from dotopt.runtime.load import unpickled
+        from dotopt.runtime.loading.load import unpickled
 
         return unpickled, (*self.origin, dict(self.__dict__))
 

@@ -32,7 +32,7 @@ class Asking(nn.Module):
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.origin is None:
             return super().__reduce__()
-        from dotopt.runtime.load import unpickled
+        from dotopt.runtime.loading.load import unpickled
 
         return unpickled, (*self.origin, {n: v for n, v in self.__dict__.items() if n != self.compiled})
 

@@ -11,13 +11,13 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module 'dotopt.stdlib' has no attribute {name!r}")
-    from dotopt.runtime.load import stdlib
+    from dotopt.runtime.loading.load import stdlib
 
     value = globals()[name] = stdlib(name)
     return value
 
 
 def __dir__() -> list[str]:
-    from dotopt.runtime.catalogue import names
+    from dotopt.runtime.loading.catalogue import names
 
     return sorted(names())

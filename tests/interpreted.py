@@ -20,7 +20,7 @@ sys.path.insert(0, sys.argv[1])
 import kernel_cases as cases
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime import triton_table as tables
+from dotopt.runtime.backends import triton_table as tables
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ import torch
 import dotopt.stdlib as stdlib
 from dotopt.compiler.evaluate import Simulation
 from dotopt.grammar.files import catalogue
-from dotopt.runtime.load import program
+from dotopt.runtime.loading.load import program
 
 # odd sizes, one entry, a convolution filter, nothing at all, and one that is several pieces in the tests
 SHAPES = ((5, 7), (13,), (1, 1), (3, 2, 3, 3), (0, 4), (40, 23))

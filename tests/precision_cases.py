@@ -83,7 +83,7 @@ def differences(name, backend, tolerance=None, **options):
 
 
 if __name__ == "__main__":
-    from dotopt.runtime import triton_table as tables
+    from dotopt.runtime.backends import triton_table as tables
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from bench import gpu
-from dotopt.runtime import triton_symmetric as symmetric
-from dotopt.runtime import triton_table as tables
+from dotopt.runtime.backends import triton_symmetric as symmetric
+from dotopt.runtime.backends import triton_table as tables
 
 
 class Event:

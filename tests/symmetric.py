@@ -7,8 +7,8 @@ import torch
 from dotopt import stdlib
 from dotopt.compiler.schedule import schedule
 from dotopt.runtime import routines
-from dotopt.runtime import triton_symmetric as symmetric
-from dotopt.runtime.load import program
+from dotopt.runtime.backends import triton_symmetric as symmetric
+from dotopt.runtime.loading.load import program
 
 symmetric.SMALLEST = 0
 TILES = {"tile": 32, "depth": 16}

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dotopt.runtime import bench, cpu
+from dotopt.runtime import bench
+from dotopt.runtime.backends import cpu
 from dotopt.runtime.contestants import OTHERS, contestants
 
 HERE = Path(__file__).parent

@@ -193,7 +193,7 @@ def test_list_in_a_pipe_is_plain() -> None:
 
 
 def test_colours_on_a_terminal_and_none_with_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dotopt.runtime import console
+    from dotopt.runtime.report import console
 
     for variable, coloured in (("TTY_COMPATIBLE", True), ("NO_COLOR", False)):
         monkeypatch.setenv("FORCE_COLOR", "1")

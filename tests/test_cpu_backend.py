@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime import cpu
+from dotopt.runtime.backends import cpu
 
 _spec = importlib.util.spec_from_file_location("kernel_cases", Path(__file__).parent / "kernel_cases.py")
 assert _spec is not None and _spec.loader is not None
@@ -117,7 +117,7 @@ def test_gcc_and_clang_give_the_same_bits(name, monkeypatch, tmp_path) -> None:
 
 
 def _forget():
-    from dotopt.runtime import backends
+    from dotopt.runtime.backends import choice as backends
 
     backends._kernels.clear()
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.runtime.chart import Series, contours, curves, decades, ticks
-from dotopt.runtime.demo import NAMES, SURFACES, demo
-from dotopt.runtime.report import _series
+from dotopt.runtime.report.chart import Series, contours, curves, decades, ticks
+from dotopt.runtime.report.demo import NAMES, SURFACES, demo
+from dotopt.runtime.report.page import _series
 
 
 @pytest.fixture(scope="module")

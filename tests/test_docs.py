@@ -20,7 +20,7 @@ from dotopt.compiler.resolve import resolve
 from dotopt.compiler.resolve.builtins import FUNCTIONS
 from dotopt.compiler.source import Source
 from dotopt.grammar.files import file_name
-from dotopt.runtime.load import load
+from dotopt.runtime.loading.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = re.compile(r"^```opt([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -142,7 +142,7 @@ def test_every_built_in_function_is_in_the_manual() -> None:
 
 
 def test_every_rule_of_the_library_is_in_the_readme() -> None:
-    from dotopt.runtime.catalogue import names
+    from dotopt.runtime.loading.catalogue import names
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in names() if f"[{name}](stdlib/" not in text] == []

@@ -16,8 +16,8 @@ import dotopt
 from dotopt import stdlib
 from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.random import draw, place
-from dotopt.runtime.draws import Draws
-from dotopt.runtime.load import program
+from dotopt.runtime.loading.load import program
+from dotopt.runtime.optimizer.draws import Draws
 
 NOISY = """rule Noisy
 objective f

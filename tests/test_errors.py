@@ -20,7 +20,7 @@ from dotopt.compiler.read import read
 from dotopt.compiler.render import apply, render, render_all, to_json
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.source import Source
-from dotopt.runtime.checking import check
+from dotopt.runtime.report.checking import check
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "errors"

@@ -10,11 +10,11 @@ import pytest
 
 from dotopt.compiler.library import Library
 from dotopt.grammar.files import catalogue
-from dotopt.runtime.catalogue import entries
 from dotopt.runtime.cli import main
-from dotopt.runtime.explain import Explanation
-from dotopt.runtime.explain import explain as explain_anew
-from dotopt.runtime.timeline import listing, timeline
+from dotopt.runtime.loading.catalogue import entries
+from dotopt.runtime.report.explain import Explanation
+from dotopt.runtime.report.explain import explain as explain_anew
+from dotopt.runtime.report.timeline import listing, timeline
 
 
 @cache

@@ -158,7 +158,7 @@ def test_views_that_are_not_aligned() -> None:
 @pytest.mark.parametrize("shape", [(3, 256, 768), (2, 768, 3072), (1, 300, 515), (2, 1024, 300)])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_half_a_product_is_the_product(shape, transposed) -> None:
-    from dotopt.runtime.triton_symmetric import SMALLEST, symmetric_product
+    from dotopt.runtime.backends.triton_symmetric import SMALLEST, symmetric_product
 
     assert shape[1] >= SMALLEST, "smaller ones go to the library"
     x = torch.randn(shape, device="cuda").bfloat16()

@@ -37,7 +37,7 @@ def test_layers(folder: str, modules: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(("folder", "modules"), LATE.items())
 def test_heavy_modules_are_imported_late(folder: str, modules: tuple[str, ...]) -> None:
-    kernels = ("runtime/triton_symmetric.py", "runtime/sequence/kernels.py")  # imported when a card is used
+    kernels = ("runtime/backends/triton_symmetric.py", "runtime/sequence/kernels.py")  # imported when a card is used
     found = [x for x in offences(folder, modules, at_import=True) if not x.startswith(kernels)]
     assert found == []
 

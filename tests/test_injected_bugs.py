@@ -18,8 +18,9 @@ import pytest
 
 import dotopt.stdlib as stdlib
 from dotopt.compiler.emit.torch import module
-from dotopt.runtime import backends, cpu
-from dotopt.runtime import load as loading
+from dotopt.runtime.backends import choice as backends
+from dotopt.runtime.backends import cpu
+from dotopt.runtime.loading import load as loading
 from dotopt.runtime.property.agreement import agreement
 from dotopt.runtime.property.outcome import Failed
 from dotopt.runtime.property.search import Budget

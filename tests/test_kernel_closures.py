@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime import cpu
+from dotopt.runtime.backends import cpu
 
 pytestmark = pytest.mark.skipif(not cpu.available(), reason="no C compiler")
 

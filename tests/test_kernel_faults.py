@@ -17,7 +17,8 @@ import pytest
 import torch
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime import backends, build, cpu
+from dotopt.runtime.backends import build, cpu
+from dotopt.runtime.backends import choice as backends
 
 TEXT = "int dotopt_answer(void) { return 42; }"
 
@@ -108,7 +109,7 @@ class TestCache:
 
     def test_processes_that_build_the_same_kernel_at_once(self, tmp_path) -> None:
         environment = os.environ | {"DOTOPT_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
-        code = f"from dotopt.runtime import build; assert build.load({TEXT!r}).dotopt_answer() == 42"
+        code = f"from dotopt.runtime.backends import build; assert build.load({TEXT!r}).dotopt_answer() == 42"
         jobs = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(4)]
         assert [job.wait() for job in jobs] == [0] * 4
         assert [path.suffix for path in tmp_path.iterdir()] == [".so"]

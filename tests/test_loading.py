@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import dotopt
-from dotopt.runtime import cache, load
+from dotopt.runtime.loading import cache, load
 
 ROOT = Path(__file__).parent.parent
 HEAVY_BALL = """\
@@ -157,7 +157,7 @@ def test_eight_processes_at_once(folder) -> None:
     path = write(folder / "heavy.opt")
     code = textwrap.dedent(f"""
         from pathlib import Path
-        from dotopt.runtime import cache, load
+        from dotopt.runtime.loading import cache, load
         for path in (Path({str(path)!r}), Path("stdlib/optimizers/adan.opt").resolve()):
             entry = cache.fetch(cache.key(path.read_bytes(), ""), lambda: load._built(path, "file"))
             print(cache.digest(entry.text.encode()))

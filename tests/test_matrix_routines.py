@@ -9,7 +9,7 @@ from torch.optim import _muon
 from dotopt import stdlib
 from dotopt.compiler.schedule import Routine, schedule
 from dotopt.runtime import routines
-from dotopt.runtime.load import program
+from dotopt.runtime.loading.load import program
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 

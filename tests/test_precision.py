@@ -20,10 +20,10 @@ import dotopt.stdlib as stdlib
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.storage import BLOCK, FORMATS, SMALL
 from dotopt.grammar.files import catalogue
-from dotopt.runtime import cpu
-from dotopt.runtime.explain import explain
+from dotopt.runtime.backends import cpu
+from dotopt.runtime.optimizer.rounding import joined
 from dotopt.runtime.quantise import decode, encode
-from dotopt.runtime.rounding import joined
+from dotopt.runtime.report.explain import explain
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime import load, programs
+from dotopt.runtime.loading import load, programs
 
 
 @pytest.mark.parametrize("name", ["AdamW", "Muon", "Adafactor", "CautiousLion", "Prodigy", "SAM", "SOAP"])

@@ -15,8 +15,8 @@ from dotopt.compiler.parse import parse
 from dotopt.compiler.prove.equivariance import invariances
 from dotopt.compiler.source import Source
 from dotopt.runtime import cli
-from dotopt.runtime.explain import explain
-from dotopt.runtime.properties import properties
+from dotopt.runtime.report.explain import explain
+from dotopt.runtime.report.properties import properties
 
 HEAD = "rule A\nobjective f\nparam x : real[...]\nhyper η as lr > 0 = 0.1\nstate m : like x = 0\n"
 

@@ -12,7 +12,7 @@ import sympy as sp
 
 import dotopt
 from dotopt.compiler import symbolic
-from dotopt.runtime import load as loading
+from dotopt.runtime.loading import load as loading
 from dotopt.runtime.property import Failed, Passed
 from dotopt.runtime.property import test_file as properties  # pytest would collect it by its name
 from dotopt.runtime.property.agreement import agreement

@@ -221,7 +221,7 @@ def test_a_state_that_reaches_nothing_is_said(tmp_path: Path) -> None:
 def test_the_library_has_no_idle_states() -> None:
     from dotopt.compiler.library import load
     from dotopt.grammar.files import catalogue
-    from dotopt.runtime.checking import _infer
+    from dotopt.runtime.report.checking import _infer
 
     for path in catalogue().values():
         assert _infer(load(path), path) == (), path.name

@@ -15,7 +15,7 @@ import pytorch_optimizer
 import torch
 
 import dotopt
-from dotopt.runtime import backends
+from dotopt.runtime.backends import choice as backends
 
 FOLDER = Path(__file__).parent / "strangers"
 SHAPES = ((4, 3), (5,), (2, 3, 2), (1, 6))

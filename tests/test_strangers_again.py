@@ -19,7 +19,7 @@ from torch.nn import Parameter
 
 import dotopt
 from dotopt.compiler.errors import OptError
-from dotopt.runtime import backends
+from dotopt.runtime.backends import choice as backends
 
 FOLDER = Path(__file__).parent / "strangers"
 SHAPES = ((4, 3), (5,), (2, 3, 2, 2), (3, 5), ())

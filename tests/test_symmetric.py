@@ -31,7 +31,7 @@ def test_machine_code(target: str, transposed: bool) -> None:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
-    from dotopt.runtime import triton_symmetric as symmetric
+    from dotopt.runtime.backends import triton_symmetric as symmetric
 
     kind, arch = target.split(":")
     numbers = ("rows", "cols", "tiles", "x_matrix", "x_row", "x_col", "added_matrix", "added_row")

@@ -11,7 +11,8 @@ import torch
 import dotopt
 import dotopt.stdlib as stdlib
 from dotopt.compiler.evaluate import Simulation
-from dotopt.runtime import foreach, load
+from dotopt.runtime import foreach
+from dotopt.runtime.loading import load
 
 STDLIB = Path(__file__).parent.parent / "stdlib"
 

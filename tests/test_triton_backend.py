@@ -57,7 +57,7 @@ def test_the_cases_leave_no_rule_out() -> None:
 def test_without_a_device_the_backend_says_so() -> None:
     import torch
 
-    from dotopt.runtime import triton
+    from dotopt.runtime.backends import triton
     from dotopt.stdlib import Lion
 
     if triton.available():

@@ -15,7 +15,7 @@ so that one large tensor and ten thousand small ones are shared out alike. What 
     dotopt_run  stage k of all of it, or every stage
 
 Sums are made in double and put together in the order of the pieces, which depends on the sizes alone: the result does
-not depend on the number of threads. The layout of `struct work` is mirrored by `dotopt.runtime.cpu`.
+not depend on the number of threads. The layout of `struct work` is mirrored by `dotopt.runtime.backends.cpu`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ struct work {
 
 @dataclass(frozen=True)
 class Module:
-    """The text of a module and what its arrays mean: `dotopt.runtime.cpu` fills them.
+    """The text of a module and what its arrays mean: `dotopt.runtime.backends.cpu` fills them.
 
     `given`: ("hyper", name), ("time", "t"), ("scale", "grad"), ("shared", state), ("model", index of a sum),
     ("count", axes). Gradients are multiplied by the scale: -1 to climb, one over the loss scale in mixed precision.

@@ -25,7 +25,7 @@ from dotopt.compiler.ir import TIME, Loop, Node, Param, Program, State, leaf, no
 from dotopt.compiler.types import REST
 
 INDENT = "    "
-LAWS = ("normal", "uniform", "bernoulli", "rademacher")  # of `dotopt.runtime.draws`
+LAWS = ("normal", "uniform", "bernoulli", "rademacher")  # of `dotopt.runtime.optimizer.draws`
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def transform(file: s.File, origin: tuple[str, str, str]) -> str:
     """The text of the module of a transform: what it is composed with decides the rest."""
     name = file.head.name
     return (
-        f"from dotopt.runtime.load import Transform\n\n__all__ = [{name!r}]\n\n"
+        f"from dotopt.runtime.loading.load import Transform\n\n__all__ = [{name!r}]\n\n"
         f"{name} = Transform({name!r}, {file.docstring or name!r}, {origin!r})\n"
     )
 

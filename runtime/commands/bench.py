@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; `Refused` for an unknown rule or workload."""
     from dotopt.runtime import bench
-    from dotopt.runtime.catalogue import names
+    from dotopt.runtime.loading.catalogue import names
 
     known = {name.lower(): name for name in names()}
     for name in args.names:

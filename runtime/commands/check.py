@@ -13,7 +13,7 @@ from dotopt.runtime.commands import PROVED
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove import ClaimReport
-    from dotopt.runtime.checking import Report
+    from dotopt.runtime.report.checking import Report
 
 LONGEST = 160  # characters of what was found; the JSON has all of it
 
@@ -33,8 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The worst of the exit codes of the files: an error before an open claim."""
-    from dotopt.runtime.checking import check_all
     from dotopt.runtime.commands.files import expand, locate
+    from dotopt.runtime.report.checking import check_all
 
     codes = set()
     paths = [locate(str(path or "-")) for path in expand(args.files)]
@@ -53,7 +53,7 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A bar of the claims that are decided, on a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from dotopt.runtime.console import err, out
+    from dotopt.runtime.report.console import err, out
 
     if not (wanted and err().is_terminal and out().is_terminal):
         yield None
@@ -76,7 +76,7 @@ def as_json(report: Report) -> dict[str, object]:
 
 
 def _claim(claim: ClaimReport) -> dict[str, object]:
-    from dotopt.runtime.checking import trusts_z3
+    from dotopt.runtime.report.checking import trusts_z3
 
     return {
         "rule": claim.rule,
@@ -99,8 +99,8 @@ def show(report: Report) -> None:
     from rich.text import Text
 
     from dotopt.compiler.render import render_all
-    from dotopt.runtime.checking import trusts_z3
-    from dotopt.runtime.console import err, out, table
+    from dotopt.runtime.report.checking import trusts_z3
+    from dotopt.runtime.report.console import err, out, table
 
     found = [*report.errors, *report.warnings]
     if found:
@@ -121,7 +121,7 @@ def show(report: Report) -> None:
 
 def summary(claim: ClaimReport) -> str:
     """In a few words: the counterexample, the constants, the assumptions, or what is missing."""
-    from dotopt.runtime.checking import constants
+    from dotopt.runtime.report.checking import constants
 
     if claim.counterexample and "theorem" in claim.counterexample:
         words = str(claim.counterexample["theorem"])

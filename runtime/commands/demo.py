@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0."""
-    from dotopt.runtime.demo import demo
+    from dotopt.runtime.report.demo import demo
 
     try:
         demo(Path(args.output), quick=args.quick)

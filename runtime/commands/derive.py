@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 if every constant that a claim asks for was found, 3 if not."""
     from dotopt.runtime.commands.files import locate
-    from dotopt.runtime.console import out
+    from dotopt.runtime.report.console import out
 
     path = locate(args.file)
     asked = constants(path)
@@ -58,7 +58,7 @@ def constants(path: Path) -> list[Derivation]:
     from dotopt.compiler.prove.derive import Derivation
     from dotopt.compiler.prove.derive import constants as values
     from dotopt.compiler.read import read
-    from dotopt.runtime.checking import check
+    from dotopt.runtime.report.checking import check
 
     claims = parse(read(path)).claims
     unknown = {c.name: [name for x in c.body if isinstance(x, s.Derive) for name in x.names] for c in claims}
@@ -83,7 +83,7 @@ def show(line: Derivation, latex: bool) -> None:
     from rich.text import Text
 
     from dotopt.runtime.commands.check import STYLES
-    from dotopt.runtime.console import out
+    from dotopt.runtime.report.console import out
 
     console = out()
     head = Text(line.what, style="bold")

@@ -12,7 +12,7 @@ from dotopt.runtime.commands import PROVED, Refused
 
 if TYPE_CHECKING:
     from dotopt.compiler.levels import Level
-    from dotopt.runtime.explain import Explanation
+    from dotopt.runtime.report.explain import Explanation
 
 FORMS = {
     "ir": "the intermediate representation, one node a line",
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; 1 if the file is broken."""
     from dotopt.runtime.commands.files import locate
-    from dotopt.runtime.explain import explain
+    from dotopt.runtime.report.explain import explain
 
     try:
         options = dict(_pair(text) for text in args.option)
@@ -68,7 +68,7 @@ def as_json(facts: Explanation) -> dict[str, object]:
     """One object: what the file is, its memory, and its properties with how they are known."""
     from dataclasses import asdict
 
-    from dotopt.runtime.properties import properties
+    from dotopt.runtime.report.properties import properties
 
     return {
         "name": facts.name,
@@ -105,8 +105,8 @@ def show(facts: Explanation) -> None:
     """Print everything."""
     from rich.text import Text
 
-    from dotopt.runtime.console import out
-    from dotopt.runtime.explain import KINDS
+    from dotopt.runtime.report.console import out
+    from dotopt.runtime.report.explain import KINDS
 
     console = out()
     named = facts.sentence.startswith(facts.name)
@@ -151,7 +151,7 @@ def show(facts: Explanation) -> None:
     _sequences(facts)
     _rows("other options", ("option", "what changes"), facts.choices)
     _costs(facts)
-    from dotopt.runtime.properties import properties
+    from dotopt.runtime.report.properties import properties
 
     _rows("properties", ("", "", "known by"), ((p.what, p.value, p.how) for p in properties(facts)))
     for remark in facts.remarks[:3]:
@@ -166,7 +166,7 @@ def _sequences(facts: Explanation) -> None:
         return
     from rich.text import Text
 
-    from dotopt.runtime.console import out
+    from dotopt.runtime.report.console import out
     from dotopt.runtime.sequence.forms import forms, proofs
 
     found = forms(facts.program)
@@ -190,7 +190,7 @@ def _one_line(text: str) -> str:
 def _fact(name: str, value: str, more: str = "") -> None:
     from rich.text import Text
 
-    from dotopt.runtime.console import out
+    from dotopt.runtime.report.console import out
 
     out().print(Text(f"{name:<8}", style="bold"), Text(value), Text(more, style="dim"), sep="")
 
@@ -199,7 +199,7 @@ def _rows(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]])
     """A table, without the columns that are empty in every row; nothing if there are no rows."""
     from rich.text import Text
 
-    from dotopt.runtime.console import out, table
+    from dotopt.runtime.report.console import out, table
 
     found = [tuple(map(str, row)) for row in rows]
     if not found:
@@ -252,8 +252,8 @@ def _costs(facts: Explanation) -> None:
 def _timeline(facts: Explanation, steps: int) -> None:
     from rich.text import Text
 
-    from dotopt.runtime.console import out, table
-    from dotopt.runtime.timeline import timeline
+    from dotopt.runtime.report.console import out, table
+    from dotopt.runtime.report.timeline import timeline
 
     title = f"{facts.name}: which equations fire at step t"
     made = table("next value", *(str(t) for t in range(1, steps + 1)), title=title)

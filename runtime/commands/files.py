@@ -41,7 +41,7 @@ def locate(given: str) -> Path:
 
 
 def _ignoring_case(given: str) -> Path | None:
-    from dotopt.runtime.catalogue import entries
+    from dotopt.runtime.loading.catalogue import entries
 
     return next((entry.path for entry in entries() if entry.name.lower() == given.lower()), None)
 
@@ -49,7 +49,7 @@ def _ignoring_case(given: str) -> Path | None:
 def _suggestion(given: str) -> str:
     from difflib import get_close_matches
 
-    from dotopt.runtime.catalogue import names
+    from dotopt.runtime.loading.catalogue import names
 
     lower = {name.lower(): name for name in names()}
     close = get_close_matches(given.lower(), list(lower), n=1, cutoff=0.6)

@@ -10,14 +10,14 @@ from dotopt.compiler.errors import OptError, diagnostic
 from dotopt.compiler.places import Unsupported
 
 if TYPE_CHECKING:
-    from dotopt.runtime.explain import Explanation
+    from dotopt.runtime.report.explain import Explanation
 
 
 def code(facts: Explanation, form: str) -> str:
     """The text of `form`: ir, latex, torch, cpu or triton; raises `OptError` (E601) where there is none."""
     match form:
         case "ir":
-            from dotopt.runtime.timeline import listing
+            from dotopt.runtime.report.timeline import listing
 
             return "\n".join(listing(facts.program))
         case "latex":
@@ -41,7 +41,7 @@ def _kernel(facts: Explanation, form: str) -> str:
     """The code of a usual step, all arrays in float32 but for states that are to be kept in fewer bits."""
     from dotopt.compiler.schedule import schedule
     from dotopt.compiler.storage import narrow
-    from dotopt.runtime.explain import usual
+    from dotopt.runtime.report.explain import usual
 
     if facts.kind != "optimizer":
         raise Unsupported("kernels are made of optimizers")

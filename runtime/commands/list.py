@@ -9,7 +9,7 @@ from dotopt.runtime.commands import PROVED
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which part, and how."""
-    from dotopt.runtime.catalogue import FAMILIES
+    from dotopt.runtime.loading.catalogue import FAMILIES
 
     parser.add_argument("--family", choices=FAMILIES, help="only this family")
     parser.add_argument("--names", action="store_true", help="names only, one a line")
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0."""
-    from dotopt.runtime.catalogue import entries
+    from dotopt.runtime.loading.catalogue import entries
 
     chosen = [entry for entry in entries() if args.family in (None, entry.family)]
     if args.names:
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         return PROVED
     from rich.text import Text
 
-    from dotopt.runtime.console import out, table
+    from dotopt.runtime.report.console import out, table
 
     for family in dict.fromkeys(entry.family for entry in chosen):
         rows = table("name", "what it is", "source", title=family)

@@ -40,8 +40,8 @@ def show(report: Report) -> None:
     from rich.text import Text
 
     from dotopt.compiler.render import render_all
-    from dotopt.runtime.console import err, out, table
     from dotopt.runtime.property.outcome import Failed, Passed, Untested
+    from dotopt.runtime.report.console import err, out, table
 
     if report.errors:
         print(render_all(report.errors, color=err().is_terminal and not err().no_color), file=err().file)

@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dotopt.runtime import signature
+from dotopt.runtime.optimizer import signature
 from dotopt.runtime.property.example import Array, Example, asks_elsewhere, program, sums_over_model
 from dotopt.runtime.rule import Hyper, Rule
 

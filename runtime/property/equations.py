@@ -140,7 +140,7 @@ def _snippet(
             "import numpy as np",
             "from dotopt.compiler import symbolic",
             "from dotopt.compiler.evaluate import evaluate",
-            "from dotopt.runtime.load import program",
+            "from dotopt.runtime.loading.load import program",
             class_line(cls),
             "",
             f"step = symbolic.step(program(Rule.origin, {tuple(options.values())!r}, {rank}), {dict(sizes)!r}, {rank})",

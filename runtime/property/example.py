@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dotopt.compiler.ir import REDUCTIONS, Node, Program
-from dotopt.runtime import load
+from dotopt.runtime.loading import load
 
 Array = NDArray[np.float64]
 

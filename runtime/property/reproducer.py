@@ -20,7 +20,7 @@ def class_line(cls: type[Any]) -> str:
         case "file":
             return f"import dotopt\nRule = dotopt.load({place!r}).{called}"
         case _:
-            return f"from dotopt.runtime.load import compose\nRule = compose({place!r}, {called!r})"
+            return f"from dotopt.runtime.loading.load import compose\nRule = compose({place!r}, {called!r})"
 
 
 def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> str:
@@ -32,7 +32,7 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         "import numpy as np",
         "import torch",
         "from dotopt.compiler.evaluate import Simulation",
-        "from dotopt.runtime.load import program",
+        "from dotopt.runtime.loading.load import program",
         class_line(cls),
         "",
         "nan, inf = float('nan'), float('inf')",

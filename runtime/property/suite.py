@@ -54,7 +54,7 @@ def properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[
 
 
 def _of_optimizer(cls: Any, name: str, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:
-    from dotopt.runtime.backends import BACKENDS, module
+    from dotopt.runtime.backends.choice import BACKENDS, module
     from dotopt.runtime.property.agreement import agreement
     from dotopt.runtime.property.equations import equations, specialisations
 
@@ -75,7 +75,7 @@ BASES = ("AdamW", "Lion")  # what a transform is tried around: with decay, and w
 
 def _optimizers(path: Path, name: str) -> tuple[list[Any], str]:
     """The classes that the file defines, of a transform those around some rules; or why there are none."""
-    from dotopt.runtime.load import Transform, load, stdlib
+    from dotopt.runtime.loading.load import Transform, load, stdlib
     from dotopt.runtime.optimizer import Optimizer
 
     try:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dotopt.runtime.given import Asking
+from dotopt.runtime.optimizer.signature import check_hyper
 from dotopt.runtime.sequence.rule import Functions, SequenceRule
-from dotopt.runtime.signature import check_hyper
 
 State = dict[str, Any]
 

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from dotopt.grammar.files import catalogue, file_name, library_root
-from dotopt.runtime import cache as disk
+from dotopt.runtime.loading import cache as disk
 
 if TYPE_CHECKING:
     from dotopt.compiler import syntax as s
@@ -95,7 +95,7 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
     kind, place, name = origin
     if kind == "composition":
         return _lowered(*_composition(place, name), options, rank)
-    from dotopt.runtime import programs
+    from dotopt.runtime.loading import programs
 
     path = Path(place) if kind == "file" else library_root() / place
 

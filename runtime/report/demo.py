@@ -110,10 +110,10 @@ def demo(out: Path, quick: bool = False) -> None:
     Raises ImportError, with what to install, where scikit-learn or matplotlib are missing.
     """
     from dotopt.runtime.commands.explain import show
-    from dotopt.runtime.console import heading
-    from dotopt.runtime.console import out as console
-    from dotopt.runtime.explain import explain
-    from dotopt.runtime.report import Facts, write
+    from dotopt.runtime.report.console import heading
+    from dotopt.runtime.report.console import out as console
+    from dotopt.runtime.report.explain import explain
+    from dotopt.runtime.report.page import Facts, write
 
     start = time.perf_counter()
     _require("sklearn", "matplotlib")
@@ -154,7 +154,7 @@ def _compile() -> tuple[dict[str, Any], dict[str, tuple[str, float]]]:
     from tempfile import TemporaryDirectory
 
     import dotopt
-    from dotopt.runtime.console import out, table
+    from dotopt.runtime.report.console import out, table
 
     classes, compiled = {}, {}
     rows = table("file", "lines", "becomes", "lines", "in", title="compiling")
@@ -280,7 +280,7 @@ def _follow(surface: Surface, cls: Any, run: Run, steps: int) -> None:
 def _progress() -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from dotopt.runtime.console import out
+    from dotopt.runtime.report.console import out
 
     columns = (
         TextColumn("{task.description}"),
@@ -294,7 +294,7 @@ def _progress() -> Iterator[Any]:
 
 
 def _summary(runs: Sequence[Run]) -> None:
-    from dotopt.runtime.console import out, table
+    from dotopt.runtime.report.console import out, table
 
     rows = table(
         "rule", "training loss", "test accuracy", "step", *(f"f on {s.name}" for s in SURFACES), title="results"

@@ -11,13 +11,13 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from dotopt.runtime.catalogue import Entry, entries
-from dotopt.runtime.chart import Series, contours, curves
-from dotopt.runtime.explain import Explanation, explain
-from dotopt.runtime.mathematics import Typesetter
+from dotopt.runtime.loading.catalogue import Entry, entries
+from dotopt.runtime.report.chart import Series, contours, curves
+from dotopt.runtime.report.explain import Explanation, explain
+from dotopt.runtime.report.mathematics import Typesetter
 
 if TYPE_CHECKING:
-    from dotopt.runtime.demo import Run
+    from dotopt.runtime.report.demo import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Facts:
 
 def write(path: Path, facts: Facts) -> None:
     """Write the page."""
-    template = Template(files("dotopt.runtime").joinpath("templates/report.html").read_text(encoding="utf-8"))
+    template = Template(files("dotopt.runtime.report").joinpath("templates/report.html").read_text(encoding="utf-8"))
     path.write_text(template.substitute(_parts(facts)), encoding="utf-8")
 
 
@@ -86,7 +86,7 @@ def _training(facts: Facts) -> str:
 
 
 def _results(facts: Facts, rules: dict[str, Explanation]) -> str:
-    from dotopt.runtime.demo import SETTINGS
+    from dotopt.runtime.report.demo import SETTINGS
 
     heads = (
         "rule",
@@ -147,7 +147,7 @@ def _legend(k: int, name: str) -> str:
 
 
 def _surfaces(facts: Facts, setter: Typesetter) -> Iterator[str]:
-    from dotopt.runtime.demo import SURFACES
+    from dotopt.runtime.report.demo import SURFACES
 
     for surface in SURFACES:
         paths = [Series(run.name, run.paths[surface.name]) for run in facts.runs]

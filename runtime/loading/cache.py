@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from dotopt import __version__
-from dotopt.runtime.build import cache_folder
+from dotopt.runtime.backends.build import cache_folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def digest(content: bytes) -> str:
 @cache
 def toolchain() -> str:
     """What stands for the version of the compiler: the grammar's content, and size and time of the sources."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
     marks = [__version__, digest((root / "grammar" / "opt.lark").read_bytes())]
     for folder in (root / "compiler", root / "grammar"):
         for path in sorted(folder.rglob("*.py")):

@@ -29,10 +29,11 @@ from dotopt.compiler.places import Unsupported, order
 from dotopt.compiler.schedule import Routine, Schedule, schedule
 from dotopt.compiler.storage import narrow
 from dotopt.compiler.variants import conditions, specialise
-from dotopt.runtime import build, routines, scalars
-from dotopt.runtime.layout import PIECE, Changed, apart, axis_sizes, cut, extent
+from dotopt.runtime import routines, scalars
+from dotopt.runtime.backends import build
+from dotopt.runtime.backends.layout import PIECE, Changed, apart, axis_sizes, cut, extent
+from dotopt.runtime.optimizer.union import merged
 from dotopt.runtime.oracles import Objective
-from dotopt.runtime.union import merged
 
 STORED = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 KINDS = {**STORED, torch.int16: "int16", torch.int32: "int32"}  # these are no numbers, but parts of them

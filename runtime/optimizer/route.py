@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dotopt.runtime import checkpoint, signature
-from dotopt.runtime.optimizer import Optimizer
+from dotopt.runtime.optimizer import Optimizer, checkpoint, signature
 from dotopt.runtime.rule import Pattern, Rule
 
 Where = str | Callable[[str, Tensor], bool]
@@ -202,7 +201,7 @@ class Routed(torch.optim.Optimizer):
 
 
 def _unpickled(origins: tuple[Any, ...], state: dict[str, Any]) -> Routed:
-    from dotopt.runtime.load import named
+    from dotopt.runtime.loading.load import named
 
     rules = [named(*origin) if isinstance(origin, tuple) else origin for origin in origins]
     made = Routed.__new__(Routed)

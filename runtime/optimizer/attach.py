@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import REDUCTIONS
 from dotopt.compiler.variants import specialise
-from dotopt.runtime import groups, load, signature
-from dotopt.runtime.layers import Layers
-from dotopt.runtime.optimizer import Optimizer
-from dotopt.runtime.route import Routed
+from dotopt.runtime.loading import load
+from dotopt.runtime.optimizer import Optimizer, groups, signature
+from dotopt.runtime.optimizer.layers import Layers
+from dotopt.runtime.optimizer.route import Routed
 from dotopt.runtime.rule import Rule
 
 

@@ -13,12 +13,12 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from dotopt.runtime import groups
-from dotopt.runtime.groups import Bucket
+from dotopt.runtime.optimizer import groups
+from dotopt.runtime.optimizer.groups import Bucket
 from dotopt.runtime.oracles import Objective
 
 # fastest first: `auto` takes the first one that can
-BACKENDS = {"triton": "dotopt.runtime.triton", "cpu": "dotopt.runtime.cpu"}
+BACKENDS = {"triton": "dotopt.runtime.backends.triton", "cpu": "dotopt.runtime.backends.cpu"}
 NAMES = ("auto", "torch", *BACKENDS)
 
 
@@ -60,7 +60,7 @@ def kernel(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> An
 def _compiled(name: str, found: Any, origin: tuple[str, str, str], bucket: Bucket) -> Any:
     key = (name, id(bucket.step))
     if key not in _kernels:
-        from dotopt.runtime.load import program
+        from dotopt.runtime.loading.load import program
 
         rank = max(bucket.params[0].ndim, 1) if bucket.rule.ranked else None
         options = groups.options_of(bucket.rule, bucket.group)

@@ -16,12 +16,12 @@ from torch import Tensor
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.schedule import Routine
 from dotopt.runtime import routines
-from dotopt.runtime.cpu import SCRATCH, Bucket, same_size
-from dotopt.runtime.host_numbers import numbers
-from dotopt.runtime.layout import Changed, Pieces, apart, axis_sizes, cut, extent
+from dotopt.runtime.backends.cpu import SCRATCH, Bucket, same_size
+from dotopt.runtime.backends.host_numbers import numbers
+from dotopt.runtime.backends.layout import Changed, Pieces, apart, axis_sizes, cut, extent
 
 if TYPE_CHECKING:
-    from dotopt.runtime.triton import Compiled
+    from dotopt.runtime.backends.triton import Compiled
 
 PIECE = 16384  # entries of a program
 BLOCK = 1024  # entries of one turn of its loop: eight for each thread of four warps
@@ -70,7 +70,7 @@ class Table:
         self.low = torch.bfloat16 if single and self.device.type == "cuda" else None  # what matrices are multiplied in
         self.symmetric: Any = None
         if self.low is not None and self.routines:
-            from dotopt.runtime.triton_symmetric import symmetric_product
+            from dotopt.runtime.backends.triton_symmetric import symmetric_product
 
             self.symmetric = symmetric_product
         extents = [

@@ -30,11 +30,11 @@ from dotopt.compiler.schedule import Schedule, schedule
 from dotopt.compiler.storage import narrow
 from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
 from dotopt.runtime import routines
-from dotopt.runtime.cpu import STORED, Bucket, stored
-from dotopt.runtime.host_numbers import numbers
+from dotopt.runtime.backends.cpu import STORED, Bucket, stored
+from dotopt.runtime.backends.host_numbers import numbers
+from dotopt.runtime.backends.triton_table import Table, capturing
+from dotopt.runtime.optimizer.union import merged
 from dotopt.runtime.oracles import Objective
-from dotopt.runtime.triton_table import Table, capturing
-from dotopt.runtime.union import merged
 
 
 def interpreted() -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor
 from dotopt.runtime.rule import Rule, State, Step
 
 if TYPE_CHECKING:
-    from dotopt.runtime.groups import Bucket
+    from dotopt.runtime.optimizer.groups import Bucket
 
 Group = Mapping[str, Any]
 Packed = tuple[Callable[[Tensor], Any], Tensor]  # what writes a value back, and the value
@@ -137,7 +137,7 @@ def more(p: Tensor, less: Precision, number: int) -> dict[str, Tensor]:
     """What is kept beside a new parameter because of its rounding, by key."""
     if less.rounding is None:
         return {}
-    from dotopt.runtime.rounding import KEYS, beside
+    from dotopt.runtime.optimizer.rounding import KEYS, beside
 
     return {KEYS[less.rounding]: beside(p, less.rounding, less.seed, number)}
 
@@ -169,7 +169,7 @@ def beside(step: Step, precision: Precision, own: Mapping[str, Any]) -> Iterator
         if s.name in precision.blocks:
             yield f"{s.name} scale", own[scale_key(s)]
     if precision.rounding is not None:
-        from dotopt.runtime.rounding import KEYS
+        from dotopt.runtime.optimizer.rounding import KEYS
 
         if KEYS[precision.rounding] not in own:
             raise RuntimeError(f"`param_rounding` changed after the first step: {CONVERT}")
@@ -201,7 +201,7 @@ def states(bucket: Bucket, name: str) -> Iterator[Packed]:
 
 def params(bucket: Bucket) -> Iterator[Packed]:
     """The parameters, in float32 with what stands beside them."""
-    from dotopt.runtime.rounding import joined, split
+    from dotopt.runtime.optimizer.rounding import joined, split
 
     word = bucket.precision.rounding
     assert word is not None

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dotopt.runtime import build, groups
-from dotopt.runtime.groups import Bucket
-from dotopt.runtime.layout import Changed
+from dotopt.runtime.backends import build
+from dotopt.runtime.backends.layout import Changed
+from dotopt.runtime.optimizer import groups
+from dotopt.runtime.optimizer.groups import Bucket
 
 if TYPE_CHECKING:
     from dotopt.runtime.optimizer import Optimizer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotopt.runtime.explain import Explanation
+    from dotopt.runtime.report.explain import Explanation
 
 SECONDS = 0.5  # for the bound of a step
 
@@ -30,7 +30,7 @@ def properties(facts: Explanation) -> tuple[Property, ...]:
     """The properties of a rule; nothing for what is no optimizer with one parameter.
 
     >>> from dotopt.compiler.library import Library
-    >>> from dotopt.runtime.explain import explain
+    >>> from dotopt.runtime.report.explain import explain
     >>> [(p.what, p.value) for p in properties(explain(Library().find("QHM")))][-2:]
     [('update bound', 'none: the step grows with the gradient'), ('memory', '4 bytes per entry')]
     """

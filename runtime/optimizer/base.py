@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 import torch
 from torch.optim import optimizer as hooks
 
-from dotopt.runtime import backends, checkpoint, groups, oracles, precision, replay, signature
-from dotopt.runtime.groups import Bucket, Call, Group
-from dotopt.runtime.layers import Layers
+from dotopt.runtime import oracles
+from dotopt.runtime.backends import choice as backends
+from dotopt.runtime.optimizer import checkpoint, groups, precision, replay, signature
+from dotopt.runtime.optimizer.groups import Bucket, Call, Group
+from dotopt.runtime.optimizer.layers import Layers
 from dotopt.runtime.rule import Rule
 
 Closure = Callable[[], Any]
@@ -352,7 +354,7 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from dotopt.runtime.load import unpickled
+        from dotopt.runtime.loading.load import unpickled
 
         if self.origin is None:
             return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
@@ -364,6 +366,6 @@ class Optimizer(torch.optim.Optimizer):
 
     def _repr_latex_(self) -> str | None:
         """What a notebook shows: the equations."""
-        from dotopt.runtime.notebook import equations
+        from dotopt.runtime.report.notebook import equations
 
         return equations(self.origin)

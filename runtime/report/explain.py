@@ -33,7 +33,7 @@ from dotopt.compiler.state_dtype import formats
 from dotopt.compiler.storage import FORMATS, narrow
 from dotopt.compiler.types import REST
 from dotopt.compiler.units import Units, infer
-from dotopt.runtime.derivation import Derivation, derivations
+from dotopt.runtime.report.derivation import Derivation, derivations
 
 BYTES = 4  # of a float32 entry
 LONGEST = 110  # characters of a right side in terms of the IR

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime import precision
-from dotopt.runtime.precision import Precision
+from dotopt.runtime.optimizer import precision
+from dotopt.runtime.optimizer.precision import Precision
 from dotopt.runtime.rule import Pattern, Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 
@@ -292,7 +292,7 @@ def numbers(bucket: Bucket, traced: bool) -> dict[str, Any]:
         elif source == "shape":
             value = tuple(bucket.params[0].shape) or (1,)
         elif source == "random":
-            from dotopt.runtime.draws import Draws
+            from dotopt.runtime.optimizer.draws import Draws
 
             step = torch.tensor(bucket.t) if traced else bucket.t
             value = Draws(int(bucket.group["seed"]), step, bucket.places)

@@ -27,7 +27,7 @@ class OptLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Compile the file, or take it from the cache; raises `OptError` if it is broken."""
-        from dotopt.runtime.load import load
+        from dotopt.runtime.loading.load import load
 
         own = {"__name__", "__spec__", "__loader__", "__package__", "__path__"}
         compiled = vars(load(self.path))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from dotopt.runtime.groups import Bucket
+    from dotopt.runtime.optimizer.groups import Bucket
 
 ROUNDING = 0.05  # of a weight's gradient, between what autograd added up and what the rows give
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime import groups, precision, signature
+from dotopt.runtime.optimizer import groups, precision, signature
 from dotopt.runtime.rule import Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 

@@ -1,0 +1,1 @@
+"""Where a step runs: the choice of a backend, the C library, the Triton kernels."""
