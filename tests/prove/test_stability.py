@@ -1,0 +1,56 @@
+"""Stability where a premise gives the gradient at the parameter; eigenvalues that rounding moves refute nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.stability import rounding
+
+RULE = '''rule HB
+source "derived here"
+
+objective f
+param  x : real[...]
+hyper  a as lr >= 0 = 0.1
+hyper  b as momentum in [0, 1) = 0.9
+hyper  w as weight_decay >= 0 = 0
+state  p : like x = 0
+
+g  = ∇f(x) + w*x
+p' = b*p - a*g
+x' = x + p'
+
+claim c:
+  for all λ > 0
+'''
+CASES = {
+    "given ∇f(x) == λ*x and w == 0\n  show stable exactly for a*λ <= 2*(1 + b)": "proved",
+    "given ∇f(x) == λ*x\n  show stable exactly for a*(λ + w) <= 2*(1 + b)": "proved",
+    "given ∇f(x) == λ*x and w == 0\n  show stable for a*λ < 2*(1 + b)": "proved",
+    "given ∇f(x) == λ*x and w == 0\n  show stable exactly for a*λ <= 2*(1 - b)": "refuted",
+    "given ∇f(x) == λ*x and w == 0\n  show stable for a*λ < 3*(1 + b)": "refuted",
+    "given ∇f(x) == x*x\n  show stable for a*λ < 1": "open",
+}
+
+
+@pytest.mark.parametrize(("claim", "status"), CASES.items())
+def test_a_gradient_given_at_the_parameter(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "hb.opt"
+    path.write_text(f"{RULE}  {claim}\n", encoding="utf-8")
+    file = load(path)
+    report = check_claim(file, file.claims[0], Library(tmp_path))
+    assert report.status == status
+    assert "w" not in (report.counterexample or {})  # fixed by the premises
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_a_multiple_root_on_the_circle_lies_within_the_rounding(n: int) -> None:
+    block = np.eye(n) + np.diag(np.ones(n - 1), 1)
+    turn = np.linalg.qr(np.random.default_rng(n).normal(size=(n, n)))[0]
+    matrix = turn @ block @ turn.T
+    assert abs(max(abs(np.linalg.eigvals(matrix))) - 1) < rounding(matrix)
