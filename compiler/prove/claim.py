@@ -134,8 +134,6 @@ def signature(case: Case, show: s.Show) -> object:
 
 def _evidence(claim: s.Claim) -> str:
     for clause in claim.body:
-        if isinstance(clause, s.Precision):
-            return f"sampling in {clause.name}"
         if isinstance(clause, s.By):
             for method in clause.methods:
                 name = method.function if isinstance(method, s.Call) else method

@@ -38,6 +38,11 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
     match show.goal:
         case s.Holds(_, condition, all_steps):
             goal = case.value(condition)
+            rounded = next((c.name for c in case.claim.body if isinstance(c, s.Precision)), None)
+            if rounded is not None:
+                from dotopt.compiler.prove.machine import machine
+
+                return machine(case, goal, rounded, all_steps, after(case), seconds)
             if goal.op == "bool" and not goal.attrs[0]:
                 return Refuted("arithmetic", sides(case, condition))
             if all_steps:

@@ -1,0 +1,61 @@
+"""Claims about arithmetic that rounds: `in fp16`, `in bf16`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.machine import FORMATS, Rounded
+
+RULE = '''rule Rounding
+objective f
+param  x : real[...]
+hyper  η as lr >= 0 = 0.1
+hyper  β in [0, 1) = 0.9
+state  m : like x = 0
+state  v : like x = 0
+
+g  = ∇f(x)
+m' = m + (1 - β)*(g - m)
+v' = β*v + (1 - β)*g^2
+x' = x - η*m'/(sqrt(v') + 1)
+
+claim c:
+'''
+CASES = {
+    "in fp16\n  given |g| > 1/1000\n  show g^2 > 0": "proved",
+    "in fp16\n  given |g| > 1/10000\n  show g^2 > 0": "refuted",  # 10⁻⁸ is below the smallest number
+    "in bf16\n  given |g| > 1/10000\n  show g^2 > 0": "proved",
+    "in fp16\n  show g + g == 2*g": "proved",
+    "in fp16\n  given β == 0.75\n  show v >= 0 for all steps": "proved",
+    "in fp16\n  given β == 0.75\n  show v > 0 for all steps": "refuted",
+    "in fp16\n  given β == 0.75\n  show v - v == 0 for all steps": "refuted",  # it overflows
+    "in bf16\n  given |g - m| > |m|/2\n  show m' != m": "refuted",  # small numbers and large β: the mean stands still
+    "in bf16\n  show exp(g) > 0": "open",
+    "in fp16\n  given β > 2\n  show m == 7": "vacuous",
+}
+
+
+@pytest.mark.parametrize(("claim", "status"), CASES.items())
+def test_rounded_claims(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "rounding.opt"
+    path.write_text(f"{RULE}  {claim}\n", encoding="utf-8")
+    file = load(path)
+    assert check_claim(file, file.claims[0], Library(tmp_path), seconds=6).status == status
+
+
+DTYPES = [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp32", torch.float32)]
+
+
+@pytest.mark.parametrize(("name", "dtype"), DTYPES)
+def test_numbers_are_rounded_as_torch_does(name: str, dtype: torch.dtype) -> None:
+    drawn = np.random.default_rng(0)
+    numbers = drawn.normal(size=4000) * 10.0 ** drawn.integers(-46, 39, size=4000)
+    form = Rounded(FORMATS[name], {})
+    ours = torch.tensor([form.round(float(x)) for x in numbers], dtype=torch.float64)
+    torch.testing.assert_close(ours, torch.tensor(numbers).to(dtype).double(), rtol=0, atol=0)
