@@ -290,8 +290,9 @@ def signs(p: Coefficients, low: End, high: End, strict: bool) -> bool:
     if len(p) <= 1:
         return p[0] > 0 if p else not strict
     edge = 2 + max(abs(c / p[-1]) for c in p)  # beyond it there are no roots
-    low, high = (-edge if low is None else low), (max(edge, (low or Fraction(0)) + 1) if high is None else high)
-    if low is not None and low > high:
+    below, above = min(-edge, (high or Fraction(0)) - 1), max(edge, (low or Fraction(0)) + 1)
+    low, high = (below if low is None else low), (above if high is None else high)
+    if low > high:
         return False
     chain = _sturm(_squarefree(p))
     ends = [at(p, low), at(p, high)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mpmath
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dotopt.compiler.library import Library
@@ -60,6 +60,7 @@ ENDS = st.none() | st.fractions(-4, 4, max_denominator=2)
 
 @settings(max_examples=150, deadline=None)
 @given(ROOTS, ENDS, ENDS, st.booleans(), st.sampled_from([1, -1]))
+@example([Fraction(0)], None, Fraction(-4), False, -1)
 def test_signs_of_polynomials(
     roots: list[Fraction], low: Fraction | None, high: Fraction | None, strict: bool, lead: int
 ) -> None:
