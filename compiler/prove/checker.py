@@ -2,7 +2,8 @@
 
 nf-zero                       two quotients that must be equal: in every case the cross product vanishes, after the
                               laws of roots (s² is what stands below) and the values that premises and cases put in
-multipliers                   goal - Σ multiplier * inequality must vanish, and each multiplier must be >= 0 (its part)
+multipliers                   goal - Σ multiplier * inequality - Σ weight * square must vanish, and each multiplier
+                              must be >= 0 (its part; where there are squares, it is a number)
 elementary                    a function of one variable: Sturm's theorem, intervals of mpmath, signs of derivatives
 trees                         the coefficient of every tree must vanish
 smt-unsat                     an SMT-LIB question that z3 must still find unsatisfiable
@@ -54,7 +55,10 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
             for multiplier, inequality in certificate["products"]:
                 for monomial, c in product(collect(multiplier), collect(inequality)).items():
                     add(total, dict(monomial), -c)
-            return not cleared(total, certificate) and parts(certificate["parts"], milliseconds)
+            signs = parts(certificate["parts"], milliseconds)
+            if "squares" in certificate:
+                signs = signs and subtracted(total, certificate)
+            return not cleared(total, certificate) and signs
         case "trees":
             return all(
                 not cleared(collect(row["coefficient"]), certificate, row["zeros"]) for row in certificate["rows"]
@@ -92,6 +96,21 @@ def covered(cases: list[dict[str, int]]) -> bool:
 def parts(certificates: Iterable[dict[str, Any]], milliseconds: int) -> bool:
     """Whether all of them verify."""
     return all(verify(part, milliseconds) for part in certificates)
+
+
+def subtracted(total: Terms, certificate: dict[str, Any]) -> bool:
+    """Takes the squares of combinations of vectors from `total`; whether weights and multipliers are numbers >= 0."""
+    inner = {frozenset((v, w)): (((name, 1),), Fraction(1)) for name, v, w in certificate["inner"]}
+    for weight, combination in certificate["squares"]:
+        for c, v in combination:
+            for k, w in combination:
+                if frozenset((v, w)) not in inner:
+                    return False
+                monomial, one = inner[frozenset((v, w))]
+                add(total, dict(monomial), -Fraction(weight) * Fraction(c) * Fraction(k) * one)
+    numbers = [collect(multiplier) for multiplier, _ in certificate["products"]]
+    weights = [Fraction(weight) for weight, _ in certificate["squares"]]
+    return all(set(p) <= {()} and p.get((), 0) >= 0 for p in numbers) and all(weight >= 0 for weight in weights)
 
 
 def equal(certificate: dict[str, Any], case: dict[str, int]) -> bool:

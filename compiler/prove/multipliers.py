@@ -13,17 +13,20 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations_with_replacement
 from typing import Any
 
 import sympy
 import z3
 
 from dotopt.compiler.ir import Node, leaf
+from dotopt.compiler.prove.certificates import name
 from dotopt.compiler.prove.decide import Task, encode, inverses_of, settle, smt_certificate
 from dotopt.compiler.prove.facts import Facts
 from dotopt.compiler.prove.normal import atoms_below
 from dotopt.compiler.prove.polynomial import ONE, ZERO, Atom, Monomial, Polynomial, fraction, inverse, number, single
 from dotopt.compiler.prove.properties import Inequality
+from dotopt.compiler.prove.sdp import with_squares
 from dotopt.compiler.prove.smt import check
 
 Row = dict[Monomial, Polynomial]  # by the part that varies with the vectors: its coefficient in the parameters
@@ -38,6 +41,8 @@ class Combination:
     goal: Polynomial
     products: list[tuple[Polynomial, Polynomial]]
     signs: list[dict[str, Any]]
+    squares: tuple[tuple[Fraction, Polynomial], ...] = ()  # weights and combinations of vectors
+    inner: tuple[tuple[Atom, Atom, Atom], ...] = ()  # an inner product and its two vectors
 
 
 def combination(
@@ -81,12 +86,42 @@ def combination(
             [(m, pairs[k][1]) for k, m in zip(support, lambdas, strict=True)],
             signs,
         )
-    return None
+    return _with_squares(g, constant, rows, pairs, task) if not unknowns else None
+
+
+def _with_squares(
+    g: Polynomial, constant: Row, rows: list[Row], pairs: list[tuple[str, Polynomial]], task: Task
+) -> Combination | None:
+    """The same with squares of combinations of vectors beside the known inequalities; all parameters are numbers."""
+    kept = [k for k, row in enumerate(rows) if not _lone_square(row)]
+    found = with_squares(constant, [rows[k] for k in kept])
+    if found is None:
+        return None
+    products = [(number(x), pairs[kept[k]][1]) for k, x in found.multipliers.items()]
+    total = g
+    for multiplier, p in products:
+        total = total - multiplier * p
+    inner: dict[Atom, tuple[Atom, Atom]] = {}
+    for weight, combination_ in found.squares:
+        vectors = [m[0][0] for m, _ in combination_.terms]
+        axes = vectors[0].axes
+        for v, w in combinations_with_replacement(vectors, 2):
+            (product_,) = task.facts.normal.add_up(single(v) * single(w), tuple(axes)).atoms()
+            inner[product_] = (v, w)
+        total = total - task.facts.normal.add_up(combination_ * combination_, tuple(axes)) * weight
+    if not settle(total).zero:
+        return None
+    named = {pairs[kept[k]][0]: number(x) for k, x in found.multipliers.items()}
+    return Combination(named, {}, g, products, [], tuple(found.squares), tuple((p, *vw) for p, vw in inner.items()))
 
 
 def certificate(found: Combination) -> dict[str, Any]:
     """The combination for the report and the checker."""
-    return {
+    squares = {
+        "squares": [[str(weight), [[str(c), name(m[0][0])] for m, c in p.terms]] for weight, p in found.squares],
+        "inner": [[name(a) for a in triple] for triple in found.inner],
+    }
+    return (squares if found.squares else {}) | {
         "kind": "multipliers",
         "multipliers": {name: repr(m) for name, m in found.multipliers.items()},
         "constants": {name: repr(c) for name, c in found.unknowns.items()},
@@ -130,6 +165,11 @@ def _rows(p: Polynomial, free: list[Atom]) -> tuple[Row, list[Row]] | None:
             return None
         constant = without
     return _split(constant), [_split(q) for q in linear]
+
+
+def _lone_square(row: Row) -> bool:
+    """Whether it is a multiple of one squared norm."""
+    return len(row) == 1 and all(len(m) == 1 and len(m[0][0].key[1]) == 1 for m in row if m and m[0][0].kind == "sum")
 
 
 def _squares(polynomials: list[Polynomial]) -> list[Atom]:
