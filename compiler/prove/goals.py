@@ -122,6 +122,12 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
         if shown is not None:
             return shown
     outcome = decide(goal, task(case, seconds))
+    if isinstance(outcome, Open):
+        from dotopt.compiler.prove.worst_case import worst_case
+
+        worst = worst_case(case, goal, task(case, seconds, refute=False))
+        if worst is not None:
+            return Refuted("worst case", worst)
     if not isinstance(outcome, Open) and not (isinstance(outcome, Proved) and outcome.assumptions):
         return outcome
     if case.at_start or not case.program.states:

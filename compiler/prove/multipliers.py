@@ -59,7 +59,7 @@ def combination(
     if goal_rows is None:
         return None
     constant, linear = goal_rows
-    rows = [_split(p) for _, p in pairs]
+    rows = [split(p) for _, p in pairs]
     for seed in range(3):
         support = _support(constant, linear, rows, task.facts, seed)
         if support is None:
@@ -93,7 +93,7 @@ def _with_squares(
     g: Polynomial, constant: Row, rows: list[Row], pairs: list[tuple[str, Polynomial]], task: Task
 ) -> Combination | None:
     """The same with squares of combinations of vectors beside the known inequalities; all parameters are numbers."""
-    kept = [k for k, row in enumerate(rows) if not _lone_square(row)]
+    kept = [k for k, row in enumerate(rows) if not lone_square(row)]
     found = with_squares(constant, [rows[k] for k in kept])
     if found is None:
         return None
@@ -142,7 +142,8 @@ def _below(p: Polynomial) -> set[Atom]:
     return {b for a in p.atoms() for b in (a, *atoms_below(single(a)))}
 
 
-def _split(p: Polynomial) -> Row:
+def split(p: Polynomial) -> Row:
+    """By the part of each term that belongs to the vectors: what it is multiplied by."""
     rows: Row = {}
     for monomial, c in p.terms:
         inside = tuple(f for f in monomial if _vector(f[0]))
@@ -164,10 +165,10 @@ def _rows(p: Polynomial, free: list[Atom]) -> tuple[Row, list[Row]] | None:
         if any(a in free for a in linear[i].atoms()):
             return None
         constant = without
-    return _split(constant), [_split(q) for q in linear]
+    return split(constant), [split(q) for q in linear]
 
 
-def _lone_square(row: Row) -> bool:
+def lone_square(row: Row) -> bool:
     """Whether it is a multiple of one squared norm."""
     return len(row) == 1 and all(len(m) == 1 and len(m[0][0].key[1]) == 1 for m in row if m and m[0][0].kind == "sum")
 
@@ -349,4 +350,4 @@ def _signs(lambdas: list[Polynomial], facts: Facts) -> list[dict[str, Any]] | No
     return found
 
 
-__all__ = ["Combination", "certificate", "combination", "leaf"]
+__all__ = ["Combination", "certificate", "combination", "leaf", "lone_square", "split"]

@@ -41,14 +41,15 @@ def available() -> bool:
 
 def with_squares(goal: dict[Monomial, Polynomial], known: Sequence[dict[Monomial, Polynomial]]) -> Squares | None:
     """Multipliers and squares that make up the goal; None if there are none, or if a parameter is no number."""
-    numbers = [_numbers(row) for row in (goal, *known)]
-    if not available() or any(row is None for row in numbers):
+    rows = [numbers(row) for row in (goal, *known)]
+    if not available() or any(row is None for row in rows):
         return None
-    program = Program.of([row for row in numbers if row is not None])
+    program = Program.of([row for row in rows if row is not None])
     return program.solved() if program is not None else None
 
 
-def _numbers(row: dict[Monomial, Polynomial]) -> Numbers | None:
+def numbers(row: dict[Monomial, Polynomial]) -> Numbers | None:
+    """The coefficients as numbers; None if one of them is none."""
     found = {m: c.constant for m, c in row.items()}
     return {m: c for m, c in found.items() if c is not None} if None not in found.values() else None
 
@@ -112,8 +113,8 @@ class Program:
         from scipy import sparse
 
         count = len(self.matrices) - 1
-        first, *others = (_stacked(np.array(m, dtype=float)) for m in self.matrices)
-        depth = [_stacked(self._seen())] if interior else []
+        first, *others = (stacked(np.array(m, dtype=float)) for m in self.matrices)
+        depth = [stacked(self._seen())] if interior else []
         # what is in a cone is b - A z, for z = (the multipliers, the depth)
         matrix = np.array([*others, *depth]).T.reshape(len(first), -1)
         wide = count + len(depth)
@@ -187,7 +188,7 @@ def inner_product(m: Monomial) -> tuple[Atom, Atom] | None:
     return None
 
 
-def _stacked(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def stacked(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The upper triangle, column by column, what is off the diagonal times √2: so Clarabel writes its cone."""
     scaled = matrix * (2**0.5 + (1 - 2**0.5) * np.eye(len(matrix)))
     return np.concatenate([scaled[: j + 1, j] for j in range(len(matrix))])
@@ -264,4 +265,4 @@ def _reduced(rows: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     return work
 
 
-__all__ = ["Squares", "available", "with_squares"]
+__all__ = ["Numbers", "Program", "Squares", "available", "inner_product", "numbers", "stacked", "with_squares"]
