@@ -28,6 +28,8 @@ from dotopt.compiler.prove.series import LEAF, POINT, Context, Series, Tree, add
 from dotopt.compiler.prove.statement import Unreadable, fold, inside
 from dotopt.grammar import spelling
 
+SECONDS = 5.0  # an expansion takes at most 1 on an idle machine
+
 
 @dataclass(frozen=True)
 class ModifiedEquation:
@@ -99,7 +101,7 @@ def modified_equations(program: Program, powers: int = 2) -> Iterator[ModifiedEq
         return
     for case in settled(program):
         try:
-            with within(1.5):
+            with within(SECONDS):
                 yield _modified(case, rate, powers)
         except (Unreadable, Unsupported, TooLarge, ZeroDivisionError, StopIteration) as error:
             yield ModifiedEquation(name, rate, where=case.where, reason=str(error) or "not found")
