@@ -13,6 +13,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library
 from dotopt.compiler.prove.certificates import forget_names
+from dotopt.compiler.prove.evidence import experiment, sampled
 from dotopt.compiler.prove.facts import forget_facts
 from dotopt.compiler.prove.goals import outcome_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
@@ -90,9 +91,9 @@ def _out_of_time(seconds: float, undecided: list[Open]) -> Open:
 def _outcomes(
     file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
 ) -> Iterator[Outcome]:
-    evidence = _evidence(claim)
-    if evidence:
-        yield Open(f"{evidence} is evidence, never a proof; this claim asks for nothing else")
+    evidence = experiment(claim)
+    if evidence == "simulation":
+        yield Open("simulation is evidence, never a proof; this claim asks for nothing else")
         return
     deadline = time.process_time() + seconds
     found = False
@@ -106,7 +107,8 @@ def _outcomes(
                     continue
                 seen.add(same)
                 left = max(deadline - time.process_time(), seconds / 10)
-                outcome = outcome_of(case, clause, left / 2 if undecided else left)
+                share = left / 2 if undecided else left
+                outcome = sampled(case, clause, share) if evidence else outcome_of(case, clause, share)
                 if isinstance(outcome, Refuted) and case.label:
                     outcome = Refuted(
                         outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair
@@ -130,13 +132,3 @@ def signature(case: Case, show: s.Show) -> object:
     condition = case.value(goal.condition) if isinstance(goal, s.Holds) else None
     options = case.label if isinstance(goal, s.Equivalent) else ""
     return (id(show), condition, options, *moves, *case.premises)
-
-
-def _evidence(claim: s.Claim) -> str:
-    for clause in claim.body:
-        if isinstance(clause, s.By):
-            for method in clause.methods:
-                name = method.function if isinstance(method, s.Call) else method
-                if isinstance(name, s.Name) and name.name in ("simulation", "sampling"):
-                    return name.name
-    return ""
