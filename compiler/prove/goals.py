@@ -13,6 +13,7 @@ from dotopt.compiler.prove.conjugates import conjugate_claim
 from dotopt.compiler.prove.decide import BUDGET, Task, conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.multipliers import certificate, combination
 from dotopt.compiler.prove.numbers import text
+from dotopt.compiler.prove.orders import coefficients, speaks_of_orders
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import within
 from dotopt.compiler.prove.properties import classes, inequalities
@@ -43,6 +44,8 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
                 from dotopt.compiler.prove.machine import machine
 
                 return machine(case, goal, rounded, all_steps, after(case), seconds)
+            if speaks_of_orders(goal):
+                return _expanded(with_invariants(case, coefficients(case, goal), seconds))
             if goal.op == "bool" and not goal.attrs[0]:
                 return Refuted("arithmetic", sides(case, condition))
             if all_steps:
@@ -61,6 +64,13 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
 
             return stable(case, show.goal, seconds)
     raise Unreadable("this form of claim")
+
+
+def _expanded(outcome: Outcome) -> Outcome:
+    """The outcome for Taylor coefficients as one for the expansion."""
+    if isinstance(outcome, Proved):
+        return replace(outcome, assumptions=("the objective is smooth enough", *outcome.assumptions))
+    return outcome
 
 
 def sides(case: Case, condition: s.Expression) -> dict[str, object]:

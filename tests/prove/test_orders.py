@@ -1,0 +1,47 @@
+"""`A == B + O(h^n)` without a flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+
+RULE = """rule Ahead
+objective f
+param  x : real[...]
+hyper  h as lr >= 0 = 0.1
+hyper  λ as weight_decay >= 0 = 0
+state  m : like x = 0
+
+y  = x - h*∇f(x)
+m' = m + h*∇f(x)
+x' = x - h*∇f(y) - h*λ*x
+
+claim c:
+"""
+CASES = {
+    "x' == x + O(h)": "proved",
+    "x' == x - h*(∇f(x) + λ*x) + O(h^2)": "proved",
+    "x' == x - h*∇f(x) + O(h^2)": "refuted",
+    "x' == x - h*(∇f(x) + λ*x) + O(h^3)": "open",  # false, and for a third derivative of f there is no word
+    "1/(1 + h) == 1 - h + h^2 + O(h^3)": "proved",
+    "1/(1 + h) == 1 - h + O(h^3)": "refuted",
+    "exp(h) == 1 + h + h^2/2 + O(h^3)": "proved",
+    "exp(h) == 1 + h + O(h^3)": "refuted",
+    "|h| == 0 + O(h^2)": "open",  # the derivative at a kink is a convention
+    "h^(3/2) == 0 + O(h^2)": "open",
+    "max(h, 0) == h + O(h^2)": "open",
+    "h^2/h == 0 + O(h^2)": "refuted",
+    "m' == m + O(h)": "open",  # m may depend on h
+}
+
+
+@pytest.mark.parametrize(("claim", "status"), CASES.items())
+def test_expansions(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "ahead.opt"
+    path.write_text(f"{RULE}  show {claim}\n", encoding="utf-8")
+    file = load(path)
+    assert check_claim(file, file.claims[0], Library(tmp_path)).status == status
