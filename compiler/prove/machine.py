@@ -64,7 +64,8 @@ def machine(case: Case, goal: Node, name: str, all_steps: bool, moved: Mapping[N
 
 def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, milliseconds: int) -> Outcome:
     """Numbers of the first steps at which the goal fails, or what is missing."""
-    for step, reached in enumerate(trajectory(case.program, STEPS), start=1):
+    reached_in: list[dict[Node, Node]] = list(trajectory(case.program, STEPS)) or [{}]  # a theorem has no steps
+    for step, reached in enumerate(reached_in, start=1):
         ask = Question(name)
         premises = [case.settle(substitute(p, reached)) for p in case.premises]
         wanted = case.settle(substitute(goal, reached))
