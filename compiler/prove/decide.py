@@ -128,7 +128,7 @@ def _prove(goal: Node, task: Task) -> Proved | None:
     if compared and all(a.type.kind not in ("bool", "tuple", "set", "list") for a in goal.args):
         left, right = (facts.normal(a) for a in goal.args)
         if goal.op in ("eq", "le", "ge"):
-            same = identity(left, right, facts)
+            same = identity(left, right, facts) or _of_words(left, right, facts)
             if same is not None:
                 return Proved("algebra", same)
         if goal.op == "eq":
@@ -141,9 +141,10 @@ def _prove(goal: Node, task: Task) -> Proved | None:
             if alone is not None:
                 return Proved(*alone)
             p = left - right if goal.op in ("le", "lt") else right - left
-            found = _below(p, goal.op in ("lt", "gt"), facts)
-            if found is not None:
-                return found
+            for form in dict.fromkeys((p, facts.normal.opened(p))):
+                found = _below(form, goal.op in ("lt", "gt"), facts)
+                if found is not None:
+                    return found
         alone = proof(goal, task.premises)
         if alone is not None:
             return Proved(*alone)
@@ -152,6 +153,12 @@ def _prove(goal: Node, task: Task) -> Proved | None:
     if check(assertions, milliseconds)[0] == "unsat":
         return Proved("smt", smt_certificate(assertions))
     return None
+
+
+def _of_words(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any] | None:
+    """The same with inner products of vectors as words of matrices."""
+    first, second = facts.normal.opened(left), facts.normal.opened(right)
+    return identity(first, second, facts) if (first, second) != (left, right) else None
 
 
 def identity(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import z3
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.normal import Normaliser, Unsupported, atoms_below
 from dotopt.compiler.prove.polynomial import Atom, Polynomial, fraction, single, single_product
-from dotopt.compiler.prove.smt import Smt, check
+from dotopt.compiler.prove.smt import Smt, check, square_of_itself
 from dotopt.compiler.prove.words import Words
 
 SIGN_MILLISECONDS = 150
@@ -140,6 +140,8 @@ class Facts:
                 return 2
             case "sum", (_, inside):
                 return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
+            case "trace", (word,):
+                return int(square_of_itself(word))
             case (("amax" | "amin"), (_, p)):
                 return 2 if self.positive(p) else int(self.nonnegative(p))
             case "pow", (base, _):

@@ -426,6 +426,25 @@ class Normaliser:
             p = add_up(p, axis, self.words)
         return p
 
+    def opened(self, p: Polynomial) -> Polynomial:
+        """With inner products of vectors that are products of matrices as one word: Σ (A x)² is xᵀ Aᵀ A x."""
+
+        def open_(a: Atom) -> Polynomial | None:
+            if a.kind == "sqrt":
+                inside = self.opened(a.key[0])
+                return self.root(inside) if inside != a.key[0] else None
+            if a.kind != "sum":
+                return None
+            axis, inner = a.key
+            factors = [b for b, power in inner for _ in range(max(power, 0))]
+            vectors = len(factors) == 2 and all(power > 0 for _, power in inner) and not a.axes
+            if not vectors or not any(b.kind == "word" for b in factors) or any(b.axes != {axis} for b in factors):
+                return None
+            left, right = (self.words.letters(((b, 1),), axis, None) for b in factors)
+            return self.words.product(flip(left) + right, (None, None))
+
+        return p.replace(open_)
+
     def _size(self, axes: tuple[str, ...]) -> Polynomial:
         result = ONE
         for axis in axes:

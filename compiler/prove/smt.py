@@ -135,7 +135,7 @@ class Smt:
             case "amin", (_, p):
                 yield v <= self.term(p, uses)
             case "trace", (word,):
-                if _square_of_itself(word):
+                if square_of_itself(word):
                     yield v >= 0
             case (kind, _) if kind in TRUTHS:
                 yield z3.Or(v == 0, v == 1)
@@ -250,6 +250,12 @@ class Smt:
                 xx = sums.get((axis, ((inside[0][0], 2),)))
                 if xx is not None and _size(axis) in atoms:
                     yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
+            xx = sums.get((axis, _squared(inside)))
+            if xx is not None:  # Σx² ≤ (Σ|x|)² ≤ n Σx²
+                yield self.variable(xx) <= self.variable(a) ** 2
+                yield self.variable(a) >= 0
+                if _size(axis) in atoms:
+                    yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
 
 
 def _squares(a: Atom) -> Iterator[Atom]:
@@ -257,10 +263,25 @@ def _squares(a: Atom) -> Iterator[Atom]:
     if a.kind != "sum":
         return
     axis, inside = a.key
+    squared = _squared(inside)
+    if squared:
+        found = existing("sum", axis, squared, axes=a.axes)
+        if found is not None:
+            yield found
     for b, _ in inside if len(inside) <= 2 else ():
         found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
         if found is not None:
             yield found
+
+
+def _squared(inside: Any) -> Any:
+    """The square of what stands under Σ|…|, as what stands under a sum; empty for other sums."""
+    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "abs":
+        return ()
+    terms = inside[0][0].key[0].terms
+    if len(terms) != 1 or abs(terms[0][1]) != 1:
+        return ()
+    return tuple((b, 2 * power) for b, power in terms[0][0])
 
 
 def _size(axis: str) -> Atom:
@@ -269,7 +290,7 @@ def _size(axis: str) -> Atom:
     return atom("size", axis)
 
 
-def _square_of_itself(word: tuple[Any, ...]) -> bool:
+def square_of_itself(word: tuple[Any, ...]) -> bool:
     """Whether a trace word is tr(Xᵀ X)."""
     from dotopt.compiler.prove.words import flip
 

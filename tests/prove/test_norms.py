@@ -1,0 +1,51 @@
+"""What everybody knows of norms and of vectors under matrices, and what only looks like it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.checker import verify
+
+HEAD = """theorem Norms
+for all x : real[d], u : real[d], y : real[n], A : real[n, d], Q : real[n, d], S : real[d, d]
+
+claim c:
+"""
+TRUE = [
+    "show |dot(x, u)| <= ‖x‖*‖u‖",
+    "show ‖x + u‖ <= ‖x‖ + ‖u‖",
+    "show |‖x‖ - ‖u‖| <= ‖x - u‖",
+    "show ‖x‖ <= ‖x‖[1]",
+    "show ‖x‖[∞] <= ‖x‖",
+    "show ‖x‖[1]² <= size(x)*‖x‖²",
+    "show ‖x‖² <= size(x)*‖x‖[∞]²",
+    "show dot(x, Aᵀ @ A @ x) >= 0",
+    "show dot(x, Aᵀ @ A @ x) == ‖A @ x‖²",
+    "show dot(A @ x, y) == dot(x, Aᵀ @ y)",
+    "given Qᵀ @ Q == I\n  show ‖Q @ x‖ == ‖x‖",
+    "given Qᵀ @ Q == I\n  show dot(Q @ x, Q @ u) == dot(x, u)",
+]
+FALSE = [
+    "show ‖x‖[1] <= ‖x‖",
+    "show ‖x‖[1]² <= ½*size(x)*‖x‖²",
+    "show |dot(x, u)| <= ‖x‖[∞]*‖u‖[∞]",
+    "show ‖A @ x‖ == ‖x‖",
+    "given Qᵀ @ Q == I\n  show ‖Qᵀ @ y‖ == ‖y‖",
+    "show dot(x, S @ S @ x) >= 0",
+    "show dot(x, Sᵀ @ S @ x) > 0",
+    "show dot(S @ x, u) == dot(x, S @ u)",
+]
+
+
+@pytest.mark.parametrize(("claim", "status"), [*((c, "proved") for c in TRUE), *((c, "refuted") for c in FALSE)])
+def test_norms(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "norms.opt"
+    path.write_text(f"{HEAD}  {claim}\n", encoding="utf-8")
+    file = load(path)
+    report = check_claim(file, file.claims[0], Library(tmp_path))
+    assert report.status == status, report
+    assert status == "refuted" or verify(report.certificate or {})
