@@ -38,12 +38,12 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
         return flow(case, show.goal, seconds)
     match show.goal:
         case s.Holds(_, condition, all_steps):
-            goal = case.value(condition)
             rounded = next((c.name for c in case.claim.body if isinstance(c, s.Precision)), None)
             if rounded is not None:
                 from dotopt.compiler.prove.machine import machine
 
-                return machine(case, goal, rounded, all_steps, after(case), seconds)
+                return machine(case, condition, rounded, all_steps, after(case), seconds)
+            goal = case.value(condition)
             if speaks_of_orders(goal):
                 return _expanded(with_invariants(case, coefficients(case, goal), seconds))
             if goal.op == "bool" and not goal.attrs[0]:

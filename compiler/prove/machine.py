@@ -15,7 +15,9 @@ from typing import Any
 
 import z3
 
+from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, substitute
+from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.certificates import smt_certificate
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.statement import Case, Unreadable
@@ -35,20 +37,25 @@ COMBINED: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
-def machine(case: Case, goal: Node, name: str, all_steps: bool, moved: Mapping[Node, Node], seconds: float) -> Outcome:
-    """The outcome of a boolean node in the arithmetic of a format; `moved` is what a step makes of states."""
+def machine(
+    case: Case, condition: s.Expression, name: str, all_steps: bool, moved: Mapping[Node, Node], seconds: float
+) -> Outcome:
+    """The outcome of a condition in the arithmetic of a format; `moved` is what a step makes of states."""
     if name not in FORMATS:
         raise Unreadable(f"{name}, which has no infinities: only {', '.join(FORMATS)}")
+    if case.functions:
+        raise Unreadable("an objective that is given, in rounded arithmetic")
+    goal = value(case.context, condition, case.scope)
     milliseconds = int(seconds * 1000 / 3)
     premises = tuple(case.premises)
     questions: list[tuple[tuple[Node, ...], dict[Node, Node]]] = [(premises, {})]
     if all_steps:
-        questions = [(premises, start(case.program)), ((*premises, goal), dict(moved))]
+        questions = [(premises, start(case.program)), ((*premises, _fixed(case, goal)), dict(moved))]
     certificates: list[dict[str, Any]] = []
     for step, (held, table) in enumerate(questions):
         ask = Question(name, reached=step > 0)
         assumed = [ask.truth(p) for p in held]
-        shown = ask.truth(case.settle(substitute(goal, table)))
+        shown = ask.truth(_fixed(case, substitute(goal, table)))
         given = [*ask.sides(), *assumed]
         if _check(given, milliseconds)[0] == z3.unsat:
             return Vacuous()
@@ -62,13 +69,20 @@ def machine(case: Case, goal: Node, name: str, all_steps: bool, moved: Mapping[N
     return Proved("induction", {"kind": "induction", "parts": certificates}, assumptions)
 
 
+def _fixed(case: Case, here: Node) -> Node:
+    """A node with what premises fix put in, and nothing computed: 1/10 + 2/10 is an operation that rounds."""
+    for table in case.substitutions:
+        here = substitute(here, table)
+    return here
+
+
 def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, milliseconds: int) -> Outcome:
     """Numbers of the first steps at which the goal fails, or what is missing."""
     reached_in: list[dict[Node, Node]] = list(trajectory(case.program, STEPS)) or [{}]  # a theorem has no steps
     for step, reached in enumerate(reached_in, start=1):
         ask = Question(name)
-        premises = [case.settle(substitute(p, reached)) for p in case.premises]
-        wanted = case.settle(substitute(goal, reached))
+        premises = [_fixed(case, substitute(p, reached)) for p in case.premises]
+        wanted = _fixed(case, substitute(goal, reached))
         question = [ask.truth(p) for p in premises] + [z3.Not(ask.truth(wanted))]
         result, model = _check([*ask.sides(), *question], milliseconds)
         if result != z3.sat or model is None:

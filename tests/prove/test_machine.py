@@ -37,6 +37,8 @@ CASES = {
     "in fp16\n  given β == 0.75\n  show v - v == 0 for all steps": "refuted",  # it overflows
     "in bf16\n  given |g - m| > |m|/2\n  show m' != m": "refuted",  # small numbers and large β: the mean stands still
     "in bf16\n  show exp(g) > 0": "open",
+    "in fp16\n  given η == 1/10\n  show η + η + η == 3/10": "refuted",  # true of numbers that do not round
+    "in fp16\n  given g > 1/100\n  show g^2/g == g": "refuted",  # the square overflows
     "in fp16\n  given β > 2\n  show m == 7": "vacuous",
 }
 
