@@ -6,15 +6,17 @@ smooth enough for as many derivatives.
 
 from __future__ import annotations
 
+from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import Node, node, number, substitute
 from dotopt.compiler.prove.statement import Case, Unreadable, fold
+from dotopt.compiler.prove.univariate import bounds
 from dotopt.compiler.prove.unroll import state_leaves
 
 MOST = 6  # the highest order that is asked for
 SMOOTH = {  # what may be done to h: no kinks and no roots, whose derivative at 0 is a convention
     "leaf", "const", "add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sin", "cos", "tanh", "sigmoid",
-    "sum", "mean", "matmul", "transpose", "outer", "oracle", "apply",
+    "sum", "mean", "matmul", "transpose", "outer", "oracle",
 }  # fmt: skip
 
 
@@ -30,9 +32,10 @@ def coefficients(case: Case, goal: Node) -> Node:
     small, order = _order(goal)
     if state_leaves([goal]):
         raise Unreadable(f"states in an expansion: they may depend on {small!r}; a `flow` expands the rule with them")
+    _refuse_ties(case, small)
     left, right = (_without(side) for side in goal.args)
     rest = node("sub", left, right)
-    _refuse_kinks(rest, small)
+    _refuse_kinks(case, rest, small)
     zero = {small: number(0)}
     equations = []
     for k in range(order):
@@ -48,12 +51,29 @@ def coefficients(case: Case, goal: Node) -> Node:
     return result
 
 
-def _refuse_kinks(root: Node, small: Node) -> None:
+def _refuse_ties(case: Case, small: Node) -> None:
+    """Other names stay as they are while h goes to 0; premises must allow that, and h near 0."""
+    for premise in case.premises:
+        leaves = {here for here in premise.walk() if here.op == "leaf"}
+        if small in leaves and len(leaves) > 1:
+            raise Unreadable(f"`given {premise!r}`, which ties {small!r} to other names while it goes to 0")
+    low, high = bounds(small, case.premises)
+    if (low is not None and low > 0) or (high is not None and high < 0):
+        raise Unreadable(f"an expansion at {small!r} = 0, which its range leaves out")
+
+
+def _refuse_kinks(case: Case, root: Node, small: Node) -> None:
+    """Derivatives must be what expansions need: no kinks, and no function that is convex and nothing more."""
+    rough = {
+        d.name
+        for d in case.file.statements
+        if isinstance(d, s.Declaration) and d.properties and all(p.name != "smooth" for p in d.properties)
+    }
     for here in root.walk():
         if here is small or small not in set(here.walk()):
             continue
         whole = here.op != "pow" or (here.args[1].value is not None and here.args[1].value.denominator == 1)
-        if here.op not in SMOOTH or not whole:
+        if here.op not in SMOOTH or not whole or (here.op == "oracle" and here.attrs[0] in rough):
             raise Unreadable(f"an expansion of `{here!r}`, which may have a kink")
 
 

@@ -3,7 +3,8 @@
 A smooth or strongly convex function through given points, values and gradients exists exactly if the inequalities of
 its class hold between every two of them (A. B. Taylor, J. M. Hendrickx, F. Glineur, Math. Program. 161, 2017). So a
 counterexample is a set of vectors: a semidefinite program finds it in floating point, it is rounded, and all
-inequalities are evaluated again with fractions. All constants must be numbers.
+inequalities are evaluated again with fractions, strictly, so that functions without kinks have such points too. All
+constants must be numbers.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _found(
     for digits in range(1, 9):
         exact = {v: [_rounded(x, digits) for x in points[:, i]] for i, v in enumerate(program.vectors)}
         heights = {m: _rounded(x, digits) for m, x in zip(single, plain, strict=True)}
-        if _at(wanted, exact, heights) < 0 and all(_at(row, exact, heights) >= 0 for row in held):
+        if _at(wanted, exact, heights) < 0 and all(_at(row, exact, heights) > 0 for row in held):
             atoms: dict[Atom, list[Fraction] | Fraction] = dict(exact)
             return atoms | {m[0][0]: x for m, x in heights.items()}, _at(wanted, exact, heights)
     return None

@@ -39,6 +39,29 @@ CASES = {
 }
 
 
+PREMISES = {
+    "given λ*h == 1\n  show λ*h^2 == 0 + O(h^2)": "open",  # false: λ h² is h
+    "given h >= 1\n  show h^2 == 0 + O(h^2)": "open",  # h does not go to 0
+    "given λ <= 1\n  show λ*h^2 == 0 + O(h^2)": "proved",
+}
+
+
+@pytest.mark.parametrize(("claim", "status"), PREMISES.items())
+def test_premises_about_h(tmp_path: Path, claim: str, status: str) -> None:
+    path = tmp_path / "ahead.opt"
+    path.write_text(f"{RULE}  {claim}\n", encoding="utf-8")
+    file = load(path)
+    assert check_claim(file, file.claims[0], Library(tmp_path)).status == status
+
+
+def test_a_convex_function_may_have_a_kink(tmp_path: Path) -> None:
+    path = tmp_path / "kinks.opt"
+    text = "theorem Kinks\nobjective k : convex\nfor all x : real[d], y : real[d], h\n\nclaim c:\n"
+    path.write_text(f"{text}  show k(x + h*y) == k(x) + h*dot(∇k(x), y) + O(h^2)\n", encoding="utf-8")
+    file = load(path)
+    assert check_claim(file, file.claims[0], Library(tmp_path)).status == "open"
+
+
 @pytest.mark.parametrize(("claim", "status"), CASES.items())
 def test_expansions(tmp_path: Path, claim: str, status: str) -> None:
     path = tmp_path / "ahead.opt"
