@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from dotopt.compiler.prove import check_file
+from dotopt.compiler.prove.report import ClaimReport
+
+Decided = Callable[..., ClaimReport]
+
 
 RULE = '''rule Tracked
 source "test"
@@ -33,8 +36,5 @@ claim c:
         ("  for all steps\n  show v > 0\n", "refuted"),
     ],
 )
-def test_every_step(tmp_path: Path, claim: str, status: str) -> None:
-    path = tmp_path / "tracked.opt"
-    path.write_text(RULE + claim, encoding="utf-8")
-    (report,) = check_file(path).claims
-    assert report.status == status
+def test_every_step(decided: Decided, claim: str, status: str) -> None:
+    assert decided(RULE + claim).status == status

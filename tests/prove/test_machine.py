@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.machine import FORMATS, Rounded
+from dotopt.compiler.prove.report import ClaimReport
+
+Decided = Callable[..., ClaimReport]
 
 RULE = '''rule Rounding
 objective f
@@ -44,11 +45,8 @@ CASES = {
 
 
 @pytest.mark.parametrize(("claim", "status"), CASES.items())
-def test_rounded_claims(tmp_path: Path, claim: str, status: str) -> None:
-    path = tmp_path / "rounding.opt"
-    path.write_text(f"{RULE}  {claim}\n", encoding="utf-8")
-    file = load(path)
-    assert check_claim(file, file.claims[0], Library(tmp_path), seconds=6).status == status
+def test_rounded_claims(decided: Decided, claim: str, status: str) -> None:
+    assert decided(f"{RULE}  {claim}\n", seconds=6).status == status
 
 
 DTYPES = [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp32", torch.float32)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.checker import verify
+from dotopt.compiler.prove.report import ClaimReport
+
+Decided = Callable[..., ClaimReport]
 
 HEAD = """theorem Norms
 for all x : real[d], u : real[d], y : real[n], A : real[n, d], Q : real[n, d], S : real[d, d]
@@ -42,10 +43,7 @@ FALSE = [
 
 
 @pytest.mark.parametrize(("claim", "status"), [*((c, "proved") for c in TRUE), *((c, "refuted") for c in FALSE)])
-def test_norms(tmp_path: Path, claim: str, status: str) -> None:
-    path = tmp_path / "norms.opt"
-    path.write_text(f"{HEAD}  {claim}\n", encoding="utf-8")
-    file = load(path)
-    report = check_claim(file, file.claims[0], Library(tmp_path))
+def test_norms(decided: Decided, claim: str, status: str) -> None:
+    report = decided(f"{HEAD}  {claim}\n")
     assert report.status == status, report
     assert status == "refuted" or verify(report.certificate or {})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.report import ClaimReport
+
+Decided = Callable[..., ClaimReport]
 
 RULE = """rule Ahead
 objective f
@@ -47,24 +48,15 @@ PREMISES = {
 
 
 @pytest.mark.parametrize(("claim", "status"), PREMISES.items())
-def test_premises_about_h(tmp_path: Path, claim: str, status: str) -> None:
-    path = tmp_path / "ahead.opt"
-    path.write_text(f"{RULE}  {claim}\n", encoding="utf-8")
-    file = load(path)
-    assert check_claim(file, file.claims[0], Library(tmp_path)).status == status
+def test_premises_about_h(decided: Decided, claim: str, status: str) -> None:
+    assert decided(f"{RULE}  {claim}\n").status == status
 
 
-def test_a_convex_function_may_have_a_kink(tmp_path: Path) -> None:
-    path = tmp_path / "kinks.opt"
+def test_a_convex_function_may_have_a_kink(decided: Decided) -> None:
     text = "theorem Kinks\nobjective k : convex\nfor all x : real[d], y : real[d], h\n\nclaim c:\n"
-    path.write_text(f"{text}  show k(x + h*y) == k(x) + h*dot(∇k(x), y) + O(h^2)\n", encoding="utf-8")
-    file = load(path)
-    assert check_claim(file, file.claims[0], Library(tmp_path)).status == "open"
+    assert decided(f"{text}  show k(x + h*y) == k(x) + h*dot(∇k(x), y) + O(h^2)\n").status == "open"
 
 
 @pytest.mark.parametrize(("claim", "status"), CASES.items())
-def test_expansions(tmp_path: Path, claim: str, status: str) -> None:
-    path = tmp_path / "ahead.opt"
-    path.write_text(f"{RULE}  show {claim}\n", encoding="utf-8")
-    file = load(path)
-    assert check_claim(file, file.claims[0], Library(tmp_path)).status == status
+def test_expansions(decided: Decided, claim: str, status: str) -> None:
+    assert decided(f"{RULE}  show {claim}\n").status == status

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim
+from dotopt.compiler.library import load
+from dotopt.compiler.prove.report import ClaimReport
 from dotopt.compiler.resolve import resolve
+
+Decided = Callable[..., ClaimReport]
 
 HEAD = """theorem Curved
 objective f : strongly_convex(m), smooth(L)
@@ -39,25 +42,22 @@ FALSE = [
 ]
 
 
-def status(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "curved.opt"
-    path.write_text(text, encoding="utf-8")
-    file = load(path)
-    return str(check_claim(file, file.claims[0], Library(tmp_path), seconds=4).status)
+def status(decided: Decided, text: str) -> str:
+    return decided(text, seconds=4).status
 
 
 @pytest.mark.parametrize("claim", TRUE)
-def test_what_follows_is_proved(tmp_path: Path, claim: str) -> None:
-    assert status(tmp_path, f"{HEAD}  {claim}\n") == "proved"
+def test_what_follows_is_proved(decided: Decided, claim: str) -> None:
+    assert status(decided, f"{HEAD}  {claim}\n") == "proved"
 
 
 @pytest.mark.parametrize("claim", FALSE)
-def test_what_does_not_follow_is_refuted(tmp_path: Path, claim: str) -> None:
-    assert status(tmp_path, f"{HEAD}  {claim}\n") == "refuted"
+def test_what_does_not_follow_is_refuted(decided: Decided, claim: str) -> None:
+    assert status(decided, f"{HEAD}  {claim}\n") == "refuted"
 
 
-def test_without_such_a_function_nothing_is_said(tmp_path: Path) -> None:
-    assert status(tmp_path, f"{HEAD}  given m > 2*L\n  show m == 7\n") == "vacuous"
+def test_without_such_a_function_nothing_is_said(decided: Decided) -> None:
+    assert status(decided, f"{HEAD}  given m > 2*L\n  show m == 7\n") == "vacuous"
 
 
 def test_a_constant_is_wanted(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim, sdp
+from dotopt.compiler.prove import sdp
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.report import ClaimReport
+
+Decided = Callable[..., ClaimReport]
 
 needs_solver = pytest.mark.skipif(not sdp.available(), reason="needs Clarabel: pip install dotopt[sdp]")
 HEAD = '''theorem Rates
@@ -35,17 +36,14 @@ CASES = {  # Drori and Teboulle (2014): after N steps of length 1/L the constant
 }  # fmt: skip
 
 
-def decide(tmp_path: Path, claim: str) -> ClaimReport:
-    path = tmp_path / "rates.opt"
-    path.write_text(f"{HEAD}  {claim}\n", encoding="utf-8")
-    file = load(path)
-    return check_claim(file, file.claims[0], Library(tmp_path), seconds=4)
+def decide(decided: Decided, claim: str) -> ClaimReport:
+    return decided(f"{HEAD}  {claim}\n", seconds=4)
 
 
 @needs_solver
 @pytest.mark.parametrize(("claim", "status"), CASES.items())
-def test_rates(tmp_path: Path, claim: str, status: str) -> None:
-    assert decide(tmp_path, claim).status == status
+def test_rates(decided: Decided, claim: str, status: str) -> None:
+    assert decide(decided, claim).status == status
 
 
 def squares(certificate: dict[str, Any]) -> dict[str, Any] | None:
@@ -56,8 +54,8 @@ def squares(certificate: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @needs_solver
-def test_a_forged_certificate_shows_nothing(tmp_path: Path) -> None:
-    genuine = squares(decide(tmp_path, f"{TWO}9").certificate or {})
+def test_a_forged_certificate_shows_nothing(decided: Decided) -> None:
+    genuine = squares(decide(decided, f"{TWO}9").certificate or {})
     assert genuine is not None and verify(genuine)
     for change in (lower_weight, other_vector, lost_square, negative_multiplier, unknown_product):
         forged = copy.deepcopy(genuine)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.report import ClaimReport
 from dotopt.compiler.prove.stability import rounding
+
+Decided = Callable[..., ClaimReport]
 
 RULE = '''rule HB
 source "derived here"
@@ -39,11 +40,8 @@ CASES = {
 
 
 @pytest.mark.parametrize(("claim", "status"), CASES.items())
-def test_a_gradient_given_at_the_parameter(tmp_path: Path, claim: str, status: str) -> None:
-    path = tmp_path / "hb.opt"
-    path.write_text(f"{RULE}  {claim}\n", encoding="utf-8")
-    file = load(path)
-    report = check_claim(file, file.claims[0], Library(tmp_path))
+def test_a_gradient_given_at_the_parameter(decided: Decided, claim: str, status: str) -> None:
+    report = decided(f"{RULE}  {claim}\n")
     assert report.status == status
     assert "w" not in (report.counterexample or {})  # fixed by the premises
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove import check_claim, sdp
+from dotopt.compiler.prove import sdp
 from dotopt.compiler.prove.report import ClaimReport
+
+Decided = Callable[..., ClaimReport]
 
 pytestmark = pytest.mark.skipif(not sdp.available(), reason="needs Clarabel: pip install dotopt[sdp]")
 HEAD = """theorem Rates
@@ -22,20 +23,17 @@ claim c:
 """
 
 
-def decide(tmp_path: Path, claim: str) -> ClaimReport:
-    path = tmp_path / "rates.opt"
-    path.write_text(f"{HEAD}  {claim}\n", encoding="utf-8")
-    file = load(path)
-    return check_claim(file, file.claims[0], Library(tmp_path), seconds=6)
+def decide(decided: Decided, claim: str) -> ClaimReport:
+    return decided(f"{HEAD}  {claim}\n", seconds=6)
 
 
 def numbers(text: str) -> list[Fraction]:
     return [Fraction(part) for part in text.strip("[]").split(",")]
 
 
-def test_the_points_belong_to_a_smooth_convex_function(tmp_path: Path) -> None:
+def test_the_points_belong_to_a_smooth_convex_function(decided: Decided) -> None:
     """The conditions of interpolation, written anew: f(b) >= f(a) + ⟨g(a), b - a⟩ + ½‖g(b) - g(a)‖² for L = 1."""
-    report = decide(tmp_path, "given ∇f(s) == 0\n  show f(x - ∇f(x)) - f(s) <= ‖x - s‖²/(61/10)")
+    report = decide(decided, "given ∇f(s) == 0\n  show f(x - ∇f(x)) - f(s) <= ‖x - s‖²/(61/10)")
     assert report.status == "refuted" and report.counterexample is not None
     c = {name: numbers(str(value)) for name, value in report.counterexample.items()}
     z = [a - b for a, b in zip(c["x"], c["∇f(x)"], strict=True)]
@@ -62,11 +60,11 @@ TRUE = [
 
 
 @pytest.mark.parametrize("claim", TRUE)
-def test_what_is_true_is_not_refuted(tmp_path: Path, claim: str) -> None:
-    assert decide(tmp_path, claim).status != "refuted"
+def test_what_is_true_is_not_refuted(decided: Decided, claim: str) -> None:
+    assert decide(decided, claim).status != "refuted"
 
 
 @pytest.mark.parametrize("steps", ["101/10", "11"])
-def test_two_steps(tmp_path: Path, steps: str) -> None:
+def test_two_steps(decided: Decided, steps: str) -> None:
     claim = f"given ∇f(s) == 0\n  z = x - ∇f(x)\n  show f(z - ∇f(z)) - f(s) <= ‖x - s‖²/({steps})"
-    assert decide(tmp_path, claim).status == "refuted"
+    assert decide(decided, claim).status == "refuted"

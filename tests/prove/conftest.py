@@ -1,0 +1,27 @@
+"""A claim written in a test, decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dotopt.compiler.library import Library, load
+from dotopt.compiler.prove import check_claim
+from dotopt.compiler.prove.report import FAST, ClaimReport
+
+Decided = Callable[..., ClaimReport]
+
+
+@pytest.fixture
+def decided(tmp_path: Path) -> Decided:
+    """`decided(text, seconds)`: the report on the first claim of a file with this text."""
+
+    def decide(text: str, seconds: float = FAST) -> ClaimReport:
+        path = tmp_path / "written.opt"
+        path.write_text(text, encoding="utf-8")
+        file = load(path)
+        return check_claim(file, file.claims[0], Library(tmp_path), seconds=seconds)
+
+    return decide
