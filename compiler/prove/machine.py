@@ -8,6 +8,7 @@ initial states, and is computed again in numbers that are rounded one by one.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from itertools import combinations
@@ -238,38 +239,28 @@ class Rounded:
             case "select":
                 return a[1] if a[0] else a[2]
             case "lt" | "le" | "gt" | "ge" | "eq" | "ne":
-                x, y = a
-                return {"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[here.op]
+                return getattr(operator, here.op)(*a)
             case "sign":
                 return a[0] if a[0] == 0 or math.isnan(a[0]) else math.copysign(1.0, a[0])
             case "max" | "min":
                 if any(map(math.isnan, a)):
                     return math.nan
                 return max(a) if here.op == "max" else min(a)
-        return self.round(self._exactly(here.op, a))
+        if here.op in NUMBERS:
+            return self.round(NUMBERS[here.op](*a))
+        raise Unreadable(f"`{here!r}` in rounded arithmetic")
 
-    def _exactly(self, op: str, a: list[float]) -> float:
-        match op:
-            case "neg":
-                return -a[0]
-            case "abs":
-                return abs(a[0])
-            case "sqrt":
-                return math.sqrt(a[0]) if a[0] >= 0 else math.nan
-            case "add":
-                return a[0] + a[1]
-            case "sub":
-                return a[0] - a[1]
-            case "mul":
-                return a[0] * a[1]
-            case "pow":
-                return a[0] * a[0]
-            case "div" if a[1] == 0:
-                nothing = a[0] == 0 or math.isnan(a[0])
-                return math.nan if nothing else math.copysign(math.inf, a[0]) * math.copysign(1, a[1])
-            case "div":
-                return a[0] / a[1]
-        raise Unreadable(op)
 
+def _quotient(x: float, y: float) -> float:
+    if y:
+        return x / y
+    return math.nan if x == 0 or math.isnan(x) else math.copysign(math.inf, x) * math.copysign(1, y)
+
+
+# what is rounded after it was computed in double precision
+NUMBERS: dict[str, Callable[..., float]] = {
+    "neg": operator.neg, "abs": abs, "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": _quotient,
+    "pow": lambda x, _: x * x, "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
+}  # fmt: skip
 
 __all__ = ["FORMATS", "machine"]
