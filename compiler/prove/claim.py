@@ -13,9 +13,9 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library
 from dotopt.compiler.prove.certificates import forget_names
-from dotopt.compiler.prove.evidence import experiment, sampled
 from dotopt.compiler.prove.facts import forget_facts
 from dotopt.compiler.prove.goals import outcome_of
+from dotopt.compiler.prove.methods import as_asked, experiment, sampled
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.polynomial import forget_atoms, within
 from dotopt.compiler.prove.report import FAST, FULL
@@ -109,6 +109,7 @@ def _outcomes(
                 left = max(deadline - time.process_time(), seconds / 10)
                 share = left / 2 if undecided else left
                 outcome = sampled(case, clause, share) if evidence else outcome_of(case, clause, share)
+                outcome = as_asked(outcome, claim)
                 if isinstance(outcome, Refuted) and case.label:
                     outcome = Refuted(
                         outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair

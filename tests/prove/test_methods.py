@@ -1,4 +1,4 @@
-"""Experiments refute, and prove nothing."""
+"""What `by` asks for: experiments refute and prove nothing; a proof must be of the kind that is named."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ CASES = {
     "show ‖x‖ <= ‖x‖ + 1\n  by sampling(trials=1000)": "open",  # true, and provable, but no proof is asked for
     "show ‖x‖[1] <= ‖x‖\n  by sampling(trials=1000)": "refuted",
     "show ‖x‖[1] <= ‖x‖\n  by simulation(seeds=5)": "open",
+    "show ‖x - x‖ == 0\n  by algebra": "proved",
+    "show 2*dot(x, x) >= dot(x, x)\n  by algebra": "open",  # it takes signs
+    "show 2*dot(x, x) >= dot(x, x)\n  by smt": "proved",
+    "show ‖x - x‖ == 0\n  by induction(t)": "open",
+    "show ‖x‖ <= 0\n  by algebra": "refuted",
 }
 
 
