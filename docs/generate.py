@@ -237,7 +237,7 @@ def theorems() -> str:
     from dotopt.compiler.library import load
     from dotopt.compiler.prove import check_claim
     from dotopt.compiler.prove.checker import verify
-    from dotopt.compiler.prove.derive import constants
+    from dotopt.compiler.prove.derivations.derive import constants
 
     lines = ["| theorem | status | certificate |", "|---|---|---|"]
     for sentence, name, wanted in THEOREMS:

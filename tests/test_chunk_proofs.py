@@ -9,7 +9,7 @@ import torch
 
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
-from dotopt.compiler.prove.chunks import SHAPES, ChunkProof, prove_chunks
+from dotopt.compiler.prove.procedures.chunks import SHAPES, ChunkProof, prove_chunks
 from dotopt.runtime.sequence.fading import Fading
 from dotopt.runtime.sequence.forms import forms, proofs
 from dotopt.runtime.sequence.symbols import compute

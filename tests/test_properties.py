@@ -12,7 +12,7 @@ from dotopt.compiler.ir import TIME, leaf, substitute
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
-from dotopt.compiler.prove.equivariance import invariances
+from dotopt.compiler.prove.procedures.equivariance import invariances
 from dotopt.compiler.source import Source
 from dotopt.runtime import cli
 from dotopt.runtime.report.explain import explain

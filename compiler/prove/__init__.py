@@ -1,11 +1,12 @@
 """Decides claims: each is proved with a certificate, refuted with numbers, or left open with a reason.
 
-    statement   a claim in the context of its file becomes premises and goals on IR nodes
-    goals       the forms of claims
-    decide      one sentence: the procedures in their order
-    refute      counterexamples: worlds, evaluated exactly
-    facts, normal, words, polynomial, smt   the normal forms
-    report      a file becomes a report
+    statements    a claim in its file becomes premises and goals on IR nodes
+    forms         normal forms, and the facts that premises give them
+    procedures    what decides: `goals` by the form of the claim, `decide` one sentence
+    worlds        counterexamples, evaluated exactly
+    derivations   what is found out about a rule without being asked
+    claim         one claim within its budget; `report`: a file; `cache`, `checker`: certificates are believed when they
+                  are verified again; `mutants`: claims that are probably false
 
 A proof is about real numbers and the equations as written; it never rests on samples. A refutation is a world of exact
 numbers in which the premises hold and the sentence fails.

@@ -20,7 +20,7 @@ from fractions import Fraction
 from math import lcm
 from typing import Any
 
-from dotopt.compiler.prove.elementary import shows
+from dotopt.compiler.prove.procedures.elementary import shows
 
 Terms = dict[tuple[tuple[str, int], ...], Fraction]
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library
-from dotopt.compiler.prove.certificates import forget_names
-from dotopt.compiler.prove.facts import forget_facts
-from dotopt.compiler.prove.goals import outcome_of
-from dotopt.compiler.prove.methods import as_asked, experiment, sampled
+from dotopt.compiler.prove.forms.certificates import forget_names
+from dotopt.compiler.prove.forms.facts import forget_facts
+from dotopt.compiler.prove.forms.polynomial import forget_atoms, within
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
-from dotopt.compiler.prove.polynomial import forget_atoms, within
+from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.report import FAST, FULL
-from dotopt.compiler.prove.statement import Case, Unreadable, cases
+from dotopt.compiler.prove.statements.methods import as_asked, experiment, sampled
+from dotopt.compiler.prove.statements.statement import Case, Unreadable, cases
 
 LONGEST = 300  # characters of an internal error
 

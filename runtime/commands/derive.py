@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dotopt.runtime.commands import OPEN, PROVED
 
 if TYPE_CHECKING:
-    from dotopt.compiler.prove.derive import Derivation
+    from dotopt.compiler.prove.derivations.derive import Derivation
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def derived(path: Path) -> list[Derivation]:
     """What is found without being asked."""
     from dotopt.compiler.library import Library, load
-    from dotopt.compiler.prove.derive import derivations
+    from dotopt.compiler.prove.derivations.derive import derivations
 
     return list(derivations(load(path), Library(path.parent)))
 
@@ -55,8 +55,8 @@ def constants(path: Path) -> list[Derivation]:
     from dotopt.compiler import syntax as s
     from dotopt.compiler.errors import OptError
     from dotopt.compiler.parse import parse
-    from dotopt.compiler.prove.derive import Derivation
-    from dotopt.compiler.prove.derive import constants as values
+    from dotopt.compiler.prove.derivations.derive import Derivation
+    from dotopt.compiler.prove.derivations.derive import constants as values
     from dotopt.compiler.read import read
     from dotopt.runtime.report.checking import check
 

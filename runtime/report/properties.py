@@ -56,7 +56,7 @@ def _scale_free(facts: Explanation) -> bool:
 
 
 def _invariances(facts: Explanation) -> Iterator[Property]:
-    from dotopt.compiler.prove.equivariance import invariances
+    from dotopt.compiler.prove.procedures.equivariance import invariances
 
     found = list(invariances(facts.program))
     yield Property("equivariant under", ", ".join(found) or "nothing that types show", "types")
@@ -73,7 +73,7 @@ def _invariances(facts: Explanation) -> Iterator[Property]:
 
 def _steps(facts: Explanation) -> Iterator[Property]:
     from dotopt.compiler.prove.checker import verify
-    from dotopt.compiler.prove.largest_step import largest_steps
+    from dotopt.compiler.prove.derivations.largest_step import largest_steps
 
     any_found = False
     for found in largest_steps(facts.program, milliseconds=250):

@@ -7,7 +7,7 @@ Yang et al. 2024 for the delta rule). The systems of all chunks are inverted tog
 to chunk. Work O(T C d + T d²) for T tokens, depth O(T/C + C); kept for the backward pass: O(T (C + d) + T d²/C).
 
 Tokens are the last leading axis of every argument: a scalar of a token is `[..., T]`, a vector `[..., T, d]`.
-`compiler/prove/chunks.py` runs this file on symbols, and so proves that it computes the recurrence.
+`compiler/prove/procedures/chunks.py` runs this file on symbols, and so proves that it computes the recurrence.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def proofs(program: Program, seconds: float = 5.0) -> tuple[str, ...]:
     """A sentence for each group of memories: for which chunks the chunked form is proved to be the recurrence."""
     if program.kind != "module":
         return ()
-    from dotopt.compiler.prove.chunks import prove_chunks
+    from dotopt.compiler.prove.procedures.chunks import prove_chunks
     from dotopt.runtime.sequence.symbols import compute
 
     return tuple(proof.sentence for proof in prove_chunks(program, compute, seconds))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dotopt.compiler.ir import Node, node, number
-from dotopt.compiler.prove.chunks import Parts
+from dotopt.compiler.prove.procedures.chunks import Parts
 from dotopt.compiler.recurrence import Group
 from dotopt.runtime.sequence.chunks import Chunks, Term
 

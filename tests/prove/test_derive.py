@@ -15,10 +15,10 @@ from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.checker import verify
-from dotopt.compiler.prove.derive import constants, derivations
-from dotopt.compiler.prove.modified_equation import ModifiedEquation, modified_equations
-from dotopt.compiler.prove.series import draw
-from dotopt.compiler.prove.weight_norm import weight_norms
+from dotopt.compiler.prove.derivations.derive import constants, derivations
+from dotopt.compiler.prove.derivations.modified_equation import ModifiedEquation, modified_equations
+from dotopt.compiler.prove.derivations.weight_norm import weight_norms
+from dotopt.compiler.prove.procedures.series import draw
 from dotopt.compiler.source import Source
 from dotopt.runtime import cli
 

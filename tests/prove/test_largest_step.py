@@ -14,7 +14,7 @@ from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove.checker import verify
-from dotopt.compiler.prove.largest_step import LargestStep, largest_steps
+from dotopt.compiler.prove.derivations.largest_step import LargestStep, largest_steps
 from dotopt.compiler.source import Source
 
 

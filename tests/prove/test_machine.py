@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dotopt.compiler.prove.machine import FORMATS, Rounded
+from dotopt.compiler.prove.procedures.machine import FORMATS, Rounded
 from dotopt.compiler.prove.report import ClaimReport
 
 Decided = Callable[..., ClaimReport]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotopt.compiler.prove import sdp
 from dotopt.compiler.prove.checker import verify
+from dotopt.compiler.prove.procedures import sdp
 from dotopt.compiler.prove.report import ClaimReport
 
 Decided = Callable[..., ClaimReport]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dotopt.compiler.prove.procedures.stability import rounding
 from dotopt.compiler.prove.report import ClaimReport
-from dotopt.compiler.prove.stability import rounding
 
 Decided = Callable[..., ClaimReport]
 

@@ -12,7 +12,7 @@ from dotopt.compiler.library import Library
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
 from dotopt.compiler.prove.checker import verify
-from dotopt.compiler.prove.elementary import at, bound, product, shows, signs
+from dotopt.compiler.prove.procedures.elementary import at, bound, product, shows, signs
 from dotopt.compiler.source import Source
 
 

@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from dotopt.compiler.prove import sdp
+from dotopt.compiler.prove.procedures import sdp
 from dotopt.compiler.prove.report import ClaimReport
 
 Decided = Callable[..., ClaimReport]

@@ -1,0 +1,89 @@
+"""Where an expression has a value: no division by zero, no root of a negative number, no logarithm below zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.prove.forms.facts import Facts
+from dotopt.compiler.prove.forms.polynomial import Polynomial
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`holds` is needed wherever the guards are true."""
+
+    guards: tuple[Node, ...]
+    holds: Node
+    source: Node
+
+
+def conditions(roots: Iterable[Node]) -> list[Condition]:
+    """The conditions of definedness of these nodes, those of a branch under its condition."""
+    found: dict[Node, Condition] = {}
+    seen: set[tuple[Node, tuple[Node, ...]]] = set()
+    stack: list[tuple[Node, tuple[Node, ...]]] = [(root, ()) for root in roots]
+    while stack:
+        here, guards = stack.pop()
+        if (here, guards) in seen or (here, ()) in seen or len(seen) > 5000:
+            continue
+        seen.add((here, guards))
+        needed = _needed(here)
+        if needed is not None and (needed not in found or len(guards) < len(found[needed].guards)):
+            found[needed] = Condition(guards, needed, here)
+        if here.op == "select":
+            condition, yes, no = here.args
+            stack.append((condition, guards))
+            stack.append((yes, (*guards, condition)))
+            stack.append((no, (*guards, node("not", condition))))
+        else:
+            stack.extend((child, guards) for child in here.args)
+    return list(found.values())
+
+
+def _needed(here: Node) -> Node | None:
+    match here.op:
+        case "div" if here.args[1].value is None:
+            return node("ne", here.args[1], number(0))
+        case "sqrt" if here.args[0].value is None:
+            return node("ge", here.args[0], number(0))
+        case "log":
+            return node("gt", here.args[0], number(0))
+        case "pow" if here.args[1].value is not None and here.args[0].value is None:
+            power = here.args[1].value
+            if power < 0:
+                return node("ne", here.args[0], number(0))
+            if power.denominator % 2 == 0:
+                return node("ge", here.args[0], number(0))
+    return None
+
+
+def unmet(facts: Facts, roots: Iterable[Node], milliseconds: int = 150) -> list[Condition]:
+    """The conditions that the premises do not imply."""
+    left = []
+    for condition in conditions(roots):
+        goal = condition.holds
+        for guard in condition.guards:
+            goal = node("or", node("not", guard), goal)
+        if not _obvious(facts, condition.holds) and not facts.proves(goal, milliseconds):
+            left.append(condition)
+    return left
+
+
+def _obvious(facts: Facts, holds: Node) -> bool:
+    try:
+        p: Polynomial = facts.normal(holds.args[0])
+    except (ArithmeticError, ValueError, RuntimeError):
+        return False
+    except Exception as error:
+        if type(error).__name__ == "Unsupported":
+            return False
+        raise
+    match holds.op:
+        case "ne":
+            return facts.positive(p) or facts.positive(-p)
+        case "ge":
+            return facts.nonnegative(p)
+        case _:
+            return facts.positive(p)

@@ -1,0 +1,338 @@
+"""Normal form N4: polynomials over atoms become terms of z3, with the axioms of each atom that occurs.
+
+Soundness: an axiom states only what holds for every value of the arguments. A quotient or root is left free where it
+is not defined, so a proof never leans on it; that it is defined is an obligation of its own (`domain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import z3
+
+from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.forms.normal import Normaliser
+from dotopt.compiler.prove.forms.polynomial import (
+    ONE,
+    Atom,
+    Polynomial,
+    TooLarge,
+    existing,
+    fraction,
+    remaining,
+    single,
+)
+
+PATIENCE = 2  # wall-clock time for each unit of budget: other processes run too
+RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
+
+
+class Smt:
+    """Translates polynomials and boolean nodes; collects the axioms of the atoms that it meets."""
+
+    def __init__(self, normal: Normaliser) -> None:
+        self.normal = normal
+        self.variables: dict[Atom, z3.ArithRef] = {}
+        self.values: dict[tuple[Atom, int], z3.ArithRef] = {}
+        self.axioms: dict[Atom, list[z3.BoolRef]] = {}
+        self.uses: dict[Atom, set[Atom]] = {}
+
+    # ---- terms -----------------------------------------------------------------------------------------------------
+
+    def term(self, p: Polynomial, uses: set[Atom]) -> z3.ArithRef:
+        """The z3 term of p; `uses` collects its atoms."""
+        total: Any = z3.RealVal(0)
+        for monomial, c in p.terms:
+            product: Any = z3.RealVal(str(c))
+            for a, power in monomial:
+                uses.add(a)
+                base = self.power(a, power)
+                product = product * base
+            total = total + product
+        return z3.simplify(total)
+
+    def power(self, a: Atom, power: int) -> Any:
+        """An atom to a whole power."""
+        if power < 0:
+            variable = self.variable(a)
+            key = (a, -1)
+            if key not in self.values:
+                self.values[key] = z3.Real(f"1/{a.number}")
+                self.axioms[a].append(z3.Implies(variable != 0, self.values[key] * variable == 1))
+            return _power(self.values[key], -power)
+        return _power(self.variable(a), power)
+
+    def variable(self, a: Atom) -> z3.ArithRef:
+        """The z3 constant of an atom, whose axioms are recorded."""
+        if a not in self.variables:
+            self.variables[a] = z3.Real(f"v{a.number}")
+            self.axioms[a] = []
+            self.uses[a] = set()
+            self.axioms[a].extend(self._axioms(a, self.variables[a]))
+        return self.variables[a]
+
+    def _axioms(self, a: Atom, v: Any) -> Iterator[z3.BoolRef]:
+        uses = self.uses[a]
+        match a.kind, a.key:
+            case "inverse", (p,):
+                inside = self.term(p, uses)
+                yield z3.Implies(inside != 0, v * inside == 1)
+            case "sqrt", (p,):
+                inside = self.term(p, uses)
+                yield v >= 0
+                yield z3.Implies(inside >= 0, v * v == inside)
+            case "abs", (p,):
+                inside = self.term(p, uses)
+                yield v == z3.If(inside >= 0, inside, -inside)
+            case "sign", (p,):
+                inside = self.term(p, uses)
+                yield v == z3.If(inside > 0, z3.RealVal(1), z3.If(inside < 0, z3.RealVal(-1), z3.RealVal(0)))
+            case "truth", (relation, p):
+                inside = self.term(p, uses)
+                yield v == z3.If(inside > 0 if relation == "gt" else inside == 0, z3.RealVal(1), z3.RealVal(0))
+            case "pow", (base, exponent):
+                yield from self._power_axioms(v, base, exponent, uses)
+            case "exp", (p,):
+                inside = self.term(p, uses)
+                yield v > 0
+                yield v >= 1 + inside
+                yield z3.Implies(inside < 1, v * (1 - inside) <= 1)
+            case "log", (p,):
+                inside = self.term(p, uses)
+                yield z3.Implies(inside > 0, z3.And(v <= inside - 1, v * inside >= inside - 1))
+            case "tanh", (p,):
+                inside = self.term(p, uses)
+                yield z3.And(
+                    v < 1,
+                    v > -1,
+                    z3.Implies(inside >= 0, z3.And(v >= 0, v <= inside)),
+                    z3.Implies(inside <= 0, z3.And(v <= 0, v >= inside)),
+                )
+            case (("cos" | "sin"), _):
+                yield z3.And(v <= 1, v >= -1)
+            case "sigmoid", _:
+                yield z3.And(v < 1, v > 0)
+            case "size", _:
+                yield v >= 1
+            case "pi", _:
+                yield z3.And(v > z3.RealVal("3.1415926"), v < z3.RealVal("3.1415927"))
+            case "leaf", ("time", *_):
+                yield v >= 1
+            case ("leaf", ("rank" | "axis", *_)):
+                yield v >= 1
+            case "sum", (axis, inside):
+                if all(power % 2 == 0 or b.kind in ("sqrt", "abs", "truth", "exp") for b, power in inside):
+                    yield v >= 0
+                    product: Any = z3.RealVal(1)
+                    for b, power in inside:
+                        uses.add(b)
+                        product = product * self.power(b, power)
+                    yield v >= product  # the entry at this place is one of the terms
+                if all(b.kind == "truth" for b, power in inside):
+                    size = self.variable(_size(axis))
+                    uses.add(_size(axis))
+                    yield v <= size
+            case "amax", (_, p):
+                yield v >= self.term(p, uses)
+                if all(power % 2 == 0 or b.kind in ("sqrt", "abs", "truth") for m, c in p.terms for b, power in m) and (
+                    all(c > 0 for _, c in p.terms)
+                ):
+                    yield v >= 0
+            case "amin", (_, p):
+                yield v <= self.term(p, uses)
+            case "trace", (word,):
+                if square_of_itself(word):
+                    yield v >= 0
+            case (kind, _) if kind in TRUTHS:
+                yield z3.Or(v == 0, v == 1)
+            case ("spectral_norm", *_) | ("spectral_radius", *_):
+                yield v >= 0
+
+    def _power_axioms(self, v: Any, base: Polynomial, exponent: Polynomial, uses: set[Atom]) -> Iterator[z3.BoolRef]:
+        b = self.term(base, uses)
+        constant = exponent.constant
+        if constant is not None:
+            p, q = constant.numerator, constant.denominator
+            yield z3.Implies(b >= 0, z3.And(v >= 0, _power(v, q) == _power(b, p)) if p > 0 else v >= 0)
+            return
+        e = self.term(exponent, uses)
+        yield z3.Implies(b >= 0, v >= 0)
+        yield z3.Implies(b > 0, v > 0)
+        yield z3.Implies(z3.And(b >= 0, b <= 1, e >= 1), v <= b)
+        yield z3.Implies(z3.And(b >= 0, b < 1, e > 0), v < 1)
+        yield z3.Implies(z3.And(b >= 1, e >= 1), v >= b)
+        yield z3.Implies(z3.And(b >= 0, e == 1), v == b)
+        yield z3.Implies(z3.And(b > 0, e == 0), v == 1)
+        yield z3.Implies(z3.And(b == 0, e > 0), v == 0)
+        yield z3.Implies(b == 1, v == 1)
+
+    # ---- booleans --------------------------------------------------------------------------------------------------
+
+    def formula(self, here: Node, uses: set[Atom]) -> z3.BoolRef:
+        """The z3 formula of a boolean node."""
+        match here.op:
+            case "bool":
+                return z3.BoolVal(bool(here.attrs[0]))
+            case "and":
+                return z3.And(*(self.formula(a, uses) for a in here.args))
+            case "or":
+                return z3.Or(*(self.formula(a, uses) for a in here.args))
+            case "not":
+                return z3.Not(self.formula(here.args[0], uses))
+            case "eq" if here.args[0].type.kind == "bool" and here.args[1].type.kind == "bool":
+                return self.formula(here.args[0], uses) == self.formula(here.args[1], uses)
+            case "ne" if here.args[0].type.kind == "bool" and here.args[1].type.kind == "bool":
+                return self.formula(here.args[0], uses) != self.formula(here.args[1], uses)
+            case "lt" | "le" | "gt" | "ge" | "eq" | "ne":
+                return self.compare(self.normal(here.args[0]) - self.normal(here.args[1]), RELATIONS[here.op], uses)
+            case "select":
+                c, x, y = (self.formula(a, uses) for a in here.args)
+                return z3.If(c, x, y)
+            case _:
+                return self.term(self.normal(here), uses) != 0
+
+    def compare(self, p: Polynomial, relation: str, uses: set[Atom]) -> z3.BoolRef:
+        """p relation 0, with denominators of known sign multiplied out."""
+        try:
+            top, bottom = fraction(p)
+        except TooLarge:
+            top, bottom = p, ONE
+        if bottom.constant is None:
+            if self.normal.positive(bottom):
+                p = top
+            elif self.normal.positive(-bottom):
+                p = -top
+        else:
+            p = top * (1 / bottom.constant)
+        t = self.term(p, uses)
+        match relation:
+            case "<":
+                return t < 0
+            case "<=":
+                return t <= 0
+            case ">":
+                return t > 0
+            case ">=":
+                return t >= 0
+            case "==":
+                return t == 0
+            case _:
+                return t != 0
+
+    def numbers(self, model: z3.ModelRef, atoms: Iterable[Atom]) -> dict[Atom, Fraction]:
+        """The rational values that a model gives to atoms; what it leaves open is zero."""
+        found: dict[Atom, Fraction] = {}
+        for a in atoms:
+            value = model.eval(self.variables[a], model_completion=True)
+            if z3.is_rational_value(value):
+                found[a] = Fraction(value.numerator_as_long(), value.denominator_as_long())
+        return found
+
+    def closure(self, uses: set[Atom]) -> tuple[set[Atom], list[z3.BoolRef]]:
+        """All atoms that the axioms of these reach, and the axioms; Cauchy-Schwarz among inner products included."""
+        todo, seen, axioms = sorted(uses, key=lambda a: a.number), set(uses), []
+        while todo:
+            a = todo.pop()
+            self.variable(a)
+            for b in sorted((*self.uses[a], *_squares(a)), key=lambda b: b.number):
+                if b not in seen:
+                    seen.add(b)
+                    todo.append(b)
+        for a in sorted(seen, key=lambda a: a.number):
+            axioms.extend(self.axioms[a])
+        axioms.extend(self._cauchy_schwarz(seen))
+        return seen, axioms
+
+    def _cauchy_schwarz(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:
+        sums = {a.key: a for a in sorted(atoms, key=lambda a: a.number) if a.kind == "sum"}
+        for (axis, inside), a in list(sums.items()):
+            if len(inside) == 2 and all(power == 1 for _, power in inside):
+                (x, _), (y, _) = inside
+                xx, yy = sums.get((axis, ((x, 2),))), sums.get((axis, ((y, 2),)))
+                if xx is not None and yy is not None:
+                    v, vx, vy = self.variable(a), self.variable(xx), self.variable(yy)
+                    yield v * v <= vx * vy
+            if len(inside) == 1 and inside[0][1] == 1:  # (Σx)² ≤ n Σx²
+                xx = sums.get((axis, ((inside[0][0], 2),)))
+                if xx is not None and _size(axis) in atoms:
+                    yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
+            xx = sums.get((axis, _squared(inside)))
+            if xx is not None:  # Σx² ≤ (Σ|x|)² ≤ n Σx²
+                yield self.variable(xx) <= self.variable(a) ** 2
+                yield self.variable(a) >= 0
+                if _size(axis) in atoms:
+                    yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
+
+
+def _squares(a: Atom) -> Iterator[Atom]:
+    """For Σ x*y the sums of squares of x and y that occur anywhere: Cauchy and Schwarz relate them."""
+    if a.kind != "sum":
+        return
+    axis, inside = a.key
+    squared = _squared(inside)
+    if squared:
+        found = existing("sum", axis, squared, axes=a.axes)
+        if found is not None:
+            yield found
+    for b, _ in inside if len(inside) <= 2 else ():
+        found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
+        if found is not None:
+            yield found
+
+
+def _squared(inside: Any) -> Any:
+    """The square of what stands under Σ|…|, as what stands under a sum; empty for other sums."""
+    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "abs":
+        return ()
+    terms = inside[0][0].key[0].terms
+    if len(terms) != 1 or abs(terms[0][1]) != 1:
+        return ()
+    return tuple((b, 2 * power) for b, power in terms[0][0])
+
+
+def _size(axis: str) -> Atom:
+    from dotopt.compiler.prove.forms.polynomial import atom
+
+    return atom("size", axis)
+
+
+def square_of_itself(word: tuple[Any, ...]) -> bool:
+    """Whether a trace word is tr(Xᵀ X)."""
+    from dotopt.compiler.prove.forms.words import flip
+
+    n = len(word)
+    return any(
+        flip(turned[: n // 2]) == turned[n // 2 :] for i in range(n) if n % 2 == 0 for turned in (word[i:] + word[:i],)
+    )
+
+
+def _power(base: Any, power: int) -> Any:
+    result: Any = base
+    for _ in range(power - 1):
+        result = result * base
+    return result if power > 0 else z3.RealVal(1)
+
+
+def check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[str, z3.ModelRef | None]:
+    """`sat` with a model, `unsat`, or `unknown`."""
+    solver = z3.Solver()
+    left = min(max(remaining() * 1000, 20), 1e9)  # a call of z3 is not interrupted from outside
+    solver.set("timeout", int(min(milliseconds * PATIENCE, left)))
+    solver.add(*assertions)
+    result = solver.check()
+    return str(result), solver.model() if result == z3.sat else None
+
+
+def rational(value: Any) -> Fraction:
+    """A number of a model as a fraction; algebraic numbers are rounded."""
+    if z3.is_rational_value(value):
+        return Fraction(value.numerator_as_long(), value.denominator_as_long())
+    if z3.is_algebraic_value(value):
+        return rational(value.approx(20))
+    return Fraction(0)
+
+
+__all__ = ["Smt", "check", "rational", "single"]

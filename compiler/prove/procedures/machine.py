@@ -1,0 +1,266 @@
+"""`in fp16`: a claim about arithmetic that rounds. Each operation of the equations is rounded to nearest, ties to even.
+
+Entry by entry, over finite inputs, as z3's theory of IEEE numbers sees it. A kernel that keeps float32 in registers
+rounds less often; what is said here is true of code that goes operation by operation. A counterexample starts from the
+initial states, and is computed again in numbers that are rounded one by one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from itertools import combinations
+from typing import Any
+
+import z3
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.ir import Node, substitute
+from dotopt.compiler.lower.expression import value
+from dotopt.compiler.prove.forms.certificates import smt_certificate
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.prove.statements.unroll import start, trajectory
+
+FORMATS = {"fp16": (5, 11), "bf16": (8, 8), "tf32": (8, 11), "fp32": (8, 24), "fp64": (11, 53)}  # exponent, digits
+STEPS = 3  # counterexamples are looked for in so many first steps
+NEAREST = z3.RNE()
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "lt": z3.fpLT, "le": z3.fpLEQ, "gt": z3.fpGT, "ge": z3.fpGEQ, "eq": z3.fpEQ,
+    "ne": lambda a, b: z3.Not(z3.fpEQ(a, b)),
+}  # fmt: skip
+COMBINED: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda a, b: z3.fpAdd(NEAREST, a, b), "sub": lambda a, b: z3.fpSub(NEAREST, a, b),
+    "mul": lambda a, b: z3.fpMul(NEAREST, a, b), "div": lambda a, b: z3.fpDiv(NEAREST, a, b),
+    "max": lambda a, b: _chosen(z3.fpGEQ, a, b), "min": lambda a, b: _chosen(z3.fpLEQ, a, b),
+}  # fmt: skip
+
+
+def machine(
+    case: Case, condition: s.Expression, name: str, all_steps: bool, moved: Mapping[Node, Node], seconds: float
+) -> Outcome:
+    """The outcome of a condition in the arithmetic of a format; `moved` is what a step makes of states."""
+    if name not in FORMATS:
+        raise Unreadable(f"{name}, which has no infinities: only {', '.join(FORMATS)}")
+    if case.functions:
+        raise Unreadable("an objective that is given, in rounded arithmetic")
+    goal = value(case.context, condition, case.scope)
+    milliseconds = int(seconds * 1000 / 3)
+    premises = tuple(case.premises)
+    questions: list[tuple[tuple[Node, ...], dict[Node, Node]]] = [(premises, {})]
+    if all_steps:
+        questions = [(premises, start(case.program)), ((*premises, _fixed(case, goal)), dict(moved))]
+    certificates: list[dict[str, Any]] = []
+    for step, (held, table) in enumerate(questions):
+        ask = Question(name, reached=step > 0)
+        assumed = [ask.truth(p) for p in held]
+        shown = ask.truth(_fixed(case, substitute(goal, table)))
+        given = [*ask.sides(), *assumed]
+        if _check(given, milliseconds)[0] == z3.unsat:
+            return Vacuous()
+        if _check([*given, z3.Not(shown)], milliseconds)[0] != z3.unsat:
+            return _counterexample(case, goal, name, all_steps, milliseconds // STEPS)
+        certificates.append(smt_certificate([*given, z3.Not(shown)]))
+    finite = "finite inputs" if all_steps else "finite inputs and states"
+    assumptions = (f"each operation rounds to {name}; {finite}",)
+    if len(certificates) == 1:
+        return Proved("ieee", certificates[0], assumptions)
+    return Proved("induction", {"kind": "induction", "parts": certificates}, assumptions)
+
+
+def _fixed(case: Case, here: Node) -> Node:
+    """A node with what premises fix put in, and nothing computed: 1/10 + 2/10 is an operation that rounds."""
+    for table in case.substitutions:
+        here = substitute(here, table)
+    return here
+
+
+def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, milliseconds: int) -> Outcome:
+    """Numbers of the first steps at which the goal fails, or what is missing."""
+    reached_in: list[dict[Node, Node]] = list(trajectory(case.program, STEPS)) or [{}]  # a theorem has no steps
+    for step, reached in enumerate(reached_in, start=1):
+        ask = Question(name)
+        premises = [_fixed(case, substitute(p, reached)) for p in case.premises]
+        wanted = _fixed(case, substitute(goal, reached))
+        question = [ask.truth(p) for p in premises] + [z3.Not(ask.truth(wanted))]
+        result, model = _check([*ask.sides(), *question], milliseconds)
+        if result != z3.sat or model is None:
+            continue
+        values = {here: number_of(model.eval(x, model_completion=True)) for here, x in ask.leaves.items()}
+        again = Rounded(FORMATS[name], values)
+        if all(again(p) for p in premises) and not again(wanted):
+            found = {(repr(here) if here.args else here.name): value for here, value in values.items()}
+            sides = [again(a) for a in wanted.args] if wanted.op in COMPARED else []
+            shown = dict(zip(("left", "right"), sides, strict=False))
+            return Refuted("ieee", {"step": step, **{k: repr(v) for k, v in {**found, **shown}.items()}})
+    what = "the induction" if all_steps else "it"
+    return Open(f"{what} is not proved in {name}; it does not fail in the first {STEPS} steps, as far as z3 can tell")
+
+
+def _check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[z3.CheckSatResult, z3.ModelRef | None]:
+    solver = z3.Solver()
+    solver.set("timeout", milliseconds)
+    solver.add(*assertions)
+    result = solver.check()
+    return result, solver.model() if result == z3.sat else None
+
+
+def _chosen(better: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    nan = z3.Or(z3.fpIsNaN(a), z3.fpIsNaN(b))
+    return z3.If(nan, z3.fpNaN(a.sort()), z3.If(better(a, b), a, b))
+
+
+class Question:
+    """Nodes as terms of z3's theory of IEEE numbers; `leaves` are the numbers that nothing is known of.
+
+    In the step of an induction parameters and states are `reached`: they may have overflown before.
+    """
+
+    def __init__(self, name: str, reached: bool = False) -> None:
+        self.reached = reached
+        self.sort = z3.FPSort(*FORMATS[name])
+        self.leaves: dict[Node, Any] = {}
+        self.done: dict[Node, Any] = {}
+
+    def sides(self) -> list[z3.BoolRef]:
+        """Leaves are finite, and an objective that is asked twice at one point answers twice the same."""
+        given = [x for here, x in self.leaves.items() if not (self.reached and here.role in ("param", "state"))]
+        finite = [z3.Not(z3.Or(z3.fpIsNaN(x), z3.fpIsInf(x))) for x in given]
+        asked = [here for here in self.leaves if here.args]
+        for a, b in combinations(asked, 2):
+            if a.attrs == b.attrs and len(a.args) == len(b.args):
+                same = z3.And(*(z3.fpEQ(self(x), self(y)) for x, y in zip(a.args, b.args, strict=True)))
+                finite.append(z3.Implies(same, self.leaves[a] == self.leaves[b]))
+        return finite
+
+    def truth(self, here: Node) -> z3.BoolRef:
+        """A boolean node."""
+        return self(here)
+
+    def __call__(self, here: Node) -> Any:
+        if here not in self.done:
+            self.done[here] = self._made(here)
+        return self.done[here]
+
+    def _made(self, here: Node) -> Any:
+        match here.op:
+            case "const":
+                return z3.FPVal(float(here.value or 0), self.sort) if _exact(here) else self._quotient(here)
+            case "bool":
+                return z3.BoolVal(bool(here.attrs[0]))
+            case "zeros":
+                return z3.FPVal(0.0, self.sort)
+            case "leaf" | "oracle":
+                if here.type.kind != "real" or (here.op == "leaf" and here.role == "time"):
+                    raise Unreadable(f"`{here!r}` in rounded arithmetic")
+                for a in here.args:
+                    self(a)
+                return self.leaves.setdefault(here, z3.FP(f"x{len(self.leaves)}", self.sort))
+            case "neg":
+                return z3.fpNeg(self(here.args[0]))
+            case "abs":
+                return z3.fpAbs(self(here.args[0]))
+            case "sqrt":
+                return z3.fpSqrt(NEAREST, self(here.args[0]))
+            case "sign":
+                x, one = self(here.args[0]), z3.FPVal(1.0, self.sort)
+                return z3.If(z3.fpIsNaN(x), x, z3.If(z3.fpIsZero(x), x, z3.If(z3.fpIsNegative(x), z3.fpNeg(one), one)))
+            case "pow" if here.args[1].value == 2:
+                x = self(here.args[0])
+                return z3.fpMul(NEAREST, x, x)
+            case "and":
+                return z3.And(*(self(a) for a in here.args))
+            case "or":
+                return z3.Or(*(self(a) for a in here.args))
+            case "not":
+                return z3.Not(self(here.args[0]))
+            case "select":
+                return z3.If(*(self(a) for a in here.args))
+            case op if op in COMPARED and here.args[0].type.kind != "bool":
+                return COMPARED[op](self(here.args[0]), self(here.args[1]))
+            case op if op in COMBINED:
+                return COMBINED[op](self(here.args[0]), self(here.args[1]))
+        raise Unreadable(f"`{here!r}` in rounded arithmetic: only entry by entry, without exp and the like")
+
+    def _quotient(self, here: Node) -> Any:
+        return z3.fpToFP(NEAREST, z3.RealVal(str(here.value)), self.sort)
+
+
+def _exact(here: Node) -> bool:
+    return here.value is not None and here.value.denominator == 1 and abs(here.value) < 2**8
+
+
+def number_of(term: Any) -> float:
+    """The number that a constant of z3's theory is."""
+    if z3.fpIsNaN(term) is True or str(term) == "NaN":
+        return math.nan
+    exact = z3.simplify(z3.fpToReal(term))
+    return float(Fraction(exact.numerator_as_long(), exact.denominator_as_long()))
+
+
+class Rounded:
+    """Numbers by the same operations, each rounded: double precision and then once more, which does no harm to formats
+    of at most 24 digits (25 digits more would be needed to feel it)."""
+
+    def __init__(self, form: tuple[int, int], values: Mapping[Node, float]) -> None:
+        self.exponent, self.digits = form
+        self.done: dict[Node, Any] = dict(values)
+
+    def round(self, x: float) -> float:
+        """The nearest number of the format, ties to even; infinity beyond the largest."""
+        if x == 0 or not math.isfinite(x) or self.digits == 53:
+            return x
+        bias = 2 ** (self.exponent - 1) - 1
+        fraction, power = math.frexp(x)
+        unit = max(power - self.digits, 2 - bias - self.digits)
+        near = math.ldexp(float(round(math.ldexp(fraction, power - unit))), unit)
+        return near if abs(near) < 2.0 ** (bias + 1) else math.copysign(math.inf, x)
+
+    def __call__(self, here: Node) -> Any:
+        if here not in self.done:
+            self.done[here] = self._made(here)
+        return self.done[here]
+
+    def _made(self, here: Node) -> Any:
+        if here.op == "const":
+            return self.round(float(here.value or 0))
+        if here.op in ("bool", "zeros"):
+            return bool(here.attrs[0]) if here.op == "bool" else 0.0
+        a = [self(x) for x in here.args]
+        match here.op:
+            case "and":
+                return all(a)
+            case "or":
+                return any(a)
+            case "not":
+                return not a[0]
+            case "select":
+                return a[1] if a[0] else a[2]
+            case "lt" | "le" | "gt" | "ge" | "eq" | "ne":
+                return getattr(operator, here.op)(*a)
+            case "sign":
+                return a[0] if a[0] == 0 or math.isnan(a[0]) else math.copysign(1.0, a[0])
+            case "max" | "min":
+                if any(map(math.isnan, a)):
+                    return math.nan
+                return max(a) if here.op == "max" else min(a)
+        if here.op in NUMBERS:
+            return self.round(NUMBERS[here.op](*a))
+        raise Unreadable(f"`{here!r}` in rounded arithmetic")
+
+
+def _quotient(x: float, y: float) -> float:
+    if y:
+        return x / y
+    return math.nan if x == 0 or math.isnan(x) else math.copysign(math.inf, x) * math.copysign(1, y)
+
+
+# what is rounded after it was computed in double precision
+NUMBERS: dict[str, Callable[..., float]] = {
+    "neg": operator.neg, "abs": abs, "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": _quotient,
+    "pow": lambda x, _: x * x, "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
+}  # fmt: skip
+
+__all__ = ["FORMATS", "machine"]

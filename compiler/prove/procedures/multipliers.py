@@ -1,0 +1,363 @@
+"""P3 and P4: an inequality as a combination of known ones, with constants to be found.
+
+    goal = Σ λ_k * inequality_k + Σ c * unknown terms          identically, with λ_k >= 0
+
+At a random rational point of the parameters z3 finds which multipliers a vertex needs; on that support one exact
+linear solve over the field of parameters gives them as formulas, and z3 proves their signs from the premises. The
+certificate is the identity, which the checker multiplies out again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations_with_replacement
+from typing import Any
+
+import sympy
+import z3
+
+from dotopt.compiler.ir import Node, leaf
+from dotopt.compiler.prove.forms.certificates import name
+from dotopt.compiler.prove.forms.facts import Facts
+from dotopt.compiler.prove.forms.normal import atoms_below
+from dotopt.compiler.prove.forms.polynomial import (
+    ONE,
+    ZERO,
+    Atom,
+    Monomial,
+    Polynomial,
+    fraction,
+    inverse,
+    number,
+    single,
+)
+from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of, settle, smt_certificate
+from dotopt.compiler.prove.procedures.sdp import with_squares
+from dotopt.compiler.prove.statements.properties import Inequality
+
+Row = dict[Monomial, Polynomial]  # by the part that varies with the vectors: its coefficient in the parameters
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Multipliers by the names of the inequalities, and the values of the unknown constants."""
+
+    multipliers: dict[str, Polynomial]
+    unknowns: dict[str, Polynomial]
+    goal: Polynomial
+    products: list[tuple[Polynomial, Polynomial]]
+    signs: list[dict[str, Any]]
+    squares: tuple[tuple[Fraction, Polynomial], ...] = ()  # weights and combinations of vectors
+    inner: tuple[tuple[Atom, Atom, Atom], ...] = ()  # an inner product and its two vectors
+
+
+def combination(
+    goal: Node, known: Sequence[Inequality], task: Task, unknowns: Sequence[Node] = ()
+) -> Combination | None:
+    """Multipliers with goal >= 0, as Σ λ_k * known_k = goal; None if there are none of this form."""
+    normal = task.facts.normal
+    g = normal(goal)
+    pairs = [(k.name, p) for k in known if not (p := normal(k.node)).zero]
+    pairs += [(f"‖{a!r}‖² >= 0", single(a)) for a in _squares([g, *(p for _, p in pairs)])]
+    pairs = list({p: (n, p) for n, p in pairs}.values())
+    free = [next(iter(normal(u).atoms())) for u in unknowns]
+    goal_rows = _rows(g, free)
+    if goal_rows is None:
+        return None
+    constant, linear = goal_rows
+    rows = [split(p) for _, p in pairs]
+    for seed in range(3):
+        support = _support(constant, linear, rows, task.facts, seed)
+        if support is None:
+            continue
+        found = _exact(constant, linear, rows, support)
+        if found is None:
+            continue
+        lambdas, constants = found
+        if any(_vector(a) or a.kind not in ("leaf", "inverse", "pow") for c in constants for a in _below(c)):
+            continue  # what depends on the vectors is no constant
+        signs = _signs(lambdas, task.facts)
+        if signs is None:
+            continue
+        value = dict(zip(free, constants, strict=True))
+        total = g.replace(lambda a: value.get(a))  # noqa: B023 - used at once
+        for k, multiplier in zip(support, lambdas, strict=True):
+            total = total - multiplier * pairs[k][1]
+        if not settle(total).zero:
+            continue
+        return Combination(
+            {pairs[k][0]: m for k, m in zip(support, lambdas, strict=True)},
+            {u.name: c for u, c in zip(unknowns, constants, strict=True)},
+            g,
+            [(m, pairs[k][1]) for k, m in zip(support, lambdas, strict=True)],
+            signs,
+        )
+    return _with_squares(g, constant, rows, pairs, task) if not unknowns else None
+
+
+def _with_squares(
+    g: Polynomial, constant: Row, rows: list[Row], pairs: list[tuple[str, Polynomial]], task: Task
+) -> Combination | None:
+    """The same with squares of combinations of vectors beside the known inequalities; all parameters are numbers."""
+    kept = [k for k, row in enumerate(rows) if not lone_square(row)]
+    found = with_squares(constant, [rows[k] for k in kept])
+    if found is None:
+        return None
+    products = [(number(x), pairs[kept[k]][1]) for k, x in found.multipliers.items()]
+    total = g
+    for multiplier, p in products:
+        total = total - multiplier * p
+    inner: dict[Atom, tuple[Atom, Atom]] = {}
+    for weight, combination_ in found.squares:
+        vectors = [m[0][0] for m, _ in combination_.terms]
+        axes = vectors[0].axes
+        for v, w in combinations_with_replacement(vectors, 2):
+            (product_,) = task.facts.normal.add_up(single(v) * single(w), tuple(axes)).atoms()
+            inner[product_] = (v, w)
+        total = total - task.facts.normal.add_up(combination_ * combination_, tuple(axes)) * weight
+    if not settle(total).zero:
+        return None
+    named = {pairs[kept[k]][0]: number(x) for k, x in found.multipliers.items()}
+    return Combination(named, {}, g, products, [], tuple(found.squares), tuple((p, *vw) for p, vw in inner.items()))
+
+
+def certificate(found: Combination) -> dict[str, Any]:
+    """The combination for the report and the checker."""
+    squares = {
+        "squares": [[str(weight), [[str(c), name(m[0][0])] for m, c in p.terms]] for weight, p in found.squares],
+        "inner": [[name(a) for a in triple] for triple in found.inner],
+    }
+    return (squares if found.squares else {}) | {
+        "kind": "multipliers",
+        "multipliers": {name: repr(m) for name, m in found.multipliers.items()},
+        "constants": {name: repr(c) for name, c in found.unknowns.items()},
+        "goal": encode(found.goal),
+        "products": [[encode(m), encode(p)] for m, p in found.products],
+        "inverses": inverses_of([found.goal, *(q for pair in found.products for q in pair), *found.unknowns.values()]),
+        "values": {name: [encode(q) for q in fraction(c)] for name, c in found.unknowns.items()},
+        "parts": found.signs,
+    }
+
+
+def _vector(a: Atom) -> bool:
+    """Whether the atom belongs to the vectors: an inner product, or a value of a function."""
+    return a.kind in ("sum", "trace", "oracle", "apply", "conjugate") or bool(a.axes)
+
+
+def _below(p: Polynomial) -> set[Atom]:
+    return {b for a in p.atoms() for b in (a, *atoms_below(single(a)))}
+
+
+def split(p: Polynomial) -> Row:
+    """By the part of each term that belongs to the vectors: what it is multiplied by."""
+    rows: Row = {}
+    for monomial, c in p.terms:
+        inside = tuple(f for f in monomial if _vector(f[0]))
+        outside = tuple(f for f in monomial if not _vector(f[0]))
+        term = number(c)
+        for a, power in outside:
+            term = term * single(a, power)
+        rows[inside] = rows.get(inside, ZERO) + term
+    return {m: c for m, c in rows.items() if not settle(c).zero}
+
+
+def _rows(p: Polynomial, free: list[Atom]) -> tuple[Row, list[Row]] | None:
+    """The part without unknowns, and the part that each unknown multiplies."""
+    constant, linear = p, [ZERO] * len(free)
+    for i, u in enumerate(free):
+        without = constant.replace(lambda a: ZERO if a is u else None)  # noqa: B023 - used at once
+        rest = constant - without
+        linear[i] = rest * inverse(single(u))
+        if any(a in free for a in linear[i].atoms()):
+            return None
+        constant = without
+    return split(constant), [split(q) for q in linear]
+
+
+def lone_square(row: Row) -> bool:
+    """Whether it is a multiple of one squared norm."""
+    return len(row) == 1 and all(len(m) == 1 and len(m[0][0].key[1]) == 1 for m in row if m and m[0][0].kind == "sum")
+
+
+def _squares(polynomials: list[Polynomial]) -> list[Atom]:
+    """The squared norms that occur: they are never negative."""
+    found = {
+        a for p in polynomials for a in p.atoms() if a.kind == "sum" and len(a.key[1]) == 1 and a.key[1][0][1] == 2
+    }
+    return sorted(found, key=repr)
+
+
+# ---- which multipliers ---------------------------------------------------------------------------------------------
+
+
+def _support(constant: Row, linear: list[Row], rows: list[Row], facts: Facts, seed: int) -> list[int] | None:
+    """The positive multipliers of a vertex at one point of the parameters, by z3's simplex."""
+    atoms = sorted(
+        {a for r in (constant, *linear, *rows) for c in r.values() for b in c.atoms() for a in _leaves(b)}, key=repr
+    )
+    values = _point(atoms, facts, seed)
+    if values is None:
+        return None
+    names = sorted({m for r in (constant, *linear, *rows) for m in r}, key=repr)
+    lambdas = [z3.Real(f"l{k}") for k in range(len(rows))]
+    constants = [z3.Real(f"c{k}") for k in range(len(linear))]
+    solver = z3.Optimize()
+    solver.set("timeout", 1500)
+    try:
+        for m in names:
+            total: Any = z3.RealVal(str(_at(constant.get(m, ZERO), values)))
+            for c, r in zip(constants, linear, strict=True):
+                total = total + c * z3.RealVal(str(_at(r.get(m, ZERO), values)))
+            for v, r in zip(lambdas, rows, strict=True):
+                if m in r:
+                    total = total - v * z3.RealVal(str(_at(r[m], values)))
+            solver.add(total == 0)
+    except (KeyError, ZeroDivisionError):
+        return None
+    solver.add(*(v >= 0 for v in lambdas))
+    if lambdas:
+        solver.minimize(z3.Sum(lambdas))
+    if solver.check() != z3.sat:
+        return None
+    model = solver.model()
+    return [k for k, v in enumerate(lambdas) if not z3.is_false(z3.simplify(model.eval(v, model_completion=True) > 0))]
+
+
+def _leaves(a: Atom) -> Iterator[Atom]:
+    if a.kind == "inverse":
+        for b in a.key[0].atoms():
+            yield from _leaves(b)
+    else:
+        yield a
+
+
+def _point(atoms: list[Atom], facts: Facts, seed: int) -> dict[Atom, Fraction] | None:
+    """Rational values of the parameters that satisfy the premises."""
+    rng = random.Random(seed)
+    uses = set(atoms)
+    assertions, _reached = facts.assertions(uses)
+    for spread in range(8):
+        wanted = []
+        for a in atoms:
+            v = facts.smt.variable(a)
+            target = Fraction(rng.randint(1, 40), rng.choice((7, 11, 13)) * (1 + spread))
+            wanted.append(v == z3.RealVal(str(target)))
+        solver = z3.Solver()
+        solver.set("timeout", 300)
+        solver.add(*assertions)
+        for w in wanted:  # as many of the random values as the premises allow
+            solver.push()
+            solver.add(w)
+            if solver.check() != z3.sat:
+                solver.pop()
+        if solver.check() == z3.sat:
+            model = solver.model()
+            values = {}
+            for a in atoms:
+                found = model.eval(facts.smt.variable(a), model_completion=True)
+                if not z3.is_rational_value(found):
+                    break
+                values[a] = Fraction(found.numerator_as_long(), found.denominator_as_long())
+            else:
+                return values
+    return None
+
+
+def _at(p: Polynomial, values: dict[Atom, Fraction]) -> Fraction:
+    total = Fraction(0)
+    for monomial, c in p.terms:
+        term = c
+        for a, power in monomial:
+            base = 1 / _at(a.key[0], values) if a.kind == "inverse" else values[a]
+            term = term * base**power
+        total += term
+    return total
+
+
+# ---- the exact solve -----------------------------------------------------------------------------------------------
+
+
+def _exact(
+    constant: Row, linear: list[Row], rows: list[Row], support: list[int]
+) -> tuple[list[Polynomial], list[Polynomial]] | None:
+    symbols: dict[Atom, sympy.Symbol] = {}
+    unknown = sympy.symbols(f"u0:{len(support) + len(linear)}") if support or linear else ()
+    names = sorted({m for r in (constant, *linear, *(rows[k] for k in support)) for m in r}, key=repr)
+    equations = []
+    for m in names:
+        total = as_sympy(constant.get(m, ZERO), symbols)
+        for u, k in zip(unknown, support, strict=False):
+            total -= u * as_sympy(rows[k].get(m, ZERO), symbols)
+        for u, r in zip(unknown[len(support) :], linear, strict=True):
+            total += u * as_sympy(r.get(m, ZERO), symbols)
+        equations.append(sympy.together(total).as_numer_denom()[0])
+    if not unknown:
+        return ([], []) if all(sympy.expand(e) == 0 for e in equations) else None
+    solutions = sympy.linsolve(equations, list(unknown))
+    if not solutions:
+        return None
+    (solution,) = solutions
+    if any(u in sympy.sympify(e).free_symbols for e in solution for u in unknown):
+        zero = dict.fromkeys(unknown, 0)
+        solution = tuple(sympy.sympify(e).subs(zero) for e in solution)
+    back = {v: a for a, v in symbols.items()}
+    values = [as_polynomial(sympy.factor(e), back) for e in solution]
+    return values[: len(support)], values[len(support) :]
+
+
+def as_sympy(p: Polynomial, symbols: dict[Atom, sympy.Symbol]) -> Any:
+    total = sympy.Integer(0)
+    for monomial, c in p.terms:
+        term: Any = sympy.Rational(c.numerator, c.denominator)
+        for a, power in monomial:
+            if a.kind == "inverse":
+                base = 1 / as_sympy(a.key[0], symbols)
+            else:
+                base = symbols.setdefault(a, sympy.Symbol(f"a{a.number}"))
+            term = term * base**power
+        total += term
+    return total
+
+
+def as_polynomial(e: Any, back: dict[Any, Atom]) -> Polynomial:
+    """A rational function of SymPy as one of ours."""
+    top, bottom = sympy.fraction(sympy.together(e))
+    return _plain(sympy.expand(top), back) * inverse(_plain(sympy.expand(bottom), back))
+
+
+def _plain(e: Any, back: dict[Any, Atom]) -> Polynomial:
+    total = ZERO
+    for term in sympy.Add.make_args(e):
+        value = ONE
+        for factor in sympy.Mul.make_args(term):
+            base, power = factor.as_base_exp()
+            if base.is_Rational and power == 1:
+                value = value * Fraction(int(base.p), int(base.q))
+            elif base.is_Rational:
+                value = value * Fraction(int(base.p), int(base.q)) ** int(power)
+            else:
+                value = value * single(back[base], int(power))
+        total = total + value
+    return total
+
+
+def _signs(lambdas: list[Polynomial], facts: Facts) -> list[dict[str, Any]] | None:
+    """z3 certificates that the multipliers are not negative."""
+    found = []
+    for multiplier in lambdas:
+        top, bottom = fraction(multiplier)
+        uses: set[Atom] = set()
+        t = facts.smt.term(top * bottom, uses)
+        assertions, _ = facts.assertions(uses)
+        question = [*assertions, t < 0]
+        if check(question, 1500)[0] != "unsat":
+            return None
+        found.append(smt_certificate(question))
+    return found
+
+
+__all__ = ["Combination", "certificate", "combination", "leaf", "lone_square", "split"]

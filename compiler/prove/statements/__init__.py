@@ -1,0 +1,1 @@
+"""A claim in its file becomes premises and goals on IR nodes."""
