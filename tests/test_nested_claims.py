@@ -16,7 +16,8 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.evaluate.frame import Frame, World
 from dotopt.compiler.ir import Node
 from dotopt.compiler.library import Library, load
-from dotopt.compiler.prove.statements.statement import Case, cases
+from dotopt.compiler.prove.statements.cases import cases
+from dotopt.compiler.prove.statements.statement import Case
 
 STDLIB = Path(__file__).parent.parent / "stdlib"
 LIBRARY = Library()

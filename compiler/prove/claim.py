@@ -18,8 +18,9 @@ from dotopt.compiler.prove.forms.polynomial import forget_atoms, within
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.report import FAST, FULL
+from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.methods import as_asked, experiment, sampled
-from dotopt.compiler.prove.statements.statement import Case, Unreadable, cases
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
 LONGEST = 300  # characters of an internal error
 

@@ -23,7 +23,8 @@ from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.evaluate.frame import Frame
 from dotopt.compiler.ir import Interval, Node, boolean
 from dotopt.compiler.library import Library
-from dotopt.compiler.prove.statements.statement import Case, Unreadable, cases
+from dotopt.compiler.prove.statements.cases import cases
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.types import REST
 from dotopt.runtime.property.draw import tensors
 from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
@@ -371,7 +372,7 @@ def _snippet(claim: s.Claim, sentence: Sentence, moment: Moment) -> str:
         "import numpy as np\n"
         "from pathlib import Path\n"
         "from dotopt.compiler.library import Library, load\n"
-        "from dotopt.compiler.prove.statements.statement import cases\n"
+        "from dotopt.compiler.prove.statements.cases import cases\n"
         "from dotopt.runtime.property.claims import Moment, at\n\n"
         f"path = Path({str(path)!r})\n"
         f"claim = next(c for c in load(path).claims if c.name == {claim.name!r})\n"

@@ -17,7 +17,7 @@ from typing import Literal
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.intervals import assumptions, interval
 from dotopt.compiler.ir import ENTRYWISE, Node, Program, boolean, leaf, node, number, substitute
-from dotopt.compiler.prove.statements.statement import fold
+from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.ranges import number_at
 from dotopt.compiler.types import REAL
 

@@ -13,7 +13,7 @@ from dotopt.compiler.ir import TIME, Node, Program, leaf, number, rebuild, subst
 from dotopt.compiler.prove.derivations.frozen import Frozen, NotLinear, Settled
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single
-from dotopt.compiler.prove.statements.statement import fold
+from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.types import REAL
 
 

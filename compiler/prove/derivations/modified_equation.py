@@ -36,7 +36,9 @@ from dotopt.compiler.prove.procedures.series import (
     draw,
     scale,
 )
-from dotopt.compiler.prove.statements.statement import Unreadable, fold, inside
+from dotopt.compiler.prove.statements.premises import inside
+from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.statement import Unreadable
 from dotopt.grammar import spelling
 
 SECONDS = 5.0  # an expansion takes at most 1 on an idle machine

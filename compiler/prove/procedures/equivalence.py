@@ -22,18 +22,12 @@ from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.polynomial import Polynomial
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, decide
-from dotopt.compiler.prove.procedures.goals import signs_kept
+from dotopt.compiler.prove.procedures.signs import signs_kept
+from dotopt.compiler.prove.statements.cases import specialise
+from dotopt.compiler.prove.statements.premises import absorb, binds_function, written_conjuncts, written_parts
 from dotopt.compiler.prove.statements.properties import classes
-from dotopt.compiler.prove.statements.statement import (
-    Case,
-    Unreadable,
-    _absorb,
-    _binds_function,
-    _conjuncts,
-    _parts,
-    fold,
-    specialise,
-)
+from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves, trajectory
 from dotopt.compiler.prove.worlds.refute import Search
 from dotopt.compiler.types import REST, Mismatch, Type
@@ -43,10 +37,10 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -
     """Decides the equivalence in one case; a `when` that this case excludes makes it hold."""
     if goal.condition is not None:
         written = [
-            value(case.context, c, case.scope) for c in _conjuncts(goal.condition) if not _binds_function(case, c)
+            value(case.context, c, case.scope) for c in written_conjuncts(goal.condition) if not binds_function(case, c)
         ]
-        parts = [p for w in written for p in _parts(case.settle(w))]
-        if any(p.op == "bool" and not p.attrs[0] for p in parts) or not _absorb(
+        parts = [p for w in written for p in written_parts(case.settle(w))]
+        if any(p.op == "bool" and not p.attrs[0] for p in parts) or not absorb(
             case, [p for p in parts if p.op != "bool"]
         ):
             return Proved("cases", {"kind": "truth", "value": True})
@@ -95,7 +89,7 @@ def _cases(case: Case, goal: s.Equivalent, condition: Node, seconds: float, dept
             point_premises=list(case.point_premises),
             asked=list(case.asked),
         )
-        if not _absorb(here, [premise]):
+        if not absorb(here, [premise]):
             continue
         outcome = equivalent(here, replace(goal, condition=None), seconds / 2, depth - 1)
         if isinstance(outcome, Refuted):

@@ -10,7 +10,8 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import Node, node, number, substitute
 from dotopt.compiler.prove.procedures.univariate import bounds
-from dotopt.compiler.prove.statements.statement import Case, Unreadable, fold
+from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
 
 MOST = 6  # the highest order that is asked for

@@ -27,7 +27,9 @@ from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, 
 from dotopt.compiler.prove.forms.polynomial import number as constant
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of, settle
-from dotopt.compiler.prove.statements.statement import Case, Unreadable, fold, specialise
+from dotopt.compiler.prove.statements.cases import specialise
+from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
 Tree = tuple["Tree", ...]  # children, sorted
 Series = dict[Tree, Polynomial]

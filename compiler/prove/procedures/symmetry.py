@@ -21,9 +21,10 @@ from dotopt.compiler.lower import Scope
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, decide
-from dotopt.compiler.prove.procedures.goals import outermost
+from dotopt.compiler.prove.procedures.sentences import outermost
 from dotopt.compiler.prove.statements.properties import classes
-from dotopt.compiler.prove.statements.statement import Case, Unreadable, fold
+from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves, trajectory
 from dotopt.compiler.prove.worlds.refute import Search
 from dotopt.compiler.types import REST, Mismatch

@@ -11,7 +11,7 @@ from typing import Any
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
-from dotopt.compiler.prove.procedures.goals import task
+from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.worlds.refute import Search
 

@@ -1,0 +1,207 @@
+"""The premises of a case: ranges, `given` lines, and what equations among them fix.
+
+An equation that fixes a name is put in wherever the claim is read; what is left is a premise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import floor
+
+from dotopt.compiler import syntax as s
+from dotopt.compiler.ir import TIME, Interval, Node, leaf, node, number, substitute
+from dotopt.compiler.lower import value
+from dotopt.compiler.lower.declare import declare
+from dotopt.compiler.lower.scope import Imported, Leaf, User
+from dotopt.compiler.prove.statements.constants import constants
+from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.prove.statements.unroll import like, start
+from dotopt.compiler.types import REAL
+
+
+def open_case(case: Case) -> bool:
+    """Fills the scope and the premises; False if a `given` line excludes this choice."""
+    body = [c for c in case.claim.body if not _is_ddt(c) and not isinstance(c, s.Derive)]
+    for clause in case.claim.body:
+        if isinstance(clause, s.Derive):
+            for name in clause.names:
+                case.scope.names[name] = Leaf("free", name, REAL)
+    declare(case.context, case.scope, body)
+    for hyper in case.program.hypers:
+        if not hyper.indices:
+            case.premises += inside(leaf("hyper", hyper.name, hyper.type), hyper.interval)
+    for given in case.program.inputs:
+        if not given.indices:
+            case.premises += inside(leaf("input", given.name, given.type), given.interval)
+    for clause in (*case.file.statements, *case.claim.body):
+        if isinstance(clause, s.ForAll):
+            for q in clause.names:
+                case.premises += quantified(case, q)
+    for p in case.file.head.parameters:
+        if p.bounds is not None:
+            case.premises += quantified(case, s.Quantified(p.span, p.name, (), p.type, p.bounds))
+    written: list[Node] = list(constants(case))
+    for clause in (*case.file.statements, *case.claim.body):
+        if isinstance(clause, s.Given):
+            for condition in written_conjuncts(clause.condition):
+                if binds_function(case, condition):
+                    continue
+                here = value(case.context, condition, case.scope)
+                written.extend(written_parts(here))
+    if any(w.op == "bool" and not w.attrs[0] for w in written):
+        return False
+    return absorb(case, [w for w in written if w.op != "bool"])
+
+
+def written_conjuncts(e: s.Expression) -> Iterator[s.Expression]:
+    if isinstance(e, s.Binary) and e.operator == "and":
+        yield from written_conjuncts(e.left)
+        yield from written_conjuncts(e.right)
+    else:
+        yield e
+
+
+def _is_ddt(clause: s.Statement) -> bool:
+    return isinstance(clause, s.Definition) and any(
+        isinstance(t, s.Call) and isinstance(t.function, s.Name) and t.function.name == "ddt" for t in clause.targets
+    )
+
+
+def binds_function(case: Case, condition: s.Expression) -> bool:
+    match condition:
+        case s.Compare(_, ("==",), (s.Name(_, left), s.Name())):
+            found = case.scope.find(left)
+            return found is not None and isinstance(found[0], Imported | User)
+    return False
+
+
+def written_parts(here: Node) -> Iterator[Node]:
+    if here.op == "and":
+        for part in here.args:
+            yield from written_parts(part)
+    else:
+        yield here
+
+
+def inside(here: Node, interval: Interval) -> list[Node]:
+    """The bounds of an interval as premises."""
+    if here.type.kind == "int" and interval.open_low and interval.low is not None and interval.low.value is not None:
+        interval = replace(interval, low=number(floor(interval.low.value) + 1), open_low=False)
+    found = []
+    if interval.low is not None:
+        found.append(node("gt" if interval.open_low else "ge", here, interval.low))
+    if interval.high is not None and interval.high.op != "inf":
+        found.append(node("lt" if interval.open_high else "le", here, interval.high))
+    return found
+
+
+def quantified(case: Case, q: s.Quantified) -> list[Node]:
+    """The bounds of a name of `for all`."""
+    if q.indices or not isinstance(q.bounds, s.Bounds):
+        return []
+    here = value(case.context, s.Name(q.span, q.name), case.scope)
+    bounds = q.bounds
+    low = value(case.context, bounds.low, case.scope) if bounds.low is not None else None
+    high = value(case.context, bounds.high, case.scope) if bounds.high is not None else None
+    return inside(here, Interval(low, high, bounds.open_low, bounds.open_high))
+
+
+def absorb(case: Case, written: list[Node]) -> bool:
+    """Substitutes the equations that fix a name, and keeps the rest as premises."""
+    waiting = sorted(written, key=lambda here: here.op != "eq" or TIME not in here.args)  # t == 1 fixes the states
+    if any(here.op == "eq" and TIME in here.args and number(1) in here.args for here in waiting):
+        case.at_start = True
+        table = {k: v for k, v in start(case.program).items() if k is not TIME}
+        case.substitutions += [{TIME: number(1)}, {k: substitute(v, {TIME: number(1)}) for k, v in table.items()}]
+        case.premises = [case.settle(p) for p in case.premises]
+    kept: list[Node] = []
+    while waiting:
+        here = case.settle(waiting.pop(0))
+        if here.op == "bool":
+            if not here.attrs[0]:
+                return False
+            continue
+        if here.op == "and":
+            waiting = [*written_parts(here), *waiting]
+            continue
+        if here.op == "eq" and _no_such_number(here):
+            return False
+        if here.op == "eq" and _fix(case, here):
+            kept = [case.settle(k) for k in kept]
+            case.premises = [case.settle(p) for p in case.premises]
+            continue
+        kept.append(here)
+    case.premises += kept
+    return not any(p.op == "bool" and not p.attrs[0] for p in case.premises)
+
+
+def _no_such_number(equation: Node) -> bool:
+    """Whether it asks a whole number to be a fraction, or the step to come before the first."""
+    for name, wanted in (equation.args, equation.args[::-1]):
+        if name.op == "leaf" and wanted.value is not None:
+            if name.type.kind == "int" and wanted.value.denominator != 1:
+                return True
+            if name is TIME and wanted.value < 1:
+                return True
+    return False
+
+
+def _fix(case: Case, equation: Node) -> bool:
+    """Whether the equation was absorbed as a substitution."""
+    left, right = equation.args
+    if left.op == right.op == "tuple":
+        return False
+    for name, body in ((left, right), (right, left)):
+        if name.op in ("oracle", "apply") and name.attrs[1] in ("value", "field", 0):
+            return _define_function(case, name, body)
+        if name.op in ("oracle", "apply") and body.value is not None:  # `given ∇f(s) == 0`
+            zero = node("zeros", attrs=(name.type,)) if body.value == 0 and name.type.axes else body
+            case.substitutions.append({name: zero})
+            case.asked.append(name)
+            case.point_premises.append(node("eq", name, zero))
+            return True
+        if name.op == "base":
+            case.substitutions.append({name: body})
+            return True
+    best: tuple[int, Node, Node] | None = None
+    for name, body in ((left, right), (right, left)):
+        family = name.role == "hyper" and body.value is not None  # `given C[l] == 1`: of this member only
+        if name.role not in ("hyper", "free", "time", "param", "state", "input") or (name.args and not family):
+            continue
+        if name in set(body.walk()) or body.type.kind in ("tuple", "any") or body.op in ("inf", "eye"):
+            continue
+        if not set(body.type.axes) <= set(name.type.axes):
+            continue
+        if name.role in ("param", "state") and body.value is None and case.program.next:
+            order = 4
+        else:
+            order = {"free": 0, "time": 1, "hyper": 1, "input": 2, "param": 3, "state": 3}[name.role]
+        if best is None or order < best[0]:
+            best = order, name, body
+    if best is None:
+        return False
+    _, name, body = best
+    if name is TIME:
+        case.at_start = body.value == 1
+    case.fixed_states = case.fixed_states or name.role in ("param", "state")
+    case.substitutions.append({name: like(body, name.type)})
+    return True
+
+
+def _define_function(case: Case, asked: Node, body: Node) -> bool:
+    """`given f(θ) == e`: f is the function θ -> e; with e free of θ it is only the value at this point."""
+    split = asked.attrs[3]
+    points = asked.args[split[0] : split[0] + split[1]]
+    if len(points) == 1 and points[0].op == "leaf" and points[0] in set(body.walk()):
+        case.functions[asked.attrs[0]] = (points[0], body)
+        return True
+    if (points and body.value is not None) or not set(points) & set(body.walk()):
+        case.substitutions.append({asked: body})
+        case.asked.append(asked)
+        case.point_premises.append(node("eq", asked, body))
+        return True
+    return False
+
+
+__all__ = ["absorb", "binds_function", "inside", "open_case", "quantified", "written_conjuncts", "written_parts"]
