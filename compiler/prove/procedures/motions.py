@@ -17,7 +17,7 @@ from dotopt.compiler.prove.procedures.maps import Maps, Move, at_step
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves, trajectory
 from dotopt.compiler.prove.worlds import numbers as num
-from dotopt.compiler.prove.worlds.refute import Search
+from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.prove.worlds.world import Undecidable, World
 from dotopt.compiler.types import REST, Mismatch
 
@@ -96,10 +96,10 @@ def _weights(case: Case, maps: Maps, leaves: list[Node]) -> list[Fraction | int 
     if maps.scale is None:
         return None
     found: dict[Node, Fraction | int] = {}
-    search = Search(tuple(case.premises), number(0), program)
+    draw = Setting(tuple(case.premises), program).draw
     plain = list(trajectory(program, 4))
     for seed in range(12):
-        world = World(seed + 5, {REST: 2}, draw=search.draw, small=NONZERO)
+        world = World(seed + 5, {REST: 2}, draw=draw, small=NONZERO)
         try:
             if not all(world.truth(p) is True for p in case.premises if not state_leaves([p])):
                 continue

@@ -25,7 +25,7 @@ from dotopt.compiler.prove.forms.smt import check, rational
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
 from dotopt.compiler.prove.procedures.decide import Task, smt_certificate
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.prove.worlds.refute import Search
+from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.prove.worlds.world import Undecidable, World
 
 
@@ -259,12 +259,12 @@ def _hypers(case: Case) -> set[Node]:
 
 
 def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, seconds: float) -> dict[str, Any] | None:
-    search = Search(tuple(case.premises), condition, case.program)
+    draw = Setting(tuple(case.premises), case.program).draw
     deadline = time.process_time() + seconds * 0.4
     for seed in islice(count(), 3000):
         if time.process_time() > deadline:
             return None
-        found = _unlike(step, condition, World(seed, draw=search.draw), case, exactly)
+        found = _unlike(step, condition, World(seed, draw=draw), case, exactly)
         if found is not None:
             return found
     return None

@@ -1,0 +1,105 @@
+"""Worlds from elsewhere: models that z3 finds, and samples of a swarm; both are evaluated exactly before they count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import z3
+
+from dotopt.compiler.ir import Node, Random
+from dotopt.compiler.prove.forms.facts import Facts, facts_of
+from dotopt.compiler.prove.forms.normal import Unsupported
+from dotopt.compiler.prove.forms.polynomial import Atom, within
+from dotopt.compiler.prove.forms.smt import check, rational
+from dotopt.compiler.prove.worlds.arrays import as_array
+from dotopt.compiler.prove.worlds.setting import Setting, Sized
+from dotopt.compiler.prove.worlds.swarm import Swarm
+from dotopt.compiler.prove.worlds.world import World
+from dotopt.compiler.types import REAL
+
+NO_LAW = Random("", REAL, "", (), 0)
+LONGEST = 1500  # milliseconds for one model
+
+
+def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, deadline: float) -> Iterator[World]:
+    """Worlds of one entry an axis after a model of the premises and the goal's negation, rounded in several ways."""
+    asked = any(
+        here.op in ("oracle", "apply", "conjugate") and here.attrs[0] in setting.classes
+        for root in (*premises, goal)
+        for here in root.walk()
+    )
+    if asked or time.process_time() > deadline:
+        return
+    try:
+        with within(max(deadline - time.process_time(), 0.1) / 2):
+            facts = facts_of(premises)
+            assertions, _ = facts.question(goal)
+    except (Unsupported, ArithmeticError, z3.Z3Exception):
+        return
+    left = max(deadline - time.process_time(), 0.05)
+    result, model = check(assertions, int(min(left * 1000 / 2, LONGEST)))
+    if result != "sat" or model is None:
+        return
+    numbers: dict[Atom, Fraction] = {}
+    for a, variable in facts.smt.variables.items():
+        found = model.eval(variable)
+        if z3.is_rational_value(found) or z3.is_algebraic_value(found):
+            numbers[a] = rational(found)
+    given: dict[Node, Any] = {}
+    for here in dict.fromkeys(n for part in (*premises, goal) for n in part.walk()):
+        if (
+            here.op == "leaf"
+            and here.role not in ("axis", "set", "index", "loop", "identity")
+            and (here.role != "draw" or setting.laws.get(here.name.split("#")[0], NO_LAW).law == "normal")
+        ):
+            value = _value(facts, here, numbers)
+            if value is not None and (here.type.kind != "int" or value.denominator == 1):
+                given[here] = value if here.type.kind != "bool" else bool(value)
+
+    def answer(here: Node) -> Fraction | None:
+        return _value(facts, here, numbers) if here in facts.normal.done else None
+
+    for seed, places in product(range(4), (None, 3, 2)):  # what the model leaves open is drawn
+        rounded = {here: _round(value, places) for here, value in given.items()}
+        yield setting.world(seed, Sized(1), rounded, answer if places is None else lambda here: None)
+
+
+def _value(facts: Facts, here: Node, numbers: dict[Atom, Fraction]) -> Fraction | None:
+    try:
+        terms = facts.normal(here).terms
+    except (Unsupported, ArithmeticError):
+        return None
+    if len(terms) == 1 and len(terms[0][0]) == 1 and terms[0][0][0][1] == 1 and terms[0][1] == 1:
+        return numbers.get(terms[0][0][0][0])
+    return None
+
+
+def _round(x: Any, places: int | None) -> Any:
+    if places is None or not isinstance(x, Fraction):
+        return x
+    return Fraction(round(x * 10**places), 10**places)
+
+
+def sampled(setting: Setting, swarm: Swarm, sample: int) -> World:
+    """One sample of a swarm as a world of fractions."""
+
+    def exact(array: Any) -> Any:
+        return np.frompyfunc(lambda v: Fraction(float(v)).limit_denominator(10**6), 1, 1)(np.asarray(array[sample]))
+
+    nodes = {here: as_array(exact(v)) for here, v in swarm.drawn.items() if isinstance(here, Node)}
+    given = {here: v for here, v in nodes.items() if here.op == "leaf"}
+    answers = {here: v for here, v in nodes.items() if here.op != "leaf"}
+    world = setting.world(0, Sized(swarm.size), given, answers.get)
+    for key, array in swarm.drawn.items():
+        if not isinstance(key, Node) and array is not None:
+            place = (key[0], "stiffness") if np.ndim(array) == 1 else key
+            world.table[place] = exact(array) if np.ndim(array) == 1 else as_array(exact(array))
+            if key[1] == "centre":
+                world.table[(key[0], "radius")] = None
+                world.table[(key[0], "offset")] = Fraction(0)
+    return world

@@ -1,0 +1,188 @@
+"""What premises and declarations say of single leaves: their ranges, laws and special values; it makes worlds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from dotopt.compiler.ir import Interval, Node, Program, leaf
+from dotopt.compiler.prove.forms.facts import conjuncts
+from dotopt.compiler.prove.worlds.draws import Special
+from dotopt.compiler.prove.worlds.world import World
+
+Range = tuple[Fraction | None, Fraction | None]
+NICE = [
+    Fraction(n, d)
+    for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))
+]
+
+
+@dataclass
+class Setting:
+    """Where worlds are drawn: the premises, the program with its declared intervals, functions with properties."""
+
+    premises: tuple[Node, ...]
+    program: Program | None = None
+    classes: dict[str, Any] = field(default_factory=dict)
+    index_sets: dict[str, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bounds = _bounds(self.premises)
+        self.excluded = _excluded(self.premises)
+        self.special = _special(self.premises)
+        self.intervals: dict[Node, Interval] = {}
+        self.defaults: dict[Node, Fraction] = {}
+        self.laws = {} if self.program is None else {r.name: r for r in self.program.randoms}
+        if self.program is None:
+            return
+        for h in self.program.hypers:
+            here = leaf("hyper", h.name, h.type)
+            if not h.indices:
+                self.intervals[here] = h.interval
+            if h.default is not None and h.default.value is not None:
+                self.defaults[here] = h.default.value
+        for i in self.program.inputs:
+            if not i.indices:
+                self.intervals[leaf("input", i.name, i.type)] = i.interval
+
+    def world(
+        self,
+        seed: int,
+        sizes: dict[str, int] | None = None,
+        given: Mapping[Node, Any] | None = None,
+        answer: Callable[[Node], Any] = lambda node: None,
+    ) -> World:
+        """A world whose leaves are drawn from here, but for those that are given."""
+        return World(
+            seed,
+            {} if sizes is None else sizes,
+            dict(given or {}),
+            self.draw,
+            self.classes,
+            self.laws,
+            self.index_sets,
+            self.special,
+            answer,
+        )
+
+    def range(self, here: Node) -> Range:
+        """The numbers between which premises and the declaration keep a leaf."""
+        low, high = self.bounds.get(here, (None, None))
+        interval = self.intervals.get(here)
+        if interval is not None and interval.low is not None and interval.low.value is not None:
+            low = interval.low.value if low is None else max(low, interval.low.value)
+        if interval is not None and interval.high is not None and interval.high.value is not None:
+            high = interval.high.value if high is None else min(high, interval.high.value)
+        return low, high
+
+    def draw(self, here: Node, rng: random.Random) -> Fraction | None:
+        """A value for one entry of a leaf, inside its declared or given bounds; None where any number will do."""
+        if here.role == "time":
+            return Fraction(rng.choice((1, 1, 2, 3, 5)))
+        low, high = self.range(here)
+        whole = here.type.kind == "int"
+        candidates = [*NICE, Fraction(rng.randint(1, 20), rng.choice((1, 2, 5, 10)))]
+        if here in self.intervals:
+            if here in self.defaults:
+                candidates.append(self.defaults[here])
+        elif low is None and high is None and not whole:
+            return None
+        if whole:
+            candidates = [Fraction(n) for n in range(-2, 7)]
+        elif low is None and high is None:
+            candidates += [-c for c in candidates]
+        if low is not None:
+            candidates += [low, low + 1, low + Fraction(1, 2)]
+        if high is not None:
+            candidates += [high, high - Fraction(1, 2), high - 1]
+        if low is not None and high is not None:
+            candidates.append((low + high) / 2)
+        fitting = [
+            c
+            for c in candidates
+            if (low is None or c >= low)
+            and (high is None or c <= high)
+            and (not whole or c.denominator == 1)
+            and (here, c) not in self.excluded
+        ]
+        return rng.choice(fitting) if fitting else low
+
+    def float_range(self, here: Node) -> tuple[float | None, float | None]:
+        """The same range in floating point; of the number of a step, the first few."""
+        if here.role == "time":
+            return 1.0, 5.0
+        low, high = self.range(here)
+        return (None if low is None else float(low)), (None if high is None else float(high))
+
+
+def _bounds(premises: Sequence[Node]) -> dict[Node, Range]:
+    """Numeric bounds that premises put on single leaves."""
+    table: dict[Node, Range] = {}
+    for premise in conjuncts(premises):
+        if premise.op not in ("lt", "le", "gt", "ge", "eq"):
+            continue
+        left, right = premise.args
+        op = premise.op
+        if left.op != "leaf":
+            left, right = right, left
+            op = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}.get(op, op)
+        if left.op != "leaf" or right.value is None:
+            continue
+        low, high = table.get(left, (None, None))
+        if op in ("gt", "ge", "eq"):
+            low = right.value if low is None else max(low, right.value)
+        if op in ("lt", "le", "eq"):
+            high = right.value if high is None else min(high, right.value)
+        table[left] = low, high
+    return table
+
+
+def _excluded(premises: Sequence[Node]) -> set[tuple[Node, Fraction]]:
+    """The numbers that strict premises forbid to single leaves."""
+    return {
+        (name, bound.value)
+        for premise in conjuncts(premises)
+        if premise.op in ("lt", "gt", "ne")
+        for name, bound in (premise.args, premise.args[::-1])
+        if name.op == "leaf" and bound.value is not None
+    }
+
+
+def _special(premises: Sequence[Node]) -> Special:
+    """The orthogonal and symmetric matrices and the zeros of gradients that premises ask for."""
+    orthogonal: set[Node] = set()
+    symmetric: set[Node] = set()
+    zeros: dict[str, Node] = {}
+    for p in conjuncts(premises):
+        if p.op != "eq":
+            continue
+        for x, y in (p.args, p.args[::-1]):
+            if y.op == "eye" and x.op == "matmul":
+                a, b = x.args
+                if a.op == "transpose" and a.args[0] is b and b.op == "leaf":
+                    orthogonal.add(b)
+                if b.op == "transpose" and b.args[0] is a and a.op == "leaf":
+                    orthogonal.add(a)
+            if x.op == "transpose" and x.args[0] is y and y.op == "leaf":
+                symmetric.add(y)
+            asked = x.op == "oracle" and x.attrs[1] in ("gradient", "field") and len(x.args) == 1
+            if asked and x.args[0].op == "leaf" and (y.value == 0 or y.op == "zeros"):
+                zeros[x.attrs[0]] = x.args[0]
+    return Special(frozenset(orthogonal), frozenset(symmetric), zeros)
+
+
+class Sized(dict[str, int]):
+    """Every axis has the same number of entries."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> int:
+        return self.size
