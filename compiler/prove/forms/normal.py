@@ -35,6 +35,7 @@ from dotopt.compiler.types import REST
 MODEL = "@model"  # the axis that runs over the tensors of the optimizer
 VARYING = ("param", "state", "draw", "input")
 BIGGEST = 4000  # terms; a normal form larger than this is given up
+LAWFUL = frozenset(("inverse", "sqrt", "abs", "sign", "pow", "sum", "amax", "amin", "trace", "size", "ones", "word"))
 
 
 class Unsupported(Exception):
@@ -176,7 +177,8 @@ class Normaliser:
         axes = set(here.type.axes)
         if any(MODEL in p.axes for p in a) and not (here.op == "oracle" and here.attrs[1] == "value"):
             axes.add(MODEL)
-        return single(atom(here.op, here.attrs, tuple(a), axes=frozenset(axes)))
+        kind = f"{here.op} of" if here.op in LAWFUL else here.op  # no law of a kind that holds something else
+        return single(atom(kind, here.attrs, tuple(a), axes=frozenset(axes)))
 
     def _linear(self, here: Node, a: list[Polynomial]) -> Polynomial:
         """A Hessian-vector product: linear in its last argument."""

@@ -83,9 +83,10 @@ class Words:
             letters = letters[1:-1]
         if not letters:
             return factor * single(atom("size", axis))
-        if len(letters) == 2 and None is not letters[0][2] != letters[0][3]:
+        row, column = letters[0][2:]
+        if len(letters) == 2 and row is not None and column is not None and row != column:
             pair = single_product(letters[0][0]) * single_product(letters[1][0])
-            return factor * add_up(add_up(pair, str(letters[0][3]), self), str(letters[0][2]), self)
+            return factor * add_up(add_up(pair, column, self), row, self)
         turned = [letters[i:] + letters[:i] for i in range(len(letters))]
         for candidate in turned:  # a vector in the cycle opens it to a 1×1 word
             if candidate[0][2] is None and candidate[-1][3] is None:

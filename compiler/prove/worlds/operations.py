@@ -207,7 +207,8 @@ def _spectral(world: World, here: Node, a: list[Value]) -> Value:
         return here.type.axes, world.full(here.type.axes, None)
     matrix = mpmath.matrix([[num.real(v) for v in row] for row in array])
     if here.op == "spectral_radius":
-        values = mpmath.eig(matrix, left=False, right=False)
+        alone = matrix.rows == 1  # of which mpmath gives vectors as well
+        values = [matrix[0, 0]] if alone else mpmath.eig(matrix, left=False, right=False)
         return (), scalar(max(abs(v) for v in values))
     u, s, v = mpmath.svd_r(matrix)
     singular = [s[i] for i in range(len(s))]
