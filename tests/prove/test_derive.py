@@ -18,7 +18,7 @@ from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.derivations.derive import constants, derivations
 from dotopt.compiler.prove.derivations.modified_equation import ModifiedEquation, modified_equations
 from dotopt.compiler.prove.derivations.weight_norm import weight_norms
-from dotopt.compiler.prove.procedures.series import draw
+from dotopt.compiler.prove.procedures.trees import draw
 from dotopt.compiler.source import Source
 from dotopt.runtime import cli
 

@@ -24,18 +24,8 @@ from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, TooLarge, single, single_product, within
 from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of
 from dotopt.compiler.prove.procedures.multipliers import as_sympy
-from dotopt.compiler.prove.procedures.series import (
-    LEAF,
-    POINT,
-    Context,
-    Series,
-    Tree,
-    add,
-    after,
-    displacement,
-    draw,
-    scale,
-)
+from dotopt.compiler.prove.procedures.slow_manifold import displacement
+from dotopt.compiler.prove.procedures.trees import LEAF, POINT, Context, Series, Tree, add, after, draw, scale
 from dotopt.compiler.prove.statements.premises import inside
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Unreadable

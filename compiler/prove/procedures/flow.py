@@ -26,7 +26,7 @@ def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
     if not isinstance(goal, s.Holds):
         raise Unreadable("this form of claim about a flow")
     if any(here.op == "claim" and here.attrs[0] in ("after", "O") for here in case.value(goal.condition).walk()):
-        from dotopt.compiler.prove.procedures.series import expansion
+        from dotopt.compiler.prove.procedures.expansion import expansion
 
         return expansion(case, goal, seconds)
     motion = flow_of(case)
