@@ -34,6 +34,7 @@ from dotopt.compiler.prove.forms.polynomial import (
 from dotopt.compiler.prove.forms.smt import check
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.univariate import proof
+from dotopt.compiler.prove.statements.reached import Reached
 from dotopt.compiler.prove.worlds.refute import Search
 
 BUDGET = 2.0  # seconds a claim in the default profile
@@ -48,7 +49,7 @@ class Task:
     of_rule: frozenset[Node] = frozenset()  # nodes of the rule: its own quotients are taken as defined
     index_sets: dict[str, Node] = field(default_factory=dict)
     classes: dict[str, Any] = field(default_factory=dict)  # the user's functions with properties, for counterexamples
-    free_states: bool = False
+    reached: Reached | None = None  # what runs reach; None where nothing moves, or counterexamples may choose it
     points: tuple[Node, ...] = ()  # premises that the proofs have put in, for counterexamples
     seconds: float = BUDGET
     refute: bool = True  # whether to look for counterexamples
@@ -80,7 +81,7 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
 
 def _one(goal: Node, task: Task) -> Outcome:
     search = Search(
-        (*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, free_states=task.free_states
+        (*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, reached=task.reached
     )
     if task.refute:
         found = search.quick()

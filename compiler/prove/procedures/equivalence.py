@@ -183,11 +183,10 @@ def _first_difference(case: Case, other: Program, seconds: float) -> dict[str, o
                 for x, y in visible(case.program, other)
             ]
             goal = pairs[0] if len(pairs) == 1 else node("and", *pairs)
-            premises += tuple(case.settle(substitute(p, own)) for p in case.premises)
+            premises += tuple(case.settle(substitute(p, own)) for p in (*case.premises, *case.point_premises))
         except Mismatch:
             return None
         search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))
-        search.reads_states = False
         found = search.run(seconds / 4)
         if found is not None:
             return {"step": t, **found}

@@ -149,7 +149,7 @@ def _unstar(here: Node) -> Node:
 
 def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outcome:
     points = tuple(case.point_premises)
-    held = Task(tuple(case.premises), case.program, free_states=True, points=points, seconds=seconds)
+    held = Task(tuple(case.premises), case.program, points=points, seconds=seconds)
     if held.facts.contradictory():
         from dotopt.compiler.prove.outcome import Vacuous
 
@@ -164,9 +164,7 @@ def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outco
             return Proved("multipliers", certificate(found), (smooth,))
     if unknowns:
         return Open("no constants were found for which it is a combination of the inequalities of its functions")
-    free = Task(
-        tuple(case.premises), case.program, classes=classes(case), free_states=True, points=points, seconds=seconds
-    )
+    free = Task(tuple(case.premises), case.program, classes=classes(case), points=points, seconds=seconds)
     return decide(goal, free)
 
 

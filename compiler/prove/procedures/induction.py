@@ -6,8 +6,9 @@ from dotopt.compiler.ir import TIME, Node, leaf, node, number, substitute
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import Task, conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import task
-from dotopt.compiler.prove.procedures.signs import of_this_step, signs_kept
+from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes
+from dotopt.compiler.prove.statements.reached import of_this_step, reached
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import runs, start, trajectory
 from dotopt.compiler.prove.worlds.numbers import text
@@ -28,7 +29,10 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     table = start(program)
     initial = case.settle(substitute(goal, table))
     first = tuple(case.settle(substitute(p, table)) for p in case.premises)
-    held = Task(tuple(p for p in first if p.op != "bool"), program, classes=classes(case), seconds=seconds / 2)
+    run = reached(case)
+    held = Task(
+        tuple(p for p in first if p.op != "bool"), program, classes=classes(case), reached=run, seconds=seconds / 2
+    )
     base = (
         decide(initial, held)
         if initial.op != "bool"
@@ -55,14 +59,12 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     if isinstance(base, Vacuous):
         return base
     premises: tuple[Node, ...] = ()
-    for t, reached in enumerate(trajectory(program, max(LOOKED_AT)), 1):
-        premises += tuple(case.settle(substitute(p, reached)) for p in case.premises)
+    for t, table in enumerate(trajectory(program, max(LOOKED_AT)), 1):
+        premises += tuple(case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises))
         if t not in LOOKED_AT:
             continue
-        search = Search(
-            tuple(p for p in premises if p.op != "bool"), case.settle(substitute(goal, reached)), program, classes(case)
-        )
-        search.reads_states = False
+        at_t = case.settle(substitute(goal, table))
+        search = Search(tuple(p for p in premises if p.op != "bool"), at_t, program, classes(case), reached=run)
         found = search.run(seconds / 6)
         if found is not None:
             return Refuted("first steps", {"step": t, **found})

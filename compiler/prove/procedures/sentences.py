@@ -15,6 +15,7 @@ from dotopt.compiler.prove.procedures.decide import Task, conjuncts_of, decide, 
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes, inequalities
+from dotopt.compiler.prove.statements.reached import reached
 from dotopt.compiler.prove.statements.statement import Case
 
 
@@ -27,7 +28,7 @@ def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool 
         own,
         dict(case.context.index_sets),
         classes(case),
-        case.fixed_states,
+        reached(case) if refute else None,
         tuple(case.point_premises),
         seconds,
         refute,
@@ -84,7 +85,7 @@ def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
     table = {d: leaf("free", n, d.type) for d, n in inner.items()}
     premises = tuple(outermost(p, table) for p in case.premises)
     own = frozenset(here for root in case.program.roots for here in outermost(case.settle(root), table).walk())
-    held = Task(premises, case.program, own, {}, {}, True, (), seconds / 3, refute=False)
+    held = Task(premises, case.program, own, seconds=seconds / 3, refute=False)
     if held.facts.contradictory():
         return None
     outcome = all_of(decide(part, held) for part in conjuncts_of(outermost(goal, table)))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dotopt.compiler.ir import Node, leaf, node, number
 from dotopt.compiler.prove.procedures.decide import Task
+from dotopt.compiler.prove.statements.reached import every_step
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import start
 from dotopt.compiler.types import Mismatch
@@ -16,30 +17,24 @@ def signs_kept(case: Case, standing: bool = False) -> Iterator[Node]:
 
     Premises about this step say nothing of those before it, so they count only if they are `standing`.
     """
+    case = case if standing else every_step(case)
     table = start(case.program)
-    premises = case.premises if standing else [p for p in case.premises if not of_this_step(p)]
     found: list[Node] = []
     for state in case.program.states:
-        if state.next is None or state.indices or state.type.kind not in ("real", "int") or state.kind != "constant":
+        if state.next is None or state.indices or state.type.kind not in ("real", "int"):
             continue
         here = leaf("state", state.name, state.type)
-        if table[here].value is None or (table[here].value or 0) < 0:
-            continue
         try:
-            wanted = node("ge", here, number(0))
-            goal = node("ge", case.settle(state.next), number(0))
-            facts = Task((*premises, *found, wanted), case.program).facts
-            if facts.proves(goal, 200):
+            begin, wanted, following = (
+                node("ge", x, number(0)) for x in (case.settle(table[here]), here, case.settle(state.next))
+            )
+            if not Task(tuple(case.premises), case.program).facts.proves(begin, 200):
+                continue
+            if Task((*case.premises, *found, wanted), case.program).facts.proves(following, 200):
                 found.append(wanted)
                 yield wanted
         except Mismatch:
             continue
 
 
-def of_this_step(premise: Node) -> bool:
-    """Whether a premise speaks of what may be different in every step."""
-    moving = ("param", "state", "input", "draw", "time")
-    return any(here.role in moving or here.op in ("oracle", "base", "fires") for here in premise.walk())
-
-
-__all__ = ["of_this_step", "signs_kept"]
+__all__ = ["signs_kept"]

@@ -16,6 +16,7 @@ from dotopt.compiler.prove.procedures.maps import Maps, Move, at_step, read
 from dotopt.compiler.prove.procedures.motions import motions
 from dotopt.compiler.prove.procedures.sentences import outermost
 from dotopt.compiler.prove.statements.properties import classes
+from dotopt.compiler.prove.statements.reached import reached
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves, trajectory
@@ -141,7 +142,7 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
     forms: list[Move] = [{}] if free else list(trajectory(case.program, 3))
     premises: tuple[Node, ...] = ()
     for t, table in enumerate(forms, 1):
-        premises += tuple(case.settle(substitute(p, table)) for p in case.premises)
+        premises += tuple(case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises))
         run_old = case.settle(substitute(old, table))
         moved_table = dict(table.items())
         run_new = case.settle(substitute(new, moved_table))
@@ -155,8 +156,8 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
             case.program,
             classes(case),
             dict(case.context.index_sets),
+            reached(case),
         )
-        search.reads_states = False
         found = search.run(seconds / 3)
         if found is not None:
             return found

@@ -66,7 +66,7 @@ def sampled(case: Case, show: s.Show, seconds: float) -> Outcome:
     held = task(case, seconds)
     goal = case.value(show.goal.condition)
     search = Search(
-        (*held.premises, *held.points), goal, held.program, held.classes, held.index_sets, free_states=held.free_states
+        (*held.premises, *held.points), goal, held.program, held.classes, held.index_sets, reached=held.reached
     )
     found = search.run(seconds)
     if found is not None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dotopt.compiler.ir import Node, Program, substitute
-from dotopt.compiler.prove.statements.unroll import state_leaves, trajectory
+from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.prove.statements.reached import Form, Reached
 from dotopt.compiler.prove.worlds.arrays import Undecidable
 from dotopt.compiler.prove.worlds.models import modelled, sampled
 from dotopt.compiler.prove.worlds.setting import Setting
@@ -20,8 +20,6 @@ from dotopt.compiler.prove.worlds.world import World
 
 SAMPLES = 20_000
 ENOUGH = 1000  # samples that fulfil the premises, for a swarm to have searched
-
-Form = tuple[tuple[Node, ...], Node]  # premises and a goal
 
 
 @dataclass
@@ -33,14 +31,11 @@ class Search:
     program: Program | None = None
     classes: dict[str, Any] = field(default_factory=dict)  # of the functions with properties
     index_sets: dict[str, Node] = field(default_factory=dict)
-    free_states: bool = False  # whether a counterexample may choose the states
+    reached: Reached | None = None  # None: the premises and the goal are to be taken as they stand
     points: int = 0
 
     def __post_init__(self) -> None:
         self.setting = Setting(self.premises, self.program, self.classes, self.index_sets)
-        self.reads_states = bool(state_leaves([self.goal])) and self.program is not None
-        if state_leaves(list(self.premises)):
-            self.free_states = True
 
     def run(self, seconds: float) -> dict[str, Any] | None:
         """A counterexample, or None after the time is used."""
@@ -77,19 +72,10 @@ class Search:
         return None
 
     def _forms(self, steps: int) -> list[Form]:
-        """The claim as it stands, and written out for the first steps."""
-        forms: list[Form] = []
-        known = {x.name for x in self.program.states} if self.program is not None else set()
-        if {x.name for x in state_leaves([*self.premises, self.goal])} - known:
-            return []  # a state that no equation reads is not in the program, so its values are not known
-        if not self.reads_states or self.free_states:
-            forms.append((self.premises, self.goal))
-        if self.reads_states and self.program is not None and not self.free_states:
-            forms += [
-                (tuple(substitute(p, table) for p in self.premises), substitute(self.goal, table))
-                for table in trajectory(self.program, steps)
-            ]
-        return forms
+        """The claim as it stands, or written out for the first steps."""
+        if self.reached is None:
+            return [(self.premises, self.goal)]
+        return self.reached.forms(self.premises, self.goal, steps)
 
     def _random(self, form: Form, deadline: float, most: int) -> dict[str, Any] | None:
         for seed in range(most):

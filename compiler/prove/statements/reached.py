@@ -1,0 +1,105 @@
+"""What a run reaches: a counterexample may not choose the states, nor the parameter after the first step.
+
+Premises that fix a name are put into the sentence itself. Those about numbers that never change (`given β == 0`), and
+functions that are defined, hold in the steps before as well; what is said of this step (`given t == 2`, `given m == 0`)
+is an equation that the run has to fulfil when it gets there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from dotopt.compiler.ir import TIME, Node, Program, node, number, substitute
+from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.prove.statements.unroll import runs, state_leaves, trajectory
+
+LATEST = 16  # the last step that a premise `t == k` may ask for
+TIMED = 6  # the steps that are looked at where a sentence speaks of t
+
+Form = tuple[tuple[Node, ...], Node]  # premises and a goal
+
+
+def of_this_step(premise: Node) -> bool:
+    """Whether a premise speaks of what may be different in every step."""
+    moving = ("param", "state", "input", "draw", "time")
+    return any(here.role in moving or here.op in ("oracle", "base", "fires") for here in premise.walk())
+
+
+def every_step(case: Case) -> Case:
+    """The case with those premises only that speak of every step: also what they put in, and functions they define."""
+    return replace(
+        case,
+        premises=[p for p in case.premises if not of_this_step(p)],
+        substitutions=[table for table in case.substitutions if not _of_this_step(table)],
+        functions={
+            name: (variable, body)
+            for name, (variable, body) in case.functions.items()
+            if not of_this_step(substitute(body, {variable: number(0)}))
+        },
+    )
+
+
+def _of_this_step(table: dict[Node, Node]) -> bool:
+    return any(of_this_step(here) for pair in table.items() for here in pair)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The steps of a program, with what standing premises put into it, and the equations of the step in question."""
+
+    program: Program
+    fixed: tuple[tuple[Node, Node], ...] = ()
+    readable: bool = True  # whether it can be said what the steps before do
+
+    def forms(self, premises: Sequence[Node], goal: Node, steps: int) -> list[Form]:
+        """The sentence in steps that a run can reach; as it stands if it reads nothing that steps change."""
+        states = state_leaves([*premises, goal])
+        timed = TIME in {here for root in (*premises, goal) for here in root.walk()}
+        asked = next((int(k) for name, body in self.fixed if name is TIME and (k := body.value) is not None), None)
+        moves = any(here.role == "param" for root in (*premises, goal) for here in root.walk())
+        if not states and not (moves and runs(self.program) and (timed or asked not in (None, 1))):
+            return [(tuple(premises), goal)]
+        if not self.readable or {x.name for x in states} - {x.name for x in self.program.states}:
+            return []  # a state that no equation reads is not in the program, so its values are not known
+        if asked is not None:
+            steps = min(asked, LATEST)
+        elif timed:
+            steps = max(steps, TIMED)
+        return list(self._instants(premises, goal, steps))
+
+    def _instants(self, premises: Sequence[Node], goal: Node, steps: int) -> Iterator[Form]:
+        for table in trajectory(self.program, steps):
+            written = [substitute(here, table) for here in (*premises, goal)]
+            waiting = [(substitute(name, table), fold(substitute(body, table))) for name, body in self.fixed]
+            equations: list[Node] = []
+            while waiting:
+                name, body = waiting.pop(0)
+                if name.op == "leaf" and name.role != "const" and name not in set(body.walk()):
+                    put = {name: body}
+                    written = [substitute(here, put) for here in written]
+                    equations = [substitute(here, put) for here in equations]
+                    waiting = [(substitute(x, put), substitute(y, put)) for x, y in waiting]
+                else:
+                    equations.append(node("eq", name, body))
+            given = [fold(here) for here in (*written[:-1], *equations)]
+            if not any(here.op == "bool" and not here.attrs[0] for here in given):
+                yield tuple(here for here in given if here.op != "bool"), written[-1]
+
+
+def reached(case: Case) -> Reached:
+    """What a run of the rule reaches under the premises of the case."""
+    standing = every_step(case)
+    fixed = tuple(
+        pair
+        for table in case.substitutions
+        if _of_this_step(table)
+        for pair in table.items()
+        if pair[0].op == "leaf"  # answers of functions that are fixed at a point are premises of their own
+    )
+    program = case.program.mapped(standing.settle)
+    return Reached(program, fixed, set(standing.functions) == set(case.functions))
+
+
+__all__ = ["Form", "Reached", "every_step", "of_this_step", "reached"]
