@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dotopt.compiler.ir import Node, node, number
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import Polynomial
+from dotopt.compiler.prove.forms.scalars import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,8 @@ def unmet(facts: Facts, roots: Iterable[Node], milliseconds: int = 150) -> list[
 def _obvious(facts: Facts, holds: Node) -> bool:
     try:
         p: Polynomial = facts.normal(holds.args[0])
-    except (ArithmeticError, ValueError, RuntimeError):
+    except (ArithmeticError, ValueError, RuntimeError, Unsupported):
         return False
-    except Exception as error:
-        if type(error).__name__ == "Unsupported":
-            return False
-        raise
     match holds.op:
         case "ne":
             return facts.positive(p) or facts.positive(-p)

@@ -9,79 +9,23 @@ roots (s² is what stands below the root), absolute values, truth values (i² = 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
-LONGEST_TEXT = 400  # characters of an atom as text
+from dotopt.compiler.prove.forms.atoms import ATOMS, Atom, Monomial, atom, existing
+from dotopt.compiler.prove.forms.limits import TooLarge, remaining, within
+from dotopt.compiler.prove.forms.text import render, render_atom
+
 MOST_PRODUCTS = 40_000  # pairs of terms in one multiplication; beyond it the expression is given up
-
-
-class TooLarge(ArithmeticError):
-    """Multiplying out would take too long."""
-
-
-_DEADLINE = [float("inf")]
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Products inside the body raise `TooLarge` when this time has passed."""
-    before = _DEADLINE[0]
-    _DEADLINE[0] = min(before, time.process_time() + seconds)
-    try:
-        yield
-    finally:
-        _DEADLINE[0] = before
-
-
-def remaining() -> float:
-    """The seconds that are left."""
-    return _DEADLINE[0] - time.process_time()
-
-
-Monomial = tuple[tuple["Atom", int], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Atom:
-    """One indeterminate. `kind` and `key` say what it is, `axes` the axes along which it varies."""
-
-    kind: str
-    key: tuple[Any, ...]
-    axes: frozenset[str]
-    number: int
-
-    def __repr__(self) -> str:
-        return render_atom(self)
-
-
-_ATOMS: dict[tuple[str, tuple[Any, ...], frozenset[str]], Atom] = {}
-
-
-def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
-    """The one atom with this kind, key and axes."""
-    identity = (kind, key, axes)
-    found = _ATOMS.get(identity)
-    if found is None:
-        found = _ATOMS.setdefault(identity, Atom(kind, key, axes, len(_ATOMS)))
-    return found
 
 
 def forget_atoms() -> None:
     """Starts anew, so that the order of atoms, and with it every normal form, depends on one claim alone."""
-    _ATOMS.clear()
+    ATOMS.clear()
     fraction.cache_clear()
     render_atom.cache_clear()
-
-
-def existing(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom | None:
-    """The atom with this kind, key and axes, if it was ever made."""
-    return _ATOMS.get((kind, key, axes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +70,7 @@ class Polynomial:
             factor = right.terms[0][1]
             return _frozen(tuple((m, c * factor) for m, c in self.terms))
         pairs = len(self.terms) * len(right.terms)
-        if pairs > MOST_PRODUCTS or (pairs > 50 and time.process_time() > _DEADLINE[0]):
+        if pairs > MOST_PRODUCTS or (pairs > 50 and remaining() < 0):
             raise TooLarge("the expression is too large when multiplied out")
         total: dict[Monomial, Fraction] = {}
         late: list[Polynomial] = []
@@ -226,6 +170,11 @@ ONE = number(1)
 
 def _lift(value: Polynomial | Fraction | int) -> Polynomial:
     return value if isinstance(value, Polynomial) else number(value)
+
+
+def single_product(monomial: Monomial) -> Polynomial:
+    """The polynomial that is this monomial."""
+    return _frozen(((monomial, Fraction(1)),))
 
 
 def single(a: Atom, power: int = 1) -> Polynomial:
@@ -397,45 +346,25 @@ def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
     raise ArithmeticError("quotients nested too deep")
 
 
-# ---- text ----------------------------------------------------------------------------------------------------------
-
-
-def render(p: Polynomial) -> str:
-    """The polynomial as text, in an order that does not depend on the history of the process."""
-    if p.zero:
-        return "0"
-    parts = []
-    for monomial, c in p.terms:
-        factors = sorted(repr(a) + (f"^{power}" if power != 1 else "") for a, power in monomial)
-        if not factors or abs(c) != 1:
-            factors.insert(0, str(abs(c)))
-        parts.append(("-" if c < 0 else "+", "*".join(factors)))
-    parts.sort(key=lambda part: part[1])
-    text = " ".join(f"{sign} {body}" for sign, body in parts)
-    return text[2:] if text.startswith("+ ") else "-" + text[2:]
-
-
-@lru_cache(maxsize=50_000)
-def render_atom(a: Atom) -> str:
-    """An atom as text, cut where it is very long."""
-    text = _text(a)
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…#{a.number}"
-
-
-def _text(a: Atom) -> str:
-    match a.kind:
-        case "leaf":
-            return str(a.key[1])
-        case "sqrt":
-            return f"√({a.key[0]!r})"
-        case "inverse":
-            return f"1/({a.key[0]!r})"
-        case "sum":
-            return f"sum[{a.key[0]}]({single_product(a.key[1])!r})"
-        case _:
-            return f"{a.kind}({', '.join(str(k) for k in a.key)})"
-
-
-def single_product(monomial: Monomial) -> Polynomial:
-    """The polynomial that is this monomial."""
-    return _frozen(((monomial, Fraction(1)),))
+__all__ = [
+    "ONE",
+    "ZERO",
+    "Atom",
+    "Monomial",
+    "Polynomial",
+    "TooLarge",
+    "atom",
+    "existing",
+    "forget_atoms",
+    "fraction",
+    "inverse",
+    "make",
+    "merge",
+    "number",
+    "remaining",
+    "single",
+    "single_product",
+    "split_content",
+    "variable",
+    "within",
+]

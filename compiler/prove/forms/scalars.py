@@ -1,0 +1,229 @@
+"""Functions of one polynomial: roots, absolute values, signs, truth values and powers, under a way of knowing signs.
+
+A factor known to be positive is pulled out of roots, signs, comparisons and maxima, which is what makes homogeneity
+visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+
+from dotopt.compiler.prove.forms.polynomial import (
+    ONE,
+    ZERO,
+    Polynomial,
+    atom,
+    fraction,
+    inverse,
+    number,
+    single,
+    single_product,
+    split_content,
+)
+
+
+class Unsupported(Exception):
+    """The normal form of this node is not defined; the message says why."""
+
+
+@dataclass
+class Scalars:
+    """`positive(p)` and `nonnegative(p)` answer only when they are sure."""
+
+    positive: Callable[[Polynomial], bool] = lambda p: (p.constant or 0) > 0
+    nonnegative: Callable[[Polynomial], bool] = lambda p: (p.constant or 0) > 0
+
+    def content(self, p: Polynomial) -> tuple[Polynomial, Polynomial]:
+        """A positive factor of p, and what is left: p = factor * rest."""
+        if p.zero:
+            return ONE, p
+        (monomial, lead), _ = split_content(p)
+        factor = tuple(f for f in monomial if f[0].kind != "truth" and self.positive(single(f[0])))
+        scale = single_product(factor) * abs(lead)
+        if scale == ONE:
+            return ONE, p
+        return scale, p * inverse(scale)
+
+    def _without_quotient(self, p: Polynomial) -> Polynomial:
+        """p times a positive factor that clears positive denominators; has the sign of p."""
+        top, bottom = fraction(p)
+        if bottom == ONE or bottom.constant is not None:
+            return p
+        return top if self.positive(bottom) else -top if self.positive(-bottom) else p
+
+    def absolute(self, p: Polynomial) -> Polynomial:
+        """|p|."""
+        if p.zero or self.nonnegative(p):
+            return p
+        if self.nonnegative(-p):
+            return -p
+        factor, rest = self.content(p)
+        top, bottom = fraction(rest)
+        if bottom != ONE and self.positive(-bottom):
+            top, bottom = -top, -bottom
+        if bottom != ONE and bottom.constant is None and self.positive(bottom):
+            inner, top = self.content(top)
+            factor, rest = factor * inner * inverse(bottom), top
+        if rest.terms[-1][1] < 0:
+            rest = -rest
+        if rest == ONE:
+            return factor
+        if len(rest.terms) == 1:
+            return factor * self._product(rest, lambda x: single(atom("abs", x, axes=x.axes)))
+        return factor * single(atom("abs", rest, axes=rest.axes))
+
+    def _product(self, p: Polynomial, one: Callable[[Polynomial], Polynomial]) -> Polynomial:
+        """A multiplicative function of a monomial with coefficient 1, factor by factor."""
+        result = ONE
+        for a, power in p.terms[0][0]:
+            value = single(a) if self.nonnegative(single(a)) else one(single(a))
+            result = result * (value**power if power > 0 else inverse(value) ** -power)
+        return result
+
+    def sign(self, p: Polynomial) -> Polynomial:
+        """sign(p), zero at zero."""
+        if p.zero:
+            return ZERO
+        if self.positive(p):
+            return ONE
+        if self.positive(-p):
+            return -ONE
+        _, rest = self.content(self._without_quotient(p))
+        _, rest = self.content(rest)
+        flipped = rest.terms[-1][1] < 0
+        value = single(atom("sign", -rest if flipped else rest, axes=rest.axes))
+        return -value if flipped else value
+
+    def truth(self, p: Polynomial) -> Polynomial:
+        """1 where p > 0, else 0."""
+        if p.zero or self.nonnegative(-p):
+            return ZERO
+        if self.positive(p):
+            return ONE
+        _, rest = self.content(self._without_quotient(p))
+        _, rest = self.content(rest)
+        return single(atom("truth", "gt", rest, axes=rest.axes))
+
+    def equal(self, p: Polynomial) -> Polynomial:
+        """1 where p = 0, else 0."""
+        if p.zero:
+            return ONE
+        if self.positive(p) or self.positive(-p):
+            return ZERO
+        _, rest = self.content(self._without_quotient(p))
+        if rest.terms[-1][1] < 0:
+            rest = -rest
+        return single(atom("truth", "eq", rest, axes=rest.axes))
+
+    def root(self, p: Polynomial) -> Polynomial:
+        """√p: factors known to be positive and even powers come out."""
+        if p.zero:
+            return ZERO
+        top, bottom = fraction(p)
+        if bottom != ONE:
+            if self.positive(-bottom):
+                top, bottom = -top, -bottom
+            if not self.positive(bottom):
+                return self.root(top * bottom) * inverse(self.absolute(bottom))
+            return self.root(top) * inverse(self.root(bottom))
+        (monomial, lead), rest = split_content(p)
+        lead = abs(lead)
+        numerator, denominator = lead.numerator * lead.denominator, lead.denominator
+        outside = number(Fraction(_square_part(numerator), denominator))
+        inside = number(Fraction(numerator, _square_part(numerator) ** 2))
+        sign = 1 if p.terms[-1][1] > 0 else -1
+        for a, power in monomial:
+            base = single(a)
+            half, odd = divmod(power, 2)
+            if half:
+                size = base if self.nonnegative(base) else self.absolute(base)
+                outside = outside * (size**half if half > 0 else inverse(size) ** -half)
+            if odd and self.positive(base):
+                outside = outside * single(atom("sqrt", base, axes=a.axes))
+            elif odd:
+                inside = inside * base
+        inside = inside * rest * sign
+        if inside == ONE:
+            return outside
+        return outside * single(atom("sqrt", inside, axes=inside.axes))
+
+    def power(self, base: Polynomial, exponent: Polynomial) -> Polynomial:
+        """base ^ exponent."""
+        constant = exponent.constant
+        if constant is not None:
+            if constant.denominator == 1:
+                power = int(constant)
+                if abs(power) > 12 and len(base.terms) > 1:
+                    raise Unsupported("a high power of a sum")
+                return base**power if power >= 0 else inverse(base) ** -power
+            if constant.denominator == 2:
+                root = self.root(base)
+                power = int(constant * 2)
+                return root**power if power >= 0 else inverse(root) ** -power
+            whole = constant.numerator // constant.denominator
+            value = single(atom("pow", base, number(constant - whole), axes=base.axes))
+            return value * (base**whole if whole >= 0 else inverse(base) ** -whole)
+        if base == ONE:
+            return ONE
+        if base.zero and self.positive(exponent):
+            return ZERO
+        result = ONE
+        many = self.positive(base)
+        offset = next((c for m, c in exponent.terms if not m), Fraction(0))
+        whole = offset.numerator // offset.denominator
+        if whole > 0 or (whole and many):
+            result = base**whole if whole >= 0 else inverse(base) ** -whole
+            exponent = exponent - whole
+        parts = [number(c) * single_product(m) for m, c in exponent.terms] if many else [exponent]
+        for part in parts:
+            factor = Fraction(1)
+            if len(part.terms) == 1:
+                c = part.terms[0][1]
+                if c.denominator == 1 and (c > 0 or many):
+                    factor, part = c, part * (1 / c)
+            value = single(atom("pow", base, part, axes=base.axes | part.axes))
+            result = result * (value ** int(factor) if factor > 0 else inverse(value) ** int(-factor))
+        return result
+
+    def function(self, name: str, p: Polynomial) -> Polynomial:
+        """exp, log, cos, sin or tanh of p: sums below exp become products, signs come out of the others."""
+        if p.zero:
+            known = {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO}
+            return known[name] if name in known else single(atom(name, p))
+        if name == "log" and p == ONE:
+            return ZERO
+        if name == "exp":
+            result = ONE
+            for monomial, c in p.terms:
+                part = single_product(monomial) * abs(c)
+                value = single(atom("exp", part, axes=part.axes))
+                result = result * (value if c > 0 else inverse(value))
+            return result
+        negative = p.terms[-1][1] < 0
+        if not negative or name == "log":
+            return single(atom(name, p, axes=p.axes))
+        value = single(atom(name, -p, axes=p.axes))
+        match name:
+            case "cos":
+                return value
+            case _:
+                return -value
+
+
+def _square_part(n: int) -> int:
+    """The largest k with k² dividing n, by trial division of small primes.
+
+    >>> _square_part(72)
+    6
+    """
+    if isqrt(n) ** 2 == n:
+        return isqrt(n)
+    k, d = 1, 2
+    while d * d <= n and d < 10_000:
+        while n % (d * d) == 0:
+            k, n = k * d, n // (d * d)
+        d += 1
+    return k
