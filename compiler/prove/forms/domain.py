@@ -19,6 +19,14 @@ class Condition:
     holds: Node
     source: Node
 
+    @property
+    def implied(self) -> Node:
+        """`holds`, or one of the guards does not."""
+        goal = self.holds
+        for guard in self.guards:
+            goal = node("or", node("not", guard), goal)
+        return goal
+
 
 def conditions(roots: Iterable[Node]) -> list[Condition]:
     """The conditions of definedness of these nodes, those of a branch under its condition."""
@@ -64,15 +72,42 @@ def unmet(facts: Facts, roots: Iterable[Node], milliseconds: int = 150) -> list[
     """The conditions that the premises do not imply."""
     left = []
     for condition in conditions(roots):
-        goal = condition.holds
-        for guard in condition.guards:
-            goal = node("or", node("not", guard), goal)
-        if not _obvious(facts, condition.holds) and not facts.proves(goal, milliseconds):
+        if not _obvious(facts, condition.holds) and not facts.proves(condition.implied, milliseconds):
             left.append(condition)
     return left
 
 
+def never_negative(here: Node) -> bool:
+    """Whether a value is at least zero by its form alone, whatever stands in it.
+
+    >>> from dotopt.compiler.ir import leaf
+    >>> x = leaf("free", "x")
+    >>> never_negative(node("mul", x, x)), never_negative(x)
+    (True, False)
+    """
+    match here.op, here.args:
+        case ("abs" | "sqrt" | "exp" | "norm" | "size" | "std" | "sigmoid"), _:
+            return True
+        case "const", _:
+            return bool(here.attrs[0] >= 0)
+        case "mul", (x, y) if x is y and x.type.kind != "complex":
+            return True
+        case "pow", (x, power) if power.value is not None and power.value.denominator == 1 and power.value % 2 == 0:
+            return True
+        case ("mul" | "div" | "add" | "min"), (x, y):
+            return never_negative(x) and never_negative(y)
+        case "max", (x, y):
+            return never_negative(x) or never_negative(y)
+        case "select", (_, x, y):
+            return never_negative(x) and never_negative(y)
+        case ("sum" | "mean" | "amax" | "amin"), (x,):
+            return never_negative(x)
+    return False
+
+
 def _obvious(facts: Facts, holds: Node) -> bool:
+    if holds.op == "ge" and never_negative(holds.args[0]):
+        return True
     try:
         p: Polynomial = facts.normal(holds.args[0])
     except (ArithmeticError, ValueError, RuntimeError, Unsupported):

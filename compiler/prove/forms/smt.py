@@ -17,6 +17,7 @@ from dotopt.compiler.prove.forms.normal import Normaliser
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     Atom,
+    Monomial,
     Polynomial,
     TooLarge,
     existing,
@@ -27,6 +28,7 @@ from dotopt.compiler.prove.forms.polynomial import (
 
 PATIENCE = 2  # wall-clock time for each unit of budget: other processes run too
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "sigmoid", "size")
 TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
 
 
@@ -124,7 +126,7 @@ class Smt:
             case ("leaf", ("rank" | "axis", *_)):
                 yield v >= 1
             case "sum", (axis, inside):
-                if all(power % 2 == 0 or b.kind in ("sqrt", "abs", "truth", "exp") for b, power in inside):
+                if never_negative(inside):
                     yield v >= 0
                     product: Any = z3.RealVal(1)
                     for b, power in inside:
@@ -137,9 +139,7 @@ class Smt:
                     yield v <= size
             case "amax", (_, p):
                 yield v >= self.term(p, uses)
-                if all(power % 2 == 0 or b.kind in ("sqrt", "abs", "truth") for m, c in p.terms for b, power in m) and (
-                    all(c > 0 for _, c in p.terms)
-                ):
+                if all(c > 0 and never_negative(m) for m, c in p.terms):
                     yield v >= 0
             case "amin", (_, p):
                 yield v <= self.term(p, uses)
@@ -291,6 +291,15 @@ def _squared(inside: Any) -> Any:
     if len(terms) != 1 or abs(terms[0][1]) != 1:
         return ()
     return tuple((b, 2 * power) for b, power in terms[0][0])
+
+
+def never_negative(monomial: Monomial) -> bool:
+    """Whether a product of atoms is at least zero wherever it has a value, whatever the premises say."""
+    return all(power % 2 == 0 or b.kind in NEVER_NEGATIVE or _sum_of_such(b) for b, power in monomial)
+
+
+def _sum_of_such(a: Atom) -> bool:
+    return a.kind == "sum" and never_negative(a.key[1])
 
 
 def _size(axis: str) -> Atom:

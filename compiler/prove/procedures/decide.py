@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import z3
@@ -27,17 +27,22 @@ from dotopt.compiler.prove.forms.polynomial import (
     Polynomial,
     fraction,
     number,
+    remaining,
     single,
     single_product,
     within,
 )
 from dotopt.compiler.prove.forms.smt import check
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.procedures.generalise import generalised
+from dotopt.compiler.prove.procedures.missing import missing
+from dotopt.compiler.prove.procedures.termwise import comparisons
 from dotopt.compiler.prove.procedures.univariate import proof
 from dotopt.compiler.prove.statements.reached import Reached
 from dotopt.compiler.prove.worlds.refute import Search
 
 BUDGET = 2.0  # seconds a claim in the default profile
+LARGE = 40  # nodes of a goal that is first tried for any values in the place of those that it repeats
 
 
 @dataclass
@@ -91,7 +96,7 @@ def _one(goal: Node, task: Task) -> Outcome:
     outcome: Proved | None = None
     try:
         with within(task.seconds * 0.5):
-            outcome = _prove(goal, task)
+            outcome = _proved(goal, task)
     except Unsupported as error:
         reason = str(error)
     except (ArithmeticError, z3.Z3Exception) as error:
@@ -103,8 +108,13 @@ def _one(goal: Node, task: Task) -> Outcome:
         found = search.run(task.seconds * 0.6)
         if found is not None:
             return Refuted("smt" if not search.points else "sampling", found, repair(goal, task))
-    hint = f": {reason}" if reason else ""
-    return Open(f"no procedure decides it{hint}; no counterexample among {search.points} points", search.points)
+    lacks = reason or missing(goal, task.facts)
+    why = f"no procedure decides it{': ' * bool(lacks)}{lacks}"
+    if not task.refute:
+        return Open(why)
+    if not search.points:
+        return Open(f"{why}; no numbers were found for which the premises hold")
+    return Open(f"{why}; no counterexample among {search.points} points", search.points)
 
 
 def with_domain(outcome: Proved, goal: Node, task: Task) -> Outcome:
@@ -116,6 +126,39 @@ def with_domain(outcome: Proved, goal: Node, task: Task) -> Outcome:
         else:
             return Open(f"true wherever both sides have a value; add `given {condition.holds!r}`")
     return Proved(outcome.procedure, outcome.certificate, tuple(dict.fromkeys(assumptions)))
+
+
+def _proved(goal: Node, task: Task) -> Proved | None:
+    """A proof as it stands, where it is defined, or for any values in the place of those that the goal repeats."""
+    if goal.op not in ("lt", "le", "gt", "ge"):
+        outcome = _prove(goal, task)
+        return outcome if outcome is not None or not task.refute else _where_defined(goal, task)
+    large = sum(1 for _ in goal.walk()) > LARGE
+    attempts = (_for_any_value, _prove, _where_defined) if large else (_prove, _where_defined, _for_any_value)
+    return next((outcome for attempt in attempts if (outcome := attempt(goal, task)) is not None), None)
+
+
+def _where_defined(goal: Node, task: Task) -> Proved | None:
+    """A proof that takes quotients, roots and logarithms of the goal as defined; `with_domain` says so or refuses."""
+    owed = tuple(condition.implied for condition in unmet(task.facts, [goal]))
+    if not owed:
+        return None
+    stronger = replace(task, premises=(*task.premises, *owed))
+    return None if stronger.facts.contradictory() else _prove(goal, stronger)
+
+
+def _for_any_value(goal: Node, task: Task) -> Proved | None:
+    """A proof for every value in the place of those that the goal repeats."""
+    for wider, premises in generalised(goal, task.facts):
+        general = replace(task, premises=premises)
+        try:
+            with within(remaining() / 2):
+                outcome = _prove(wider, general) or _where_defined(wider, general)
+        except (Unsupported, ArithmeticError):
+            continue
+        if outcome is not None:
+            return outcome
+    return None
 
 
 # ---- proofs --------------------------------------------------------------------------------------------------------
@@ -153,7 +196,11 @@ def _prove(goal: Node, task: Task) -> Proved | None:
     assertions, _ = facts.question(goal)
     if check(assertions, milliseconds)[0] == "unsat":
         return Proved("smt", smt_certificate(assertions))
-    return None
+    summed = comparisons(goal, facts)
+    question = [*assertions, *(known for known, _ in summed)]
+    if not summed or check(question, milliseconds)[0] != "unsat":
+        return None
+    return Proved("smt", {"kind": "all", "parts": [*(part for _, part in summed), smt_certificate(question)]})
 
 
 def _of_words(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any] | None:

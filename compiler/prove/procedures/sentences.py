@@ -12,6 +12,7 @@ from dotopt.compiler.prove.forms.polynomial import within
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.conjugates import conjugate_claim
 from dotopt.compiler.prove.procedures.decide import Task, conjuncts_of, decide, with_domain
+from dotopt.compiler.prove.procedures.generalise import stand_in
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes, inequalities
@@ -82,7 +83,8 @@ def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
     inner = {d: n for d, n in named.items() if any(d is not e and d in set(e.walk()) for e in named)}
     if not inner:
         return None
-    table = {d: leaf("free", n, d.type) for d, n in inner.items()}
+    facts = task(case, seconds, refute=False).facts
+    table = {d: stand_in(d, n, facts) for d, n in inner.items()}
     premises = tuple(outermost(p, table) for p in case.premises)
     own = frozenset(here for root in case.program.roots for here in outermost(case.settle(root), table).walk())
     held = Task(premises, case.program, own, seconds=seconds / 3, refute=False)

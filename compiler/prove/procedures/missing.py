@@ -1,0 +1,76 @@
+"""What a proof lacks, in a sentence: the term of which too little is known, or the time that z3 would need."""
+
+from __future__ import annotations
+
+from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.forms.facts import Facts
+from dotopt.compiler.prove.forms.normal import Unsupported, atoms_below
+from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction
+from dotopt.compiler.prove.forms.smt import check
+
+MILLISECONDS = 100
+LONGEST = 60  # characters of a term of the claim in a reason
+# Numbers that may be anything, and terms that z3 gets with a full definition, are not to blame.
+UNDERSTOOD = {"leaf", "oracle", "base", "inverse", "sqrt", "abs", "sign", "truth", "size", "pi", "eye"}
+# The first kind that occurs is blamed; kinds that are not listed have no laws at all and come before these.
+SAID = {
+    "exp": "`{}` is known by its bounds only",
+    "log": "`{}` is known by its bounds only",
+    "tanh": "`{}` is known by its bounds only",
+    "sigmoid": "`{}` is known by its bounds only",
+    "cos": "of `{}` only the bounds -1 and 1 are known",
+    "sin": "of `{}` only the bounds -1 and 1 are known",
+    "pow": "powers such as `{}` are compared with 1 and with their base only",
+    "amax": "of `{}` only bounds at every place are known",
+    "amin": "of `{}` only bounds at every place are known",
+    "spectral_norm": "of `{}` only the sign is known",
+    "spectral_radius": "of `{}` only the sign is known",
+    "word": "products of matrices such as `{}` are equal or not, and have no order",
+    "trace": "products of matrices such as `{}` are equal or not, and have no order",
+    "sum": "sums such as `{}` are known term by term and by Cauchy-Schwarz only",
+}
+
+
+def missing(goal: Node, facts: Facts) -> str:
+    """Why z3 does not decide a goal under these premises; empty where nothing can be said."""
+    if facts.skipped:
+        return f"the premise `{short(facts.skipped[0])}` has no normal form"
+    try:
+        question, atoms = facts.question(goal)
+    except Unsupported as error:
+        return str(error)
+    except ArithmeticError:
+        return ""
+    if check(question, MILLISECONDS)[0] == "unknown":
+        return f"z3 finds no answer in its time ({_size(goal, facts)})"
+    unclear = [a for a in atoms if a.kind not in UNDERSTOOD]
+    order = ["", *SAID]
+    for a in sorted(unclear, key=lambda a: (order.index(a.kind) if a.kind in SAID else 0, a.number)):
+        term = _term(a, facts, goal)
+        if term:
+            return SAID.get(a.kind, "nothing is known of `{}`").format(term)
+    return ""
+
+
+def short(here: Node) -> str:
+    """A node as text, cut where it is long."""
+    text = repr(here)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _term(a: Atom, facts: Facts, goal: Node) -> str:
+    """The shortest part of the goal in whose normal form the atom occurs."""
+    parts = {part for side in goal.args for part in side.walk()} & facts.normal.done.keys()
+    found = [short(part) for part in parts if part.type.kind != "bool" and a in atoms_below(facts.normal.done[part])]
+    return min(found, key=lambda text: (len(text), text), default="")
+
+
+def _size(goal: Node, facts: Facts) -> str:
+    """How large the polynomial inequality is that z3 was given."""
+    p = facts.normal(goal.args[0]) - facts.normal(goal.args[1]) if len(goal.args) == 2 else Polynomial(())
+    top = fraction(p)[0]
+    degree = max((sum(abs(power) for _, power in monomial) for monomial, _ in top.terms), default=0)
+    return f"a polynomial of {len(top.terms)} terms and degree {degree} in {len(atoms_below(top))} unknowns"
+
+
+__all__ = ["missing", "short"]

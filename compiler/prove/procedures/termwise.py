@@ -1,0 +1,89 @@
+"""Sums over the same axes compared term by term: Σ a <= Σ b where a <= b at every place, |Σ a| <= Σ b likewise.
+
+z3 sees a sum as one number. What is found here is put beside the question in which the sums occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import z3
+
+from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.forms.certificates import smt_certificate
+from dotopt.compiler.prove.forms.facts import Facts
+from dotopt.compiler.prove.forms.normal import MODEL, Unsupported
+from dotopt.compiler.prove.forms.polynomial import (
+    ONE,
+    Atom,
+    Polynomial,
+    inverse,
+    remaining,
+    single_product,
+    split_content,
+)
+from dotopt.compiler.prove.forms.smt import check
+
+MOST = 6  # sums over the same axes
+MILLISECONDS = 60
+
+Found = tuple[z3.BoolRef, dict[str, Any]]  # what holds of sums, and the certificate for their terms
+Axes = tuple[str, ...]
+
+
+def comparisons(goal: Node, facts: Facts) -> list[Found]:
+    """What the terms of the sums of a goal say about these sums."""
+    terms: dict[Axes, list[Polynomial]] = {}
+    for part in {part for side in goal.args for part in side.walk()}:
+        found = _summed(part, facts)
+        if found is not None and found[1] not in terms.setdefault(found[0], []):
+            terms[found[0]].append(found[1])
+    return [found for axes in sorted(terms) for found in _compared(axes, terms[axes][:MOST], facts)]
+
+
+def _summed(part: Node, facts: Facts) -> tuple[Axes, Polynomial] | None:
+    """The axes of a sum, mean or norm, and what is summed, without factors that are the same in all terms."""
+    if part.op not in ("sum", "mean", "norm") or part.type.axes:
+        return None
+    axes: Axes = (*((MODEL,) if part.attrs[1] else ()), *part.attrs[0])
+    inner = part.args[0].type.axes
+    if len(set(inner)) != len(inner):  # a square matrix: its sums are words
+        return None
+    try:
+        p = facts.normal(part.args[0])
+        if part.op == "norm":
+            p = p**2 if part.attrs[2] == 2 else facts.normal.absolute(p)
+    except (Unsupported, ArithmeticError):
+        return None
+    if p.zero:
+        return None
+    (monomial, _), _ = split_content(p)
+    return axes, p * inverse(single_product(tuple(f for f in monomial if not f[0].axes & set(axes))))
+
+
+def _compared(axes: Axes, terms: list[Polynomial], facts: Facts) -> Iterator[Found]:
+    for term in terms:
+        yield from _signed(axes, term, facts)
+    for first, second in combinations([*terms, ONE], 2):
+        yield from _signed(axes, first - second, facts)
+        yield from _signed(axes, first + second, facts)
+
+
+def _signed(axes: Axes, term: Polynomial, facts: Facts) -> Iterator[Found]:
+    """Σ term >= 0 if term >= 0 everywhere, or <= 0 likewise."""
+    for sign in (1, -1):
+        if remaining() < 0.1:
+            return
+        uses: set[Atom] = set()
+        below = facts.smt.compare(term * sign, "<", uses)
+        assertions, _ = facts.assertions(uses)
+        question = [*assertions, below]
+        if check(question, MILLISECONDS)[0] == "unsat":
+            total = facts.normal.add_up(term, axes) * sign
+            yield facts.smt.compare(total, ">=", set()), smt_certificate(question) | {"entrywise": True}
+            return
+
+
+__all__ = ["comparisons"]
