@@ -89,3 +89,39 @@ def test_equivalences(rule: str, goal: str, status: str) -> None:
 def test_what_cannot_be_compared_is_said(rule: str, goal: str, what: str) -> None:
     report = decide(rule, goal)
     assert report.status == "open" and what in report.reason, report
+
+
+POLYAK = """rule Polyak
+objective f
+param θ : real[...]
+hyper η as lr > 0 = 0.1
+hyper β as momentum in [0, 1) = 0.9
+state p : like θ = first θ
+p' = θ
+θ' = θ - η*∇f(θ) + β*(θ - p)
+"""
+ANCHOR = """rule Anchor
+objective f
+param θ : real[...]
+hyper η as lr > 0 = 0.1
+state a : like θ = first θ
+θ' = a - η*∇f(θ)
+"""
+DESCENT = "rule Descent\nobjective f\nparam θ : real[...]\nhyper η as lr > 0 = 0.1\nθ' = θ - η*∇f(θ)\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "goal", "status"),
+    [
+        (MOMENTUM, "equivalent to Polyak with β = β matching p = θ + η*m", "proved"),
+        (MOMENTUM, "equivalent to Polyak with β = β matching p = θ", "open"),  # they are the same rule, by another map
+        (DESCENT, "equivalent to Polyak matching p = θ", "refuted"),  # it holds at the start, and no step keeps it
+        (DESCENT, "equivalent to Anchor matching a = θ", "refuted"),  # a stays where it is
+        (DESCENT, "equivalent to Polyak matching p = θ - ∇f(θ)", "open"),  # what is asked anew is no state
+    ],
+)
+def test_a_matching_moves_on_with_the_parameter(tmp_path: Path, rule: str, goal: str, status: str) -> None:
+    (tmp_path / "polyak.opt").write_text(POLYAK, encoding="utf-8")
+    (tmp_path / "anchor.opt").write_text(ANCHOR, encoding="utf-8")
+    file = parse(Source(str(tmp_path / "e.opt"), f"{rule}\nclaim one:\n  show {goal}\n"))
+    assert check_claim(file, file.claims[0], Library(tmp_path)).status == status

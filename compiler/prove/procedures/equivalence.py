@@ -14,6 +14,7 @@ from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitu
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, decide
+from dotopt.compiler.prove.procedures.induction import after
 from dotopt.compiler.prove.procedures.matching import matchings
 from dotopt.compiler.prove.procedures.other_rule import other_rule
 from dotopt.compiler.prove.procedures.signs import signs_kept
@@ -121,21 +122,15 @@ def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: 
         for mine, theirs in visible(case.program, other):
             goals.append(node("eq", case.settle(mine), substitute(theirs, match)))
         if not case.at_start:
-            begin = start(case.program)
-            step = {
-                leaf("state", x.name, x.type): case.settle(x.next) for x in case.program.states if x.next is not None
-            }
+            begin, step = start(case.program), after(case)
             for x in other.states:
                 here = leaf("state", x.name, x.type)
                 if here not in match:
                     continue
-                goals.append(
-                    node(
-                        "eq", case.settle(fold(substitute(match[here], begin))), case.settle(substitute(x.start, begin))
-                    )
-                )
-                if x.next is not None:
-                    goals.append(node("eq", substitute(match[here], step), substitute(x.next, match)))
+                first, second = substitute(match[here], begin), substitute(x.start, begin)
+                goals.append(node("eq", case.settle(fold(first)), case.settle(second)))
+                kept_on = x.next if x.next is not None else here
+                goals.append(node("eq", case.settle(substitute(match[here], step)), substitute(kept_on, match)))
     except Mismatch as error:
         return Open(str(error))
     parts = []

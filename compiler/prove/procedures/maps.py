@@ -7,7 +7,7 @@ from typing import Any
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
-from dotopt.compiler.ir import Node, leaf, node, rebuild, substitute
+from dotopt.compiler.ir import TIME, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import Scope
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import function_of
@@ -30,6 +30,12 @@ class Maps:
         table = {**self.leaves, **states}
         moved = rebuild(root, lambda here: self._answer(here, table))
         return moved
+
+    @property
+    def timed(self) -> bool:
+        """Whether they change with t otherwise than for inputs, so that they cannot be carried out in a run."""
+        there = [there for here, there in self.leaves.items() if here.role != "input"]
+        return any(TIME in set(root.walk()) for root in (*there, *(body for _, body in self.answers.values())))
 
     def _answer(self, here: Node, table: Move) -> Node:
         if here in table:
@@ -148,13 +154,20 @@ def _called(e: s.Expression, name: str, case: Case) -> s.Expression:
 
 
 def at_step(maps: Maps, t: int) -> Maps:
-    """The maps with those of the inputs of step 1 repeated for the inputs of the steps up to t."""
-    leaves = dict(maps.leaves)
-    inputs = [here for here in maps.leaves if here.role == "input"]
-    for k in range(2, t + 1):
-        later = {here: leaf("input", f"{here.name}#{k}", here.type) for here in inputs}
-        leaves |= {later[here]: substitute(maps.leaves[here], later) for here in inputs}
-    return replace(maps, leaves=leaves)
+    """The maps of a run of t steps: those of the inputs once for each step, on the inputs of that step."""
+    leaves: Move = {}
+    for here, there in maps.leaves.items():
+        for k in range(1, t + 1 if here.role == "input" else 2):
+            table = {x: _of_step(x, k) for x in (here, *there.walk()) if x.role in ("input", "draw") or x is TIME}
+            leaves[table.get(here, here)] = substitute(there, table)
+    answers = {name: (x, substitute(body, {TIME: number(1)})) for name, (x, body) in maps.answers.items()}
+    return replace(maps, leaves=leaves, answers=answers)
+
+
+def _of_step(here: Node, k: int) -> Node:
+    if here is TIME:
+        return number(k)
+    return leaf(here.role, f"{here.name}#{k}", here.type) if k > 1 else here
 
 
 __all__ = ["Maps", "Move", "at_step", "read"]

@@ -22,6 +22,9 @@ from dotopt.compiler.types import Mismatch
 def matchings(case: Case, goal: s.Equivalent, other: Program) -> Iterator[dict[Node, Node]]:
     """Maps from the states of R to expressions in the states of this rule."""
     given = {n.name: case.value(n.value) for n in goal.matching}
+    for name, e in given.items():
+        if any(fresh(here) for here in e.walk()):
+            raise Unreadable(f"a matching of `{name}` with what is new in every step")
     options: list[list[Node]] = []
     needed = _needed(other)
     keys = [x for x in other.states if leaf("state", x.name, x.type) in needed]
@@ -39,6 +42,11 @@ def matchings(case: Case, goal: s.Equivalent, other: Program) -> Iterator[dict[N
         if count > 24:
             return
         yield {leaf("state", t.name, t.type): e for t, e in zip(keys, choice, strict=True)}
+
+
+def fresh(here: Node) -> bool:
+    """Whether it is new in every step: inputs, draws, answers."""
+    return here.role in ("input", "draw") or here.op in ("oracle", "base", "fires")
 
 
 def _candidates(case: Case, theirs: State) -> Iterator[Node]:
@@ -101,4 +109,4 @@ def _needed(other: Program) -> set[Node]:
         wanted = more
 
 
-__all__ = ["matchings"]
+__all__ = ["fresh", "matchings"]

@@ -26,7 +26,19 @@ WEIGHTS = (1, 0, 2, -1, Fraction(1, 2), -2, 3)
 
 
 def motions(case: Case, maps: Maps, names: list[str]) -> Iterator[Move]:
-    """Candidate motions of the states: powers of the scale found from numbers, or what the maps do to their like."""
+    """Candidate motions of the states, the same in every step but for t."""
+    for motion in _candidates(case, maps, names):
+        if not any(_fresh(part) for x, there in motion.items() for part in there.walk() if part is not x):
+            yield motion
+
+
+def _fresh(here: Node) -> bool:
+    """Whether it may be different in the next step: a motion with it says nothing of that step."""
+    return here.role in ("param", "state", "input", "draw") or here.op in ("oracle", "base", "fires")
+
+
+def _candidates(case: Case, maps: Maps, names: list[str]) -> Iterator[Move]:
+    """Powers of the scale found from numbers, or what the maps do to the like of a state."""
     states = [x for x in case.program.states if x.name in names and not x.indices]
     leaves = [leaf("state", x.name, x.type) for x in states]
     if not leaves:
@@ -93,7 +105,7 @@ def _scaled(x: Node, scale: Node, weight: Fraction | int) -> Node:
 def _weights(case: Case, maps: Maps, leaves: list[Node]) -> list[Fraction | int | None] | None:
     """The power of the scale by which each state grows, read off two or three steps in a random world."""
     program = case.program
-    if maps.scale is None:
+    if maps.scale is None or maps.timed:
         return None
     found: dict[Node, Fraction | int] = {}
     draw = Setting(tuple(case.premises), program).draw

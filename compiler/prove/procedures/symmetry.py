@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import Input, Interval, Loop, Node, leaf, node, substitute
+from dotopt.compiler.ir import TIME, Input, Interval, Loop, Node, leaf, node, number, substitute
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, decide
 from dotopt.compiler.prove.procedures.maps import Maps, Move, at_step, read
@@ -115,14 +115,13 @@ def _proved(case: Case, maps: Maps, motion: Move, old: Node, new: Node, seconds:
         here = leaf("state", state.name, state.type)
         if here not in motion or case.at_start:
             continue
-        begin = table[here]
+        begin, following = case.settle(table[here]), case.settle(state.next if state.next is not None else here)
+        first, later = {TIME: number(1)}, {TIME: node("add", TIME, number(1))}
         try:
-            goals.append(
-                node("eq", maps.apply(case.settle(begin), {}), substitute(motion[here], {here: case.settle(begin)}))
-            )
-            if state.next is not None:
-                following = case.settle(state.next)
-                goals.append(node("eq", maps.apply(following, motion), substitute(motion[here], {here: following})))
+            moved = substitute(motion[here], {**first, here: begin})
+            goals.append(node("eq", substitute(maps.apply(begin, {}), first), moved))
+            moved = substitute(motion[here], {**later, here: following})
+            goals.append(node("eq", maps.apply(following, motion), moved))
         except Mismatch:
             return Open("types")
     return all_of(_quick(decide(g, held)) for g in goals)
@@ -141,13 +140,12 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
     free = case.at_start or moved or not case.program.states
     forms: list[Move] = [{}] if free else list(trajectory(case.program, 3))
     premises: tuple[Node, ...] = ()
-    for t, table in enumerate(forms, 1):
+    for t, table in enumerate(forms[:1] if maps.timed else forms, 1):
         premises += tuple(case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises))
-        run_old = case.settle(substitute(old, table))
-        moved_table = dict(table.items())
-        run_new = case.settle(substitute(new, moved_table))
+        run_old, run_new = (case.settle(substitute(root, table)) for root in (old, new))
+        carried_out = maps if free else at_step(maps, t)
         try:
-            goal = node("eq", at_step(maps, t).apply(run_old, {}), run_new)
+            goal = node("eq", carried_out.apply(run_old, {}), run_new)
         except Mismatch:
             return None
         search = Search(
