@@ -209,7 +209,11 @@ def test_inductions(claim: str, status: str) -> None:
     assert report.status == status, report
 
 
-FLOW = "theorem Small\nobjective f : convex\nfor all x : real[d], m : real[d], s : real[d], u, v\n\n"
+FLOW = "theorem Small\nobjective f : convex\nfor all x : real[d], m : real[d], s : real[d], u, v, r\n\n"
+FRICTION = """given ∇f(s) == 0 and t > 0 and r >= {}
+ddt(x) = m
+ddt(m) = -r/t*m - ∇f(x)
+show ddt(t²*(f(x) - f(s)) + ½*‖(r - 1)*(x - s) + t*m‖²) <= 0"""
 
 
 @pytest.mark.parametrize(
@@ -223,6 +227,9 @@ FLOW = "theorem Small\nobjective f : convex\nfor all x : real[d], m : real[d], s
         ("ddt(x) = -∇f(x)\nshow ddt(½*‖x - s‖²) <= 0", "refuted"),
         ("ddt(u) = u\nshow ddt(u²) <= 2*t*u²", "refuted"),  # t is an instant here, not the number of a step
         ("given t >= 1\nddt(u) = u\nshow ddt(u²) <= 2*t*u²", "proved"),
+        (FRICTION.format(3), "proved"),
+        (FRICTION.format("3.5"), "proved"),
+        (FRICTION.format(2), "refuted"),
     ],
 )
 def test_flows(claim: str, status: str) -> None:

@@ -46,6 +46,41 @@ def test_a_gradient_given_at_the_parameter(decided: Decided, claim: str, status:
     assert "w" not in (report.counterexample or {})  # fixed by the premises
 
 
+SCALED = """rule Scaled
+objective f
+param  x : real[...]
+hyper  η as lr >= 0 = 0.1
+hyper  β in [0, 1) = 0.9
+hyper  γ in [0, 1) = 0.99
+state  m : like x = 0
+state  v : like x = 0
+
+m' = β*m + (1 - β)*∇f(x)
+v' = γ*v + (1 - γ)*∇f(x)²
+d  = √(v'/(1 - γ^t))
+x' = x - η*m'/d
+
+claim c:
+  for all σ > 0, D > 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("given f(x) == σ/2*‖x‖² and d == D\n  show stable exactly for η*σ*(1 - β) <= 2*(1 + β)*D", "proved"),
+        ("given f(x) == σ/2*‖x‖² and d == 3\n  show stable exactly for η*σ*(1 - β) <= 6*(1 + β)", "proved"),
+        ("given f(x) == σ/2*‖x‖² and d == D\n  show stable for η*σ*(1 - β) <= 3*(1 + β)*D", "refuted"),
+        ("given f(x) == σ/2*‖x‖² and d == -1\n  show stable for η*σ <= 1", "vacuous"),
+        ("given f(x) == σ/2*‖x‖² and v == D\n  show stable for η*σ <= 1", "open"),  # v moves on
+        ("given f(x) == σ/2*‖x‖²\n  show stable for η*σ <= 1", "open"),
+    ],
+)
+def test_what_a_step_divides_by_may_be_held_fixed(decided: Decided, claim: str, status: str) -> None:
+    report = decided(f"{SCALED}  {claim}\n")
+    assert report.status == status, report
+
+
 @pytest.mark.parametrize("n", [2, 3, 4, 6])
 def test_a_multiple_root_on_the_circle_lies_within_the_rounding(n: int) -> None:
     block = np.eye(n) + np.diag(np.ones(n - 1), 1)

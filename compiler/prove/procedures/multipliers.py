@@ -241,18 +241,16 @@ def _point(atoms: list[Atom], facts: Facts, seed: int) -> dict[Atom, Fraction] |
     uses = set(atoms)
     assertions, _reached = facts.assertions(uses)
     for spread in range(8):
-        wanted = []
-        for a in atoms:
-            v = facts.smt.variable(a)
-            target = Fraction(rng.randint(1, 40), rng.choice((7, 11, 13)) * (1 + spread))
-            wanted.append(v == z3.RealVal(str(target)))
         solver = z3.Solver()
         solver.set("timeout", 300)
         solver.add(*assertions)
-        for w in wanted:  # as many of the random values as the premises allow
-            solver.push()
-            solver.add(w)
-            if solver.check() != z3.sat:
+        for a in atoms:  # random where the premises allow it: at their ends fewer multipliers would be enough
+            for size in (Fraction(1, 1 + spread), Fraction(20), Fraction(1, 20), Fraction(1000), Fraction(-1)):
+                target = size * Fraction(rng.randint(1, 40), rng.choice((7, 11, 13)))
+                solver.push()
+                solver.add(facts.smt.variable(a) == z3.RealVal(str(target)))
+                if solver.check() == z3.sat:
+                    break
                 solver.pop()
         if solver.check() == z3.sat:
             model = solver.model()

@@ -149,7 +149,7 @@ class Program:
 
     def _rest(self, multipliers: Sequence[Fraction]) -> Matrix:
         rest = [list(row) for row in self.matrices[0]]
-        for x, matrix in zip(multipliers, self.matrices[1:], strict=True):
+        for x, matrix in ((x, m) for x, m in zip(multipliers, self.matrices[1:], strict=True) if x):
             rest = [[r - x * m for r, m in zip(*rows, strict=True)] for rows in zip(rest, matrix, strict=True)]
         return rest
 

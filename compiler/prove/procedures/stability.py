@@ -9,7 +9,7 @@ exact.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count, islice
 from typing import Any
@@ -22,24 +22,12 @@ from dotopt.compiler.ir import TIME, Node, leaf, node, number
 from dotopt.compiler.prove.forms.normal import atoms_below
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single, single_product, variable
 from dotopt.compiler.prove.forms.smt import check, rational
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.procedures.decide import Task, smt_certificate
+from dotopt.compiler.prove.statements.held_fixed import held_fixed
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.prove.worlds.world import Undecidable, World
-
-
-def with_gradients(case: Case) -> Case:
-    """The case with the gradients at the parameter that premises give, as in `given ∇f(x) == λ*x`, put in."""
-    params = {leaf("param", p.name, p.type) for p in case.program.params}
-    given = {
-        premise.args[0]: premise.args[1]
-        for premise in case.premises
-        if premise.op == "eq" and premise.args[0].op == "oracle" and premise.args[0].attrs[1] == "gradient"
-        if len(premise.args[0].args) == 1 and premise.args[0].args[0] in params
-    }
-    kept = [p for p in case.premises if not (p.op == "eq" and p.args[0] in given)]
-    return replace(case, premises=kept, substitutions=[*case.substitutions, given]) if given else case
 
 
 @dataclass
@@ -100,12 +88,11 @@ def linear_map(nexts: dict[Node, Node], held: Task) -> Linear:
     atoms = {next(iter(normal(x).atoms())): x for x in leaves}
     rows: dict[Node, dict[Node, Polynomial]] = {}
     late = False
-    for x, following in nexts.items():
-        p, limit = late_form(normal(following), held)
+    used = [x for x in leaves if x.role == "param"]
+    for x in used:  # and, while the list grows, the states that these depend on
+        p, limit = late_form(normal(nexts[x]), held)
         late = late or limit
         rows[x] = _coefficients(p, atoms, x)
-    used = [x for x in leaves if x.role == "param"]
-    for x in used:  # only the states that the parameter depends on
         used += [y for y in rows[x] if y not in used and not rows[x][y].zero]
     matrix = [[rows[x].get(y, ZERO) for y in used] for x in used]
     return Linear(tuple(x.name for x in used), matrix, held, late)
@@ -185,7 +172,9 @@ def closed_disc(c: list[Polynomial]) -> list[Polynomial]:
 
 def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
     """Decides `stable for c`, or `stable exactly for c`."""
-    case = with_gradients(case)
+    if Task(tuple(case.premises), case.program).facts.contradictory():
+        return Vacuous()
+    case = held_fixed(case)
     step = linear_step(case)
     condition = case.value(goal.condition)
     c = step.characteristic
@@ -210,10 +199,6 @@ def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
     questions = [[*assertions, holds, z3.Not(enough)]]
     if goal.exactly:
         questions.append([*assertions, z3.Not(holds), necessary])
-    if check([*assertions], 500)[0] == "unsat":
-        from dotopt.compiler.prove.outcome import Vacuous
-
-        return Vacuous()
     unsure = False
     for question in questions:
         result, model = check(question, int(seconds * 400))
