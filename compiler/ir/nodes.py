@@ -202,3 +202,53 @@ def _rebuild_body(attr: Any, done: dict[Node, Node]) -> Any:
 def substitute(root: Node, table: Mapping[Node, Node]) -> Node:
     """`root` with the nodes of `table` replaced."""
     return rebuild(root, lambda here: table.get(here, here))
+
+
+def instance(root: Node, table: Mapping[Node, Node]) -> Node:
+    """`root` with indices of `table` replaced; a bound index of the same name as a new one is renamed first.
+
+    >>> i, j, s = leaf("index", "i", INT), leaf("index", "j", INT), leaf("set", "s")
+    >>> total = node("fold", s, attrs=(Fold("sum", (i,), node("mul", leaf("free", "a", REAL, i), j)),))
+    >>> instance(total, {j: i})
+    sum(a[i_2]*i for i_2 in s)
+    """
+    if all(old is new for old, new in table.items()):
+        return root
+    coming = {here for new in table.values() for here in new.walk() if here.role == "index"}
+    caught = coming & {index for here in root.walk() for index in _bound(here)}
+    if caught:
+        taken = {here.name for here in (*root.walk(), *coming) if here.role == "index"}
+        fresh = {index: leaf("index", _unused(index.name, taken), index.type) for index in caught}
+        root = rebuild(root, lambda here: _rebound(fresh.get(here, here), fresh))
+        table = {fresh.get(old, old): new for old, new in table.items()}
+    return substitute(root, table)
+
+
+def _bound(here: Node) -> Iterator[Node]:
+    for attr in here.attrs:
+        if isinstance(attr, Fold):
+            yield from attr.indices
+        elif isinstance(attr, Loop) and attr.index is not None:
+            yield attr.index
+
+
+def _rebound(here: Node, fresh: Mapping[Node, Node]) -> Node:
+    """The node with the indices that it binds renamed."""
+    if not any(index in fresh for index in _bound(here)):
+        return here
+    attrs: list[Any] = []
+    for attr in here.attrs:
+        match attr:
+            case Fold(kind, indices, body, condition):
+                attrs.append(Fold(kind, tuple(fresh.get(i, i) for i in indices), body, condition))
+            case Loop(variables, nexts, until, index, equations):
+                attrs.append(Loop(variables, nexts, until, index and fresh.get(index, index), equations))
+            case _:
+                attrs.append(attr)
+    return node(here.op, *here.args, attrs=tuple(attrs), span=here.span)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    count = next(k for k in range(2, len(taken) + 3) if f"{name}_{k}" not in taken)
+    taken.add(f"{name}_{count}")
+    return f"{name}_{count}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dotopt.compiler import syntax as s
@@ -53,6 +54,7 @@ class Context:
     axes: set[str] = field(default_factory=set)
     pending: list[tuple[Scope, str, bool]] = field(default_factory=list)  # being lowered, for cycles
     loops: dict[str, int] = field(default_factory=dict)  # how often a loop variable's name was used
+    bound: list[str] = field(default_factory=list)  # the indices of the families and reductions around what is lowered
     roles: dict[str, Scope] = field(default_factory=dict)
     later: list[Callable[[], None]] = field(default_factory=list)  # what needs all names to be there
 
@@ -64,6 +66,22 @@ class Context:
     def index(self, name: str) -> Node:
         """The leaf of an index."""
         return leaf("index", name, INT)
+
+    @contextmanager
+    def binding(self, names: Iterable[str]) -> Iterator[tuple[Node, ...]]:
+        """The leaves of indices that a reduction binds: other ones than those around it, which values may bring in."""
+        before = len(self.bound)
+        leaves = []
+        for name in names:
+            free = name if name not in self.bound else next(
+                f"{name}_{k}" for k in range(2, len(self.bound) + 3) if f"{name}_{k}" not in self.bound
+            )
+            self.bound.append(free)
+            leaves.append(self.index(free))
+        try:
+            yield tuple(leaves)
+        finally:
+            del self.bound[before:]
 
     @property
     def theorem(self) -> bool:

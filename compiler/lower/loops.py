@@ -88,12 +88,11 @@ def _touch(context: Context, inner: Scope, name: str, loop: s.Iterate) -> None:
 def fold(context: Context, kind: str, e: s.Comprehension, scope: Scope) -> Node:
     """`sum(e for i in S if c)`."""
     inner = Scope(scope)
-    for name in e.names:
-        inner.names[name] = Value(context.index(name))
     domain = value(context, e.domain, scope) if e.domain is not None else _domain(context, e)
-    condition = value(context, e.condition, inner) if e.condition is not None else None
-    body = value(context, e.body, inner)
-    leaves = tuple(context.index(name) for name in e.names)
+    with context.binding(e.names) as leaves:
+        inner.names |= {name: Value(leaf) for name, leaf in zip(e.names, leaves, strict=True)}
+        condition = value(context, e.condition, inner) if e.condition is not None else None
+        body = value(context, e.body, inner)
     return node("fold", domain, attrs=(Fold(kind, leaves, body, condition),), span=e.span)
 
 

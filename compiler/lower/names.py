@@ -165,10 +165,13 @@ def define(
         declare(context, inner, definition.where)
     expected = _declared(context, definition, scope, name, primed)
     context.pending.append((scope, name, primed))
+    before = len(context.bound)
+    context.bound += indices
     try:
         result = value(context, definition.value, inner, expected)
     finally:
         context.pending.pop()
+        del context.bound[before:]
     if expected is not None and definition.type is not None:
         result = annotated(result, expected, definition.span)
     if position is not None:
@@ -265,7 +268,7 @@ def indexed(context: Context, expression: s.Index, scope: Scope) -> Node:
                         return ir.leaf(role, spelled, type, *indices, span=span)
                 case Family(_, names, _) | Passes(_, _, names, _, _) if names:
                     whole = named(context, name, primed, scope, span)
-                    return ir.substitute(whole, dict(zip(map(context.index, names), indices, strict=False)))
+                    return ir.instance(whole, dict(zip(map(context.index, names), indices, strict=False)))
                 case _:
                     pass
     base = value(context, expression.base, scope)

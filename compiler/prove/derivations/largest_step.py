@@ -31,7 +31,7 @@ from dotopt.compiler.prove.forms.smt import check
 from dotopt.compiler.prove.procedures.decide import Task, smt_certificate
 from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
 from dotopt.compiler.prove.procedures.stability import linear_map
-from dotopt.compiler.prove.statements.premises import inside
+from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.statement import Unreadable
 from dotopt.compiler.ranges import number_at
 from dotopt.compiler.types import REAL

@@ -26,7 +26,7 @@ from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of
 from dotopt.compiler.prove.procedures.multipliers import as_sympy
 from dotopt.compiler.prove.procedures.slow_manifold import displacement
 from dotopt.compiler.prove.procedures.trees import LEAF, POINT, Context, Series, Tree, add, after, draw, scale
-from dotopt.compiler.prove.statements.premises import inside
+from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Unreadable
 from dotopt.grammar import spelling

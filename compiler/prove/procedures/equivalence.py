@@ -115,7 +115,7 @@ def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: 
     own = frozenset(
         here for p in (case.program, other) for root in p.roots for here in substitute(case.settle(root), match).walk()
     )
-    kept = tuple(signs_kept(case, standing=True)) if case.program.states and not case.at_start else ()
+    kept = tuple(signs_kept(case)) if case.program.states and not case.at_start else ()
     held = Task((*case.premises, *kept), case.program, own, seconds=seconds / 2, refute=False)
     goals: list[Node] = []
     try:

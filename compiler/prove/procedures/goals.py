@@ -7,7 +7,7 @@ from dataclasses import replace
 from dotopt.compiler import syntax as s
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
 from dotopt.compiler.prove.procedures.decide import BUDGET
-from dotopt.compiler.prove.procedures.induction import after, for_all_steps
+from dotopt.compiler.prove.procedures.induction import for_all_steps
 from dotopt.compiler.prove.procedures.orders import coefficients, speaks_of_orders
 from dotopt.compiler.prove.procedures.sentences import with_invariants
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
@@ -31,7 +31,7 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
             if rounded is not None:
                 from dotopt.compiler.prove.procedures.machine import machine
 
-                return machine(case, condition, rounded, all_steps, after(case), seconds)
+                return machine(case, condition, rounded, all_steps, seconds)
             goal = case.value(condition)
             if speaks_of_orders(goal):
                 return _expanded(with_invariants(case, coefficients(case, goal), seconds))

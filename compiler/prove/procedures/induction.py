@@ -1,104 +1,173 @@
-"""`show … for all steps`: the sentence holds at the first step, and every step keeps it."""
+"""`show … for all steps`: the sentence holds in the first steps, and follows from itself in the steps before.
+
+`given` lines hold in every step up to the one that is spoken of. What they say of states and parameters is used as
+little as possible: if it is needed beyond the first step, the answer says so.
+"""
 
 from __future__ import annotations
 
-from dotopt.compiler.ir import TIME, Node, leaf, node, number, substitute
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from dotopt.compiler.ir import TIME, Node
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
-from dotopt.compiler.prove.procedures.decide import Task, conjuncts_of, decide
+from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes
-from dotopt.compiler.prove.statements.reached import of_this_step, reached
+from dotopt.compiler.prove.statements.run import Moment, any_step, first_step, moves, speaks_of_states, steps
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.prove.statements.unroll import runs, start, trajectory
 from dotopt.compiler.prove.worlds.numbers import text
 from dotopt.compiler.prove.worlds.refute import Search
 
 LOOKED_AT = (2, 3, 4, 8, 16)  # the steps at which a counterexample to an induction is sought
+LOOKS_BACK = (1, 2)  # how many steps before the one that is shown an induction may use
+TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
 
 def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
-    """Induction: true before and after the first step, and kept by every step."""
-    program = case.program
-    if not runs(program):
-        raise Unreadable("an induction over families of states")
-    if case.fixed_states:
-        raise Unreadable("an induction with `given` lines about states")
+    """The outcome of a sentence about all steps."""
     if case.at_start or any(here is TIME for p in case.premises for here in p.walk()):
         raise Unreadable("`for all steps` with `given` lines about t")
-    table = start(program)
-    initial = case.settle(substitute(goal, table))
-    first = tuple(case.settle(substitute(p, table)) for p in case.premises)
-    run = reached(case)
-    held = Task(
-        tuple(p for p in first if p.op != "bool"), program, classes=classes(case), reached=run, seconds=seconds / 2
-    )
-    base = (
-        decide(initial, held)
-        if initial.op != "bool"
-        else (
-            Proved("algebra", {"kind": "truth", "value": True})
-            if initial.attrs[0]
-            else Refuted("initial values", {"step": 1, **_at_start(case, goal), "fails": repr(goal)})
-        )
-    )
-    if isinstance(base, Refuted):
+    first = first_step(case.program, case.settle)
+    begin = said_of(first, case.premises)
+    if begin is None:
+        return Vacuous()
+    base = _base(case, goal, first, begin, seconds / 2)
+    if isinstance(base, Refuted | Vacuous):
         return base
-    kept = tuple(signs_kept(case, standing=True)) if not isinstance(base, Open) else ()
-    later = after(case)
-    following = case.settle(substitute(goal, later))
-    then = tuple(q for p in case.premises if of_this_step(p) and (q := case.settle(substitute(p, later))).op != "bool")
-    parts = [decide(part, task(case, seconds, (goal, *then, *kept), refute=False)) for part in conjuncts_of(following)]
-    step = all_of(parts)
-    if isinstance(base, Proved) and isinstance(step, Proved):
-        return Proved(
-            "induction",
-            {"kind": "induction", "parts": [base.certificate, step.certificate]},
-            tuple(dict.fromkeys((*base.assumptions, *step.assumptions))),
-        )
-    if isinstance(base, Vacuous):
-        return base
-    premises: tuple[Node, ...] = ()
-    for t, table in enumerate(trajectory(program, max(LOOKED_AT)), 1):
-        premises += tuple(case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises))
-        if t not in LOOKED_AT:
-            continue
-        at_t = case.settle(substitute(goal, table))
-        search = Search(tuple(p for p in premises if p.op != "bool"), at_t, program, classes(case), reached=run)
-        found = search.run(seconds / 6)
-        if found is not None:
-            return Refuted("first steps", {"step": t, **found})
-    missing = (
-        step.reason
-        if isinstance(step, Open)
-        else base.reason
-        if isinstance(base, Open)
-        else "the premises exclude each other"
-    )
-    where = "the step" if isinstance(step, Open) else "the first step"
+    deadline = time.process_time() + seconds
+    step: Outcome = Open("")
+    for depth in LOOKS_BACK:
+        for induction in _inductions(case, depth):
+            step = induction.outcome(goal, seconds / 2)
+            if isinstance(step, Proved):
+                shown = base if depth == 1 else induction.first_steps(goal, first, seconds / 2)
+                if isinstance(shown, Proved):
+                    return _proved(shown, step, induction.notes)
+            if time.process_time() > deadline:
+                break
+        if depth == 1:
+            found = _counterexample(case, goal, first, seconds)
+            if found is not None:
+                return found
+            tried = step
+    missing = tried.reason if isinstance(tried, Open) else base.reason if isinstance(base, Open) else ""
+    where = "the step" if isinstance(tried, Open) else "the first step"
     seen = ", ".join(map(str, LOOKED_AT))
     return Open(f"induction: {where} is not proved ({missing}); no counterexample at steps {seen}")
 
 
-def _at_start(case: Case, goal: Node) -> dict[str, str]:
-    """Both sides of a comparison before the first step."""
-    if len(goal.args) != 2:
-        return {}
-    settled = [case.settle(substitute(side, start(case.program))).value for side in goal.args]
-    return {word: text(x) for word, x in zip(("left", "right"), settled, strict=True) if x is not None}
+def _proved(base: Proved, step: Proved, notes: Iterable[str]) -> Proved:
+    certificate = {"kind": "induction", "parts": [base.certificate, step.certificate]}
+    return Proved("induction", certificate, tuple(dict.fromkeys((*notes, *base.assumptions, *step.assumptions))))
 
 
-def after(case: Case) -> dict[Node, Node]:
-    """What the leaves of states and parameters, and t, become in one step."""
-    program = case.program
-    table: dict[Node, Node] = {TIME: node("add", TIME, number(1))}
-    for param in program.params:
-        if param.name in program.next and not param.indices:
-            table[leaf("param", param.name, param.type)] = program.next[param.name]
-    for state in program.states:
-        if state.next is not None and not state.indices:
-            table[leaf("state", state.name, state.type)] = state.next
-    return table
+# ---- the first step --------------------------------------------------------------------------------------------------
 
 
-__all__ = ["after", "for_all_steps"]
+def said_of(moment: Moment, premises: Iterable[Node]) -> tuple[Node, ...] | None:
+    """What the premises say of a step; None if one of them is false there."""
+    read = [moment.read(p) for p in premises]
+    return None if any(p.op == "bool" and not p.attrs[0] for p in read) else tuple(p for p in read if p.op != "bool")
+
+
+def _base(case: Case, goal: Node, first: Moment, premises: tuple[Node, ...], seconds: float) -> Outcome:
+    """The sentence at the first step."""
+    initial = first.read(goal)
+    if initial.op == "bool" and initial.attrs[0]:
+        return TRIVIAL
+    held = replace(task(case, seconds), premises=premises, points=(), reached=None)
+    outcome = decide(initial, held)
+    if not (isinstance(outcome, Refuted) and initial.op == "bool"):
+        return outcome
+    sides = [first.read(side).value for side in goal.args] if len(goal.args) == 2 else []
+    shown = {word: text(x) for word, x in zip(("left", "right"), sides, strict=False) if x is not None}
+    return Refuted("initial values", {"step": 1, **outcome.counterexample, **shown, "fails": repr(goal)})
+
+
+# ---- the step --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Induction:
+    """From `depth` steps in which the sentence holds to the next, under these premises."""
+
+    case: Case
+    depth: int
+    premises: tuple[Node, ...]
+    kept: tuple[Node, ...]  # what every step keeps by itself
+    notes: tuple[str, ...] = ()
+
+    def outcome(self, goal: Node, seconds: float) -> Outcome:
+        """Whether the sentence follows from itself in the steps before."""
+        case = self.case
+        *before, last = steps(any_step(case.program, case.settle, case.functions), self.depth + 1)
+        known: list[Node] = []
+        own: set[Node] = set()
+        for moment in (*before, last):
+            read = said_of(moment, [p for p in self.premises if moment.later == 0 or moves(p)])
+            if read is None:
+                return Vacuous()
+            known += read
+            known += [moment.read(k) for k in self.kept]
+            own.update(here for root in case.program.roots for here in moment.read(root).walk())
+        known += [moment.read(goal) for moment in before]
+        held = replace(
+            task(case, seconds, refute=False),
+            premises=tuple(k for k in known if k.op != "bool"),
+            of_rule=frozenset(own),
+            points=(),
+            reached=None,
+        )
+        return all_of(decide(part, held) for part in conjuncts_of(last.read(goal)))
+
+    def first_steps(self, goal: Node, first: Moment, seconds: float) -> Outcome:
+        """The sentence in so many first steps."""
+        known: tuple[Node, ...] = ()
+        parts: list[Outcome] = []
+        for moment in steps(first, self.depth):
+            read = said_of(moment, self.case.premises)
+            if read is None:
+                return Open("the premises exclude each other in the first steps")
+            known += read
+            held = replace(task(self.case, seconds, refute=False), premises=known, points=(), reached=None)
+            parts.append(decide(moment.read(goal), held))
+        return all_of(parts)
+
+
+def _inductions(case: Case, depth: int) -> Iterator[Induction]:
+    """Ways to look back so far: what premises say of states first holds at the first step alone, then in every step."""
+    lasting = tuple(p for p in case.premises if not speaks_of_states(p))
+    of_states = [p for p in case.premises if speaks_of_states(p)]
+    yield Induction(case, depth, lasting, tuple(signs_kept(replace(case, premises=list(lasting)))))
+    if of_states:
+        notes = tuple(f"{p!r} in every step" for p in of_states)
+        kept = tuple(signs_kept(case))
+        yield Induction(case, depth, tuple(case.premises), kept, notes)
+
+
+# ---- counterexamples -------------------------------------------------------------------------------------------------
+
+
+def _counterexample(case: Case, goal: Node, first: Moment, seconds: float) -> Refuted | None:
+    """A run in which the premises hold up to a step at which the sentence fails."""
+    known: tuple[Node, ...] = ()
+    for moment in steps(first, max(LOOKED_AT)):
+        read = said_of(moment, case.premises)
+        if read is None:
+            return None
+        known += read
+        if moment.later + 1 not in LOOKED_AT:
+            continue
+        search = Search(
+            known, moment.read(goal), case.program, classes(case), dict(case.context.index_sets)
+        )
+        found = search.run(seconds / 6)
+        if found is not None:
+            return Refuted("first steps", {"step": moment.later + 1, **found})
+    return None
+
+
+__all__ = ["for_all_steps"]

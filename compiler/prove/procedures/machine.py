@@ -17,12 +17,13 @@ from typing import Any
 import z3
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import Node, substitute
+from dotopt.compiler.ir import Node, leaf, substitute
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
+from dotopt.compiler.prove.statements.intervals import inside
+from dotopt.compiler.prove.statements.run import any_step, first_step, moves, steps
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.prove.statements.unroll import start, trajectory
 
 FORMATS = {"fp16": (5, 11), "bf16": (8, 8), "tf32": (8, 11), "fp32": (8, 24), "fp64": (11, 53)}  # exponent, digits
 STEPS = 3  # counterexamples are looked for in so many first steps
@@ -38,10 +39,8 @@ COMBINED: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
-def machine(
-    case: Case, condition: s.Expression, name: str, all_steps: bool, moved: Mapping[Node, Node], seconds: float
-) -> Outcome:
-    """The outcome of a condition in the arithmetic of a format; `moved` is what a step makes of states."""
+def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, seconds: float) -> Outcome:
+    """The outcome of a condition in the arithmetic of a format."""
     if name not in FORMATS:
         raise Unreadable(f"{name}, which has no infinities: only {', '.join(FORMATS)}")
     if case.functions:
@@ -49,14 +48,20 @@ def machine(
     goal = value(case.context, condition, case.scope)
     milliseconds = int(seconds * 1000 / 3)
     premises = tuple(case.premises)
-    questions: list[tuple[tuple[Node, ...], dict[Node, Node]]] = [(premises, {})]
+    questions = [(premises, goal)]
     if all_steps:
-        questions = [(premises, start(case.program)), ((*premises, _fixed(case, goal)), dict(moved))]
+        first = first_step(case.program, lambda here: here)
+        now, later = steps(any_step(case.program, lambda here: here, case.functions), 2)
+        following = tuple(later.written(p) for p in premises if moves(p))
+        questions = [
+            (tuple(map(first.written, premises)), first.written(goal)),
+            ((*premises, _fixed(case, now.written(goal)), *following), later.written(goal)),
+        ]
     certificates: list[dict[str, Any]] = []
-    for step, (held, table) in enumerate(questions):
+    for step, (held, wanted) in enumerate(questions):
         ask = Question(name, reached=step > 0)
         assumed = [ask.truth(p) for p in held]
-        shown = ask.truth(_fixed(case, substitute(goal, table)))
+        shown = ask.truth(_fixed(case, wanted))
         given = [*ask.sides(), *assumed]
         if _check(given, milliseconds)[0] == z3.unsat:
             return Vacuous()
@@ -79,11 +84,15 @@ def _fixed(case: Case, here: Node) -> Node:
 
 def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, milliseconds: int) -> Outcome:
     """Numbers of the first steps at which the goal fails, or what is missing."""
-    reached_in: list[dict[Node, Node]] = list(trajectory(case.program, STEPS)) or [{}]  # a theorem has no steps
-    for step, reached in enumerate(reached_in, start=1):
+    ranges = {p for i in case.program.inputs for p in inside(leaf("input", i.name, i.type), i.interval)}
+    always = [p for p in case.premises if all_steps or p in ranges]
+    before: list[Node] = []
+    count = STEPS if case.program.kind != "theorem" else 1
+    for step, moment in enumerate(steps(first_step(case.program, lambda here: here), count), start=1):
         ask = Question(name)
-        premises = [_fixed(case, substitute(p, reached)) for p in case.premises]
-        wanted = _fixed(case, substitute(goal, reached))
+        premises = [*before, *(_fixed(case, moment.written(p)) for p in case.premises)]
+        before += [_fixed(case, moment.written(p)) for p in always]
+        wanted = _fixed(case, moment.written(goal))
         question = [ask.truth(p) for p in premises] + [z3.Not(ask.truth(wanted))]
         result, model = _check([*ask.sides(), *question], milliseconds)
         if result != z3.sat or model is None:

@@ -16,7 +16,7 @@ from dotopt.compiler.prove.procedures.generalise import stand_in
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes, inequalities
-from dotopt.compiler.prove.statements.reached import reached
+from dotopt.compiler.prove.statements.reached import every_step, reached
 from dotopt.compiler.prove.statements.statement import Case
 
 
@@ -67,7 +67,7 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
         return outcome
     if case.at_start or not case.program.states:
         return outcome
-    kept = tuple(signs_kept(case))
+    kept = tuple(signs_kept(every_step(case)))
     if not kept:
         return outcome
     helped = decide(goal, task(case, seconds, kept, refute=False))

@@ -6,35 +6,33 @@ from collections.abc import Iterator
 
 from dotopt.compiler.ir import Node, leaf, node, number
 from dotopt.compiler.prove.procedures.decide import Task
-from dotopt.compiler.prove.statements.reached import every_step
+from dotopt.compiler.prove.statements.run import first_step, held
 from dotopt.compiler.prove.statements.statement import Case
-from dotopt.compiler.prove.statements.unroll import start
 from dotopt.compiler.types import Mismatch
 
 
-def signs_kept(case: Case, standing: bool = False) -> Iterator[Node]:
-    """`s >= 0` for the states that start so and keep it in every step, each by induction on its own.
+def signs_kept(case: Case) -> Iterator[Node]:
+    """`s >= 0` for the states that start so and keep it in every step in which the premises of the case hold.
 
-    Premises about this step say nothing of those before it, so they count only if they are `standing`.
+    They must be premises of every step: what is said of this one says nothing of those before it.
     """
-    case = case if standing else every_step(case)
-    table = start(case.program)
+    begins = first_step(case.program, case.settle).values
     found: list[Node] = []
     for state in case.program.states:
-        if state.next is None or state.indices or state.type.kind not in ("real", "int"):
+        if state.next is None or state.type.kind not in ("real", "int"):
             continue
-        here = leaf("state", state.name, state.type)
+        indices, begin = begins["state", state.name]
+        here = leaf("state", state.name, state.type, *indices)
+        following = case.settle(held(case.program, state, indices, state.next))
         try:
-            begin, wanted, following = (
-                node("ge", x, number(0)) for x in (case.settle(table[here]), here, case.settle(state.next))
-            )
-            if not Task(tuple(case.premises), case.program).facts.proves(begin, 200):
-                continue
-            if Task((*case.premises, *found, wanted), case.program).facts.proves(following, 200):
-                found.append(wanted)
-                yield wanted
+            first, wanted, then = (node("ge", x, number(0)) for x in (begin, here, following))
         except Mismatch:
             continue
+        if not Task(tuple(case.premises), case.program).facts.proves(first, 200):
+            continue
+        if Task((*case.premises, *found, wanted), case.program).facts.proves(then, 200):
+            found.append(wanted)
+            yield wanted
 
 
 __all__ = ["signs_kept"]

@@ -6,8 +6,6 @@ An equation that fixes a name is put in wherever the claim is read; what is left
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from math import floor
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Interval, Node, leaf, node, number, substitute
@@ -15,6 +13,8 @@ from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
 from dotopt.compiler.prove.statements.constants import constants
+from dotopt.compiler.prove.statements.intervals import inside
+from dotopt.compiler.prove.statements.run import moves
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import like, start
 from dotopt.compiler.types import REAL
@@ -84,18 +84,6 @@ def written_parts(here: Node) -> Iterator[Node]:
         yield here
 
 
-def inside(here: Node, interval: Interval) -> list[Node]:
-    """The bounds of an interval as premises."""
-    if here.type.kind == "int" and interval.open_low and interval.low is not None and interval.low.value is not None:
-        interval = replace(interval, low=number(floor(interval.low.value) + 1), open_low=False)
-    found = []
-    if interval.low is not None:
-        found.append(node("gt" if interval.open_low else "ge", here, interval.low))
-    if interval.high is not None and interval.high.op != "inf":
-        found.append(node("lt" if interval.open_high else "le", here, interval.high))
-    return found
-
-
 def quantified(case: Case, q: s.Quantified) -> list[Node]:
     """The bounds of a name of `for all`."""
     if q.indices or not isinstance(q.bounds, s.Bounds):
@@ -152,6 +140,8 @@ def _fix(case: Case, equation: Node) -> bool:
     left, right = equation.args
     if left.op == right.op == "tuple":
         return False
+    if case.standing and moves(equation) and not _defines(equation):
+        return False  # true in every step, each with its own values: a premise like any other
     for name, body in ((left, right), (right, left)):
         if name.op in ("oracle", "apply") and name.attrs[1] in ("value", "field", 0):
             return _define_function(case, name, body)
@@ -184,9 +174,18 @@ def _fix(case: Case, equation: Node) -> bool:
     _, name, body = best
     if name is TIME:
         case.at_start = body.value == 1
-    case.fixed_states = case.fixed_states or name.role in ("param", "state")
     case.substitutions.append({name: like(body, name.type)})
     return True
+
+
+def _defines(equation: Node) -> bool:
+    """Whether it says what a function is, everywhere: `f(θ) == e` with θ in e."""
+    for asked, body in (equation.args, equation.args[::-1]):
+        if asked.op in ("oracle", "apply") and asked.attrs[1] in ("value", "field", 0):
+            first, count = asked.attrs[3]
+            points = asked.args[first : first + count]
+            return len(points) == 1 and points[0].op == "leaf" and points[0] in set(body.walk())
+    return False
 
 
 def _define_function(case: Case, asked: Node, body: Node) -> bool:
@@ -204,4 +203,4 @@ def _define_function(case: Case, asked: Node, body: Node) -> bool:
     return False
 
 
-__all__ = ["absorb", "binds_function", "inside", "open_case", "quantified", "written_conjuncts", "written_parts"]
+__all__ = ["absorb", "binds_function", "open_case", "quantified", "written_conjuncts", "written_parts"]

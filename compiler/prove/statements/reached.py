@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import TIME, Node, Program, node, number, substitute
+from dotopt.compiler.prove.statements.run import first_step, moves, steps
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case
-from dotopt.compiler.prove.statements.unroll import runs, state_leaves, trajectory
+from dotopt.compiler.prove.statements.unroll import state_leaves
 
 LATEST = 16  # the last step that a premise `t == k` may ask for
 TIMED = 6  # the steps that are looked at where a sentence speaks of t
@@ -21,28 +22,22 @@ TIMED = 6  # the steps that are looked at where a sentence speaks of t
 Form = tuple[tuple[Node, ...], Node]  # premises and a goal
 
 
-def of_this_step(premise: Node) -> bool:
-    """Whether a premise speaks of what may be different in every step."""
-    moving = ("param", "state", "input", "draw", "time")
-    return any(here.role in moving or here.op in ("oracle", "base", "fires") for here in premise.walk())
-
-
 def every_step(case: Case) -> Case:
     """The case with those premises only that speak of every step: also what they put in, and functions they define."""
     return replace(
         case,
-        premises=[p for p in case.premises if not of_this_step(p)],
+        premises=[p for p in case.premises if not moves(p)],
         substitutions=[table for table in case.substitutions if not _of_this_step(table)],
         functions={
             name: (variable, body)
             for name, (variable, body) in case.functions.items()
-            if not of_this_step(substitute(body, {variable: number(0)}))
+            if not moves(substitute(body, {variable: number(0)}))
         },
     )
 
 
 def _of_this_step(table: dict[Node, Node]) -> bool:
-    return any(of_this_step(here) for pair in table.items() for here in pair)
+    return any(moves(here) for pair in table.items() for here in pair)
 
 
 @dataclass(frozen=True)
@@ -53,26 +48,26 @@ class Reached:
     fixed: tuple[tuple[Node, Node], ...] = ()
     readable: bool = True  # whether it can be said what the steps before do
 
-    def forms(self, premises: Sequence[Node], goal: Node, steps: int) -> list[Form]:
+    def forms(self, premises: Sequence[Node], goal: Node, count: int) -> list[Form]:
         """The sentence in steps that a run can reach; as it stands if it reads nothing that steps change."""
         states = state_leaves([*premises, goal])
-        timed = TIME in {here for root in (*premises, goal) for here in root.walk()}
+        timed = any(here is TIME or here.op == "fires" for root in (*premises, goal) for here in root.walk())
         asked = next((int(k) for name, body in self.fixed if name is TIME and (k := body.value) is not None), None)
-        moves = any(here.role == "param" for root in (*premises, goal) for here in root.walk())
-        if not states and not (moves and runs(self.program) and (timed or asked not in (None, 1))):
+        moving = any(here.role == "param" for root in (*premises, goal) for here in root.walk())
+        if not states and not (moving and self.program.next and (timed or asked not in (None, 1))):
             return [(tuple(premises), goal)]
         if not self.readable or {x.name for x in states} - {x.name for x in self.program.states}:
             return []  # a state that no equation reads is not in the program, so its values are not known
         if asked is not None:
-            steps = min(asked, LATEST)
+            count = min(asked, LATEST)
         elif timed:
-            steps = max(steps, TIMED)
-        return list(self._instants(premises, goal, steps))
+            count = max(count, TIMED)
+        return list(self._instants(premises, goal, count))
 
-    def _instants(self, premises: Sequence[Node], goal: Node, steps: int) -> Iterator[Form]:
-        for table in trajectory(self.program, steps):
-            written = [substitute(here, table) for here in (*premises, goal)]
-            waiting = [(substitute(name, table), fold(substitute(body, table))) for name, body in self.fixed]
+    def _instants(self, premises: Sequence[Node], goal: Node, count: int) -> Iterator[Form]:
+        for moment in steps(first_step(self.program, fold), count):
+            written = [moment.written(here) for here in (*premises, goal)]
+            waiting = [(moment.written(name), moment.read(body)) for name, body in self.fixed]
             equations: list[Node] = []
             while waiting:
                 name, body = waiting.pop(0)
@@ -102,4 +97,4 @@ def reached(case: Case) -> Reached:
     return Reached(program, fixed, set(standing.functions) == set(case.functions))
 
 
-__all__ = ["Form", "Reached", "every_step", "of_this_step", "reached"]
+__all__ = ["Form", "Reached", "every_step", "reached"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import floor
 
 from dotopt.compiler.ir import Loop, Node, boolean, leaf, node, number, rebuild, substitute
 
@@ -38,6 +39,10 @@ def _fold_one(here: Node) -> Node:
             x, y = args[0].value, args[1].value
             assert x is not None and y is not None
             return number({"add": x + y, "sub": x - y, "mul": x * y}[here.op])
+        case "mod" if all(a.value is not None for a in args) and args[1].value != 0:
+            x, y = args[0].value, args[1].value
+            assert x is not None and y is not None
+            return number(x - y * floor(x / y))
         case "mul" if any(a.value == 0 for a in args) and not here.type.axes:
             return number(0)
         case "pow" if args[1].value == 1:

@@ -39,7 +39,6 @@ class Case:
     at_start: bool = False  # `given t == 1`
     point_premises: list[Node] = field(default_factory=list)  # equations that fix an answer at a point, as written
     asked: list[Node] = field(default_factory=list)  # oracles whose answer a premise fixes
-    fixed_states: bool = False  # whether a premise says what a state or the parameter is
 
     def value(self, expression: s.Expression) -> Node:
         """The node of an expression, with the premises that fix names put in, and means over draws taken."""
@@ -74,6 +73,12 @@ class Case:
                 product_ = jacobian_vector(gradient(body, variable), variable, direction)
                 return substitute(product_, {variable: point, direction: here.args[-1]})
         return here
+
+    @property
+    def standing(self) -> bool:
+        """Whether the claim speaks of all steps, and its premises with it."""
+        goals = [clause.goal for clause in self.claim.body if isinstance(clause, s.Show)]
+        return any(isinstance(goal, s.Holds) and goal.all_steps for goal in goals)
 
     @property
     def label(self) -> str:

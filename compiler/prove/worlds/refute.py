@@ -132,7 +132,7 @@ class Search:
         if not all(world.truth(p) is True for p in premises):
             return False
         self.points += 1
-        return world.truth(goal) is False
+        return world.truth(goal) is False and self.setting.allows(world)
 
     def _witness(self, world: World, form: Form) -> dict[str, Any] | None:
         return witness(self.setting, world, form[1], lambda other: self._fails(other, form))

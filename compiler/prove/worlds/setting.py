@@ -10,6 +10,7 @@ from typing import Any
 
 from dotopt.compiler.ir import Interval, Node, Program, leaf
 from dotopt.compiler.prove.forms.facts import conjuncts
+from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.worlds.draws import Special
 from dotopt.compiler.prove.worlds.world import World
 
@@ -33,20 +34,18 @@ class Setting:
         self.bounds = _bounds(self.premises)
         self.excluded = _excluded(self.premises)
         self.special = _special(self.premises)
-        self.intervals: dict[Node, Interval] = {}
+        self.intervals: dict[tuple[str, str], Interval] = {}  # by role and name
         self.defaults: dict[Node, Fraction] = {}
         self.laws = {} if self.program is None else {r.name: r for r in self.program.randoms}
         if self.program is None:
             return
         for h in self.program.hypers:
             here = leaf("hyper", h.name, h.type)
-            if not h.indices:
-                self.intervals[here] = h.interval
+            self.intervals["hyper", h.name] = h.interval
             if h.default is not None and h.default.value is not None:
                 self.defaults[here] = h.default.value
         for i in self.program.inputs:
-            if not i.indices:
-                self.intervals[leaf("input", i.name, i.type)] = i.interval
+            self.intervals["input", i.name] = i.interval
 
     def world(
         self,
@@ -68,10 +67,22 @@ class Setting:
             answer,
         )
 
+    def declared(self, here: Node) -> Interval | None:
+        """The interval that the rule declares for a leaf, in whichever step it is read."""
+        return self.intervals.get((here.role, here.name.split("#")[0])) if here.op == "leaf" else None
+
+    def allows(self, world: World) -> bool:
+        """Whether all that was drawn lies where the rule declares it; raises `Undecidable` if that cannot be told."""
+        for here in list(world.values):
+            interval = self.declared(here)
+            if interval is not None and not all(world.truth(bound) is True for bound in inside(here, interval)):
+                return False
+        return True
+
     def range(self, here: Node) -> Range:
         """The numbers between which premises and the declaration keep a leaf."""
         low, high = self.bounds.get(here, (None, None))
-        interval = self.intervals.get(here)
+        interval = self.declared(here)
         if interval is not None and interval.low is not None and interval.low.value is not None:
             low = interval.low.value if low is None else max(low, interval.low.value)
         if interval is not None and interval.high is not None and interval.high.value is not None:
@@ -85,7 +96,7 @@ class Setting:
         low, high = self.range(here)
         whole = here.type.kind == "int"
         candidates = [*NICE, Fraction(rng.randint(1, 20), rng.choice((1, 2, 5, 10)))]
-        if here in self.intervals:
+        if self.declared(here) is not None:
             if here in self.defaults:
                 candidates.append(self.defaults[here])
         elif low is None and high is None and not whole:
