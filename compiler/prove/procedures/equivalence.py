@@ -14,7 +14,6 @@ from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitu
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, decide
-from dotopt.compiler.prove.procedures.induction import after
 from dotopt.compiler.prove.procedures.matching import matchings
 from dotopt.compiler.prove.procedures.other_rule import other_rule
 from dotopt.compiler.prove.procedures.signs import signs_kept
@@ -22,7 +21,7 @@ from dotopt.compiler.prove.statements.premises import absorb, binds_function, wr
 from dotopt.compiler.prove.statements.properties import classes
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.prove.statements.unroll import start, trajectory
+from dotopt.compiler.prove.statements.unroll import after, start, trajectory
 from dotopt.compiler.prove.worlds.refute import Search
 from dotopt.compiler.types import Mismatch
 
@@ -122,7 +121,7 @@ def _by_induction(case: Case, other: Program, match: dict[Node, Node], seconds: 
         for mine, theirs in visible(case.program, other):
             goals.append(node("eq", case.settle(mine), substitute(theirs, match)))
         if not case.at_start:
-            begin, step = start(case.program), after(case)
+            begin, step = start(case.program), after(case.program)
             for x in other.states:
                 here = leaf("state", x.name, x.type)
                 if here not in match:

@@ -61,6 +61,18 @@ def trajectory(program: Program, steps: int) -> Iterator[dict[Node, Node]]:
         table = moved
 
 
+def after(program: Program) -> dict[Node, Node]:
+    """What the leaves of states and parameters, and t, become in one step."""
+    table: dict[Node, Node] = {TIME: node("add", TIME, number(1))}
+    for param in program.params:
+        if param.name in program.next and not param.indices:
+            table[leaf("param", param.name, param.type)] = program.next[param.name]
+    for state in program.states:
+        if state.next is not None and not state.indices:
+            table[leaf("state", state.name, state.type)] = state.next
+    return table
+
+
 def _fresh(program: Program) -> list[Node]:
     found = [leaf("input", i.name, i.type) for i in program.inputs if not i.indices]
     return found + [leaf("draw", r.name, r.type) for r in program.randoms]
@@ -71,4 +83,4 @@ def state_leaves(nodes: list[Node]) -> set[Node]:
     return {here for root in nodes for here in root.walk() if here.op == "leaf" and here.role == "state"}
 
 
-__all__ = ["like", "runs", "start", "state_leaves", "trajectory"]
+__all__ = ["after", "like", "runs", "start", "state_leaves", "trajectory"]
