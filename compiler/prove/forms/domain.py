@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from dotopt.compiler.ir import Node, node, number
 from dotopt.compiler.prove.forms.facts import Facts
@@ -30,7 +31,7 @@ class Condition:
 
 def conditions(roots: Iterable[Node]) -> list[Condition]:
     """The conditions of definedness of these nodes, those of a branch under its condition."""
-    found: dict[Node, Condition] = {}
+    found: dict[tuple[Node, tuple[Node, ...]], Condition] = {}
     seen: set[tuple[Node, tuple[Node, ...]]] = set()
     stack: list[tuple[Node, tuple[Node, ...]]] = [(root, ()) for root in roots]
     while stack:
@@ -39,8 +40,8 @@ def conditions(roots: Iterable[Node]) -> list[Condition]:
             continue
         seen.add((here, guards))
         needed = _needed(here)
-        if needed is not None and (needed not in found or len(guards) < len(found[needed].guards)):
-            found[needed] = Condition(guards, needed, here)
+        if needed is not None:
+            found[needed, guards] = Condition(guards, needed, here)
         if here.op == "select":
             condition, yes, no = here.args
             stack.append((condition, guards))
@@ -48,23 +49,41 @@ def conditions(roots: Iterable[Node]) -> list[Condition]:
             stack.append((no, (*guards, node("not", condition))))
         else:
             stack.extend((child, guards) for child in here.args)
-    return list(found.values())
+    return [c for (needed, guards), c in found.items() if not guards or (needed, ()) not in found]
 
 
 def _needed(here: Node) -> Node | None:
+    zero = number(0)
     match here.op:
         case "div" if here.args[1].value is None:
-            return node("ne", here.args[1], number(0))
+            return node("ne", here.args[1], zero)
         case "sqrt" if here.args[0].value is None:
-            return node("ge", here.args[0], number(0))
+            return node("ge", here.args[0], zero)
         case "log":
-            return node("gt", here.args[0], number(0))
+            return node("gt", here.args[0], zero)
         case "pow" if here.args[1].value is not None and here.args[0].value is None:
             power = here.args[1].value
+            if power.denominator > 1:
+                return node("gt" if power < 0 else "ge", here.args[0], zero)
             if power < 0:
-                return node("ne", here.args[0], number(0))
-            if power.denominator % 2 == 0:
-                return node("ge", here.args[0], number(0))
+                return node("ne", here.args[0], zero)
+        case "pow" if here.args[1].value is None:
+            base, exponent = here.args
+            natural = node("ge", exponent, zero)
+            if exponent.type.kind == "int":
+                return node("or", natural, node("ne", base, zero))
+            whole = node("and", node("eq", exponent, node("floor", exponent)), node("ne", base, zero))
+            return node("or", node("gt", base, zero), node("or", node("and", node("ge", base, zero), natural), whole))
+        case "std":
+            return node("gt", node("size", here.args[0], attrs=here.attrs), number(1))
+        case "unit":
+            return node("ne", node("norm", here.args[0], attrs=(here.type.axes, False, Fraction(2))), zero)
+        case "tan":
+            return node("ne", node("cos", here.args[0]), zero)
+        case "acos":
+            return node("le", node("abs", here.args[0]), number(1))
+        case "atanh":
+            return node("lt", node("abs", here.args[0]), number(1))
     return None
 
 
@@ -86,7 +105,7 @@ def never_negative(here: Node) -> bool:
     (True, False)
     """
     match here.op, here.args:
-        case ("abs" | "sqrt" | "exp" | "norm" | "size" | "std" | "sigmoid"), _:
+        case (("abs" | "sqrt" | "exp" | "norm" | "size" | "std" | "sigmoid"), _):
             return True
         case "const", _:
             return bool(here.attrs[0] >= 0)
@@ -94,18 +113,22 @@ def never_negative(here: Node) -> bool:
             return True
         case "pow", (x, power) if power.value is not None and power.value.denominator == 1 and power.value % 2 == 0:
             return True
-        case ("mul" | "div" | "add" | "min"), (x, y):
+        case (("mul" | "div" | "add" | "min"), (x, y)):
             return never_negative(x) and never_negative(y)
         case "max", (x, y):
             return never_negative(x) or never_negative(y)
         case "select", (_, x, y):
             return never_negative(x) and never_negative(y)
-        case ("sum" | "mean" | "amax" | "amin"), (x,):
+        case (("sum" | "mean" | "amax" | "amin"), (x,)):
             return never_negative(x)
     return False
 
 
 def _obvious(facts: Facts, holds: Node) -> bool:
+    if holds.op in ("and", "or"):
+        return (all if holds.op == "and" else any)(_obvious(facts, part) for part in holds.args)
+    if holds.op not in ("ne", "ge", "gt") or holds.args[1].value != 0:
+        return False
     if holds.op == "ge" and never_negative(holds.args[0]):
         return True
     try:

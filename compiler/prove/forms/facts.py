@@ -40,7 +40,7 @@ class Facts:
         self._ready = False
         self.rewrites: dict[Atom, Polynomial] = {}
         words = Words()
-        self.normal = Normaliser(self.positive, self.nonnegative, self.shared, words)
+        self.normal = Normaliser(self.positive, self.nonnegative, shared=self.shared, words=words)
         self.smt = Smt(self.normal)
         flat = list(conjuncts(self.premises))
         for premise in flat:

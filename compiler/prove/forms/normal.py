@@ -104,7 +104,10 @@ def _leaf(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
     axes = set(here.type.axes)
     if here.role in VARYING and (axes or (here.role == "state" and here.name not in normal.shared)):
         axes.add(MODEL)
-    return single(atom("leaf", here.role, here.name, tuple(a), axes=frozenset(axes)))
+    name = atom("leaf", here.role, here.name, tuple(a), axes=frozenset(axes))
+    if here.type.kind == "int":
+        normal.integers.add(name)
+    return single(name)
 
 
 def _equal(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:

@@ -7,13 +7,14 @@ visible.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isqrt
 
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
+    Atom,
     Polynomial,
     atom,
     fraction,
@@ -31,10 +32,11 @@ class Unsupported(Exception):
 
 @dataclass
 class Scalars:
-    """`positive(p)` and `nonnegative(p)` answer only when they are sure."""
+    """`positive(p)` and `nonnegative(p)` answer only when they are sure; `integers` are known by their types."""
 
     positive: Callable[[Polynomial], bool] = lambda p: (p.constant or 0) > 0
     nonnegative: Callable[[Polynomial], bool] = lambda p: (p.constant or 0) > 0
+    integers: set[Atom] = field(default_factory=set)
 
     def content(self, p: Polynomial) -> tuple[Polynomial, Polynomial]:
         """A positive factor of p, and what is left: p = factor * rest."""
@@ -182,11 +184,23 @@ class Scalars:
             factor = Fraction(1)
             if len(part.terms) == 1:
                 c = part.terms[0][1]
-                if c.denominator == 1 and (c > 0 or many):
+                if c.denominator == 1 and (many or (c > 0 and self._splits(base, part * (1 / c)))):
                     factor, part = c, part * (1 / c)
             value = single(atom("pow", base, part, axes=base.axes | part.axes))
             result = result * (value ** int(factor) if factor > 0 else inverse(value) ** int(-factor))
         return result
+
+    def _splits(self, base: Polynomial, exponent: Polynomial) -> bool:
+        """Whether base^(n*exponent) = (base^exponent)^n for natural n; x^(2*y) is no square at x = -1, y = 1/2."""
+        return self.whole(exponent) or self.nonnegative(base)
+
+    def whole(self, p: Polynomial) -> bool:
+        """Whether p is an integer, by its coefficients and atoms."""
+        return all(
+            c.denominator == 1
+            and all(power > 0 and (a in self.integers or a.kind in ("size", "truth", "sign")) for a, power in monomial)
+            for monomial, c in p.terms
+        )
 
     def function(self, name: str, p: Polynomial) -> Polynomial:
         """exp, log, cos, sin or tanh of p: sums below exp become products, signs come out of the others."""

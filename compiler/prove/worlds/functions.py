@@ -240,7 +240,7 @@ def same_place(left: Place, right: Place) -> bool:
     unsure = False
     for p, q in zip(left, right, strict=True):
         for x, y in zip(p, q, strict=True):
-            same = x == y if isinstance(x, str) or isinstance(y, str) else num.same(x, y)
+            same = x == y if isinstance(x, str) or isinstance(y, str) else num.close(x, y)
             if same is False:
                 return False
             unsure = unsure or same is None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import z3
 
-from dotopt.compiler.ir import Node, Random
+from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Atom, within
@@ -20,9 +20,7 @@ from dotopt.compiler.prove.worlds.arrays import as_array
 from dotopt.compiler.prove.worlds.setting import Setting, Sized
 from dotopt.compiler.prove.worlds.swarm import Swarm
 from dotopt.compiler.prove.worlds.world import World
-from dotopt.compiler.types import REAL
 
-NO_LAW = Random("", REAL, "", (), 0)
 LONGEST = 1500  # milliseconds for one model
 
 
@@ -54,8 +52,8 @@ def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, deadline:
     for here in dict.fromkeys(n for part in (*premises, goal) for n in part.walk()):
         if (
             here.op == "leaf"
-            and here.role not in ("axis", "set", "index", "loop", "identity")
-            and (here.role != "draw" or setting.laws.get(here.name.split("#")[0], NO_LAW).law == "normal")
+            and here.role not in ("set", "loop", "identity")
+            and (here.role == "time" or setting.chosen(here))
         ):
             value = _value(facts, here, numbers)
             if value is not None and (here.type.kind != "int" or value.denominator == 1):

@@ -1,7 +1,7 @@
 """Exact numbers for counterexamples: fractions where possible, else 40 digits; None where a value is not defined.
 
 A comparison of two rounded numbers that are too close to tell apart is None as well, so that rounding never decides a
-branch.
+branch. What is found so is looked at again with intervals in the place of digits (`enclosures`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from math import isqrt
 from typing import Any
 
 import mpmath
+
+from dotopt.compiler.prove.worlds import enclosures
+from dotopt.compiler.prove.worlds.enclosures import Enclosure, enclosure
 
 DIGITS = 40
 CLOSE = mpmath.mpf(10) ** -24
@@ -27,9 +30,16 @@ def plain(x: Any) -> Any:
 
 
 def real(x: Any) -> Any:
-    """As a number of 40 digits."""
+    """As a number of 40 digits, or an interval."""
     x = plain(x)
+    if enclosures.active():
+        return x if isinstance(x, Enclosure) else enclosure(x)
     return mpmath.mpf(x.numerator) / x.denominator if isinstance(x, Fraction) else x
+
+
+def pi() -> Any:
+    """π."""
+    return +mpmath.iv.pi if enclosures.active() else +mpmath.pi
 
 
 def _binary(exact: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -53,10 +63,20 @@ def mul(x: Any, y: Any) -> Any:
     """x * y; an exact zero stays exact."""
     if x is None or y is None:
         return None
-    return Fraction(0) if x == 0 or y == 0 else _product(x, y)
+    return Fraction(0) if _zero(x) or _zero(y) else _product(x, y)
 
 
-div = _binary(lambda x, y: None if y == 0 or (not isinstance(y, Fraction) and abs(y) < CLOSE) else x / y)
+def _zero(x: Any) -> bool:
+    return not isinstance(x, Enclosure) and bool(x == 0)
+
+
+def _quotient(x: Any, y: Any) -> Any:
+    if isinstance(y, Enclosure):
+        return None if enclosures.order(y) is None else x / y
+    return None if y == 0 or (not isinstance(y, Fraction) and abs(y) < CLOSE) else x / y
+
+
+div = _binary(_quotient)
 
 
 def power(x: Any, y: Any) -> Any:
@@ -64,6 +84,8 @@ def power(x: Any, y: Any) -> Any:
     if x is None or y is None:
         return None
     x, y = plain(x), plain(y)
+    if isinstance(x, Enclosure) or isinstance(y, Enclosure):
+        return enclosures.power(real(x), y)
     if isinstance(y, Fraction) and y.denominator == 1 and abs(y) < 400:
         if x == 0:
             return None if y < 0 else Fraction(int(y == 0))
@@ -73,7 +95,9 @@ def power(x: Any, y: Any) -> Any:
         return power(root, Fraction(y.numerator))
     if x < 0 or (x == 0 and y <= 0):
         return None
-    return mpmath.power(real(x), real(y)) if x != 0 else Fraction(0)
+    if x == 0:
+        return Fraction(0)
+    return enclosures.power(real(x), y) if enclosures.active() else mpmath.power(real(x), real(y))
 
 
 def sqrt(x: Any) -> Any:
@@ -87,9 +111,9 @@ def sqrt(x: Any) -> Any:
         n, d = isqrt(x.numerator), isqrt(x.denominator)
         if n * n == x.numerator and d * d == x.denominator:
             return Fraction(n, d)
-    elif x < 0:
+    elif isinstance(x, mpmath.mpf) and x < 0:
         return None
-    return mpmath.sqrt(real(x))
+    return enclosures.root(real(x)) if enclosures.active() else mpmath.sqrt(real(x))
 
 
 def tell(x: Any, y: Any) -> int | None:
@@ -100,6 +124,8 @@ def tell(x: Any, y: Any) -> int | None:
     if isinstance(x, Fraction) and isinstance(y, Fraction):
         return (x > y) - (x < y)
     difference = real(x) - real(y)
+    if isinstance(difference, Enclosure):
+        return enclosures.order(difference)
     if abs(difference) <= FAR * (1 + abs(real(x)) + abs(real(y))):
         return None
     return 1 if difference > 0 else -1
@@ -112,7 +138,16 @@ def same(x: Any, y: Any) -> bool | None:
     x, y = plain(x), plain(y)
     if isinstance(x, Fraction) and isinstance(y, Fraction):
         return bool(x == y)
-    difference, size = abs(real(x) - real(y)), 1 + abs(real(x)) + abs(real(y))
+    if enclosures.active():
+        return None if enclosures.order(real(x) - real(y)) is None else False
+    return close(x, y)
+
+
+def close(x: Any, y: Any) -> bool | None:
+    """Whether two numbers have 24 digits in common, or none beyond 12."""
+    x, y = enclosures.middle(plain(x)), enclosures.middle(plain(y))
+    x, y = (mpmath.mpf(v.numerator) / v.denominator if isinstance(v, Fraction) else v for v in (x, y))
+    difference, size = abs(x - y), 1 + abs(x) + abs(y)
     if difference <= CLOSE * size:
         return True
     return None if difference <= FAR * size else False
@@ -145,6 +180,8 @@ def largest(x: Any, y: Any) -> Any:
     if x is None or y is None:
         return None
     x, y = plain(x), plain(y)
+    if isinstance(x, Enclosure) or isinstance(y, Enclosure):
+        return enclosures.larger(real(x), real(y))
     return x if real(x) >= real(y) else y
 
 
@@ -153,26 +190,38 @@ def smallest(x: Any, y: Any) -> Any:
     if x is None or y is None:
         return None
     x, y = plain(x), plain(y)
+    if isinstance(x, Enclosure) or isinstance(y, Enclosure):
+        return enclosures.larger(real(x), real(y), min)
     return x if real(x) <= real(y) else y
+
+
+_KNOWN = {(name, Fraction(0)): Fraction(0) for name in ("sin", "tan", "tanh", "atanh", "erf", "gelu")} | {
+    ("exp", Fraction(0)): Fraction(1),
+    ("cos", Fraction(0)): Fraction(1),
+    ("log", Fraction(1)): Fraction(0),
+    ("acos", Fraction(1)): Fraction(0),
+    ("sigmoid", Fraction(0)): Fraction(1, 2),
+}
 
 
 def function(name: str) -> Callable[[Any], Any]:
     """A function of one real number by its name in the IR."""
-    if name == "gelu":
-        return lambda x: None if x is None else real(x) * mpmath.ncdf(real(x))
-    if name == "sigmoid":
-        return lambda x: None if x is None else 1 / (1 + mpmath.exp(-real(x)))
-    body = getattr(mpmath, name)
+    other: dict[str, Callable[[Any], Any]] = {
+        "gelu": lambda x: x * mpmath.ncdf(x),
+        "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    }
+    body = other.get(name) or getattr(mpmath, name)
 
     def apply(x: Any) -> Any:
         if x is None:
             return None
-        if x == 0 and name in ("sin", "tan", "tanh", "atanh"):
-            return Fraction(0)
-        if x == 0 and name in ("exp", "cos"):
-            return Fraction(1)
+        x = plain(x)
+        if isinstance(x, Fraction) and (name, x) in _KNOWN:
+            return _KNOWN[name, x]
+        if enclosures.active():
+            return enclosures.function(name, real(x))
         value = body(real(x)) if not (name == "log" and x <= 0) else None
-        return value if value is None or isinstance(value, mpmath.mpf) else None
+        return value if isinstance(value, mpmath.mpf) and mpmath.isfinite(value) else None
 
     return apply
 
@@ -184,6 +233,8 @@ def floor(x: Any) -> Any:
     x = plain(x)
     if isinstance(x, Fraction):
         return Fraction(x.numerator // x.denominator)
+    if isinstance(x, Enclosure):
+        return enclosures.floor(x)
     whole = mpmath.nint(x)
     return None if abs(x - whole) < FAR else Fraction(int(mpmath.floor(x)))
 

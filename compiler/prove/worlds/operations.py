@@ -26,6 +26,7 @@ from dotopt.compiler.prove.worlds.arrays import (
     scalar,
     solve,
 )
+from dotopt.compiler.prove.worlds.enclosures import around, middle
 from dotopt.compiler.types import REST
 
 if TYPE_CHECKING:
@@ -205,24 +206,24 @@ def _spectral(world: World, here: Node, a: list[Value]) -> Value:
         raise Undecidable(f"`{here.op}` of a tensor that is not a matrix")
     if any(v is None for v in array.ravel()):
         return here.type.axes, world.full(here.type.axes, None)
-    matrix = mpmath.matrix([[num.real(v) for v in row] for row in array])
+    matrix = mpmath.matrix([[middle(num.real(v)) for v in row] for row in array])
     if here.op == "spectral_radius":
         alone = matrix.rows == 1  # of which mpmath gives vectors as well
         values = [matrix[0, 0]] if alone else mpmath.eig(matrix, left=False, right=False)
-        return (), scalar(max(abs(v) for v in values))
+        return (), scalar(around(max(abs(v) for v in values)))
     u, s, v = mpmath.svd_r(matrix)
-    singular = [s[i] for i in range(len(s))]
+    singular = list(s)
     match here.op:
         case "spectral_norm":
-            return (), scalar(max(singular))
+            return (), scalar(around(max(singular)))
         case "svdvals":
-            return here.type.axes, as_array(singular)
+            return here.type.axes, as_array([around(v) for v in singular])
         case "polar":
             if min(singular) < num.FAR:
                 raise Undecidable("the polar factor of a singular matrix")
             factor = u * v
             rows, columns = array.shape
-            return axes, as_array([[factor[i, j] for j in range(columns)] for i in range(rows)])
+            return axes, as_array([[around(factor[i, j]) for j in range(columns)] for i in range(rows)])
         case _:
             raise Undecidable(f"`{here.op}` has no exact value here")
 
@@ -235,7 +236,7 @@ LAWS: dict[str, Law] = {
     **{op: _entrywise(function) for op, function in FUNCTIONS.items()},
     "const": lambda world, here, a: ((), scalar(here.attrs[0])),
     "bool": lambda world, here, a: ((), scalar(bool(here.attrs[0]))),
-    "pi": lambda world, here, a: ((), scalar(+mpmath.pi)),
+    "pi": lambda world, here, a: ((), scalar(num.pi())),
     "stop": lambda world, here, a: a[0],
     "cast": lambda world, here, a: a[0],
     "size": _size,

@@ -79,6 +79,13 @@ class Setting:
                 return False
         return True
 
+    def chosen(self, here: Node) -> bool:
+        """Whether any number may stand for a leaf: sizes, indices and steps are what they are, draws obey their law."""
+        if here.role == "draw":
+            law = self.laws.get(here.name.split("#")[0])
+            return law is not None and law.law == "normal"
+        return here.role not in ("time", "axis", "index")
+
     def range(self, here: Node) -> Range:
         """The numbers between which premises and the declaration keep a leaf."""
         low, high = self.bounds.get(here, (None, None))

@@ -1,4 +1,4 @@
-"""A world in which a sentence fails, made simpler, evaluated again with far more digits, and told to people."""
+"""A world in which a sentence fails, made simpler, evaluated again without rounding, and told to people."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.arrays import Undecidable
+from dotopt.compiler.prove.worlds.enclosures import enclosed
 from dotopt.compiler.prove.worlds.setting import Setting, Sized
 from dotopt.compiler.prove.worlds.world import World
 
-PRECISE = 120  # digits with which a counterexample with rounded numbers is evaluated again
+PRECISE = 120  # digits of the intervals in which a counterexample with rounded numbers is evaluated again
 PATIENCE = 0.5  # seconds for simpler numbers
 SIMPLE = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2))
 
@@ -30,7 +31,7 @@ def witness(setting: Setting, world: World, goal: Node, fails: Fails) -> dict[st
 
 
 def _certain(setting: Setting, world: World, fails: Fails) -> bool:
-    """Whether the goal fails with far more digits too, where numbers were rounded."""
+    """Whether the goal fails for certain: with intervals in the place of rounded numbers."""
     arrays = [array for _, array in (*world.memo.values(), *world.values.values())]
     exact = not any(isinstance(x, mpmath.mpf) for a in arrays if isinstance(a, np.ndarray) for x in a.flat)
     if exact or any(isinstance(array, list) for _, array in world.values.values()):
@@ -39,7 +40,7 @@ def _certain(setting: Setting, world: World, fails: Fails) -> bool:
     again = setting.world(world.seed, world.sizes, given, world.answer)
     again.table = dict(world.table)
     try:
-        with mpmath.workdps(PRECISE):
+        with mpmath.workdps(PRECISE), enclosed(PRECISE):
             return fails(again)
     except (Undecidable, OverflowError):
         return False
@@ -52,7 +53,7 @@ def _simpler(setting: Setting, world: World, fails: Fails) -> World:
     given = {here: array for here, array in given.items() if not here.args}
     for here in sorted(given, key=lambda n: n.name):
         for simple in SIMPLE:
-            if time.process_time() > deadline or here.type.kind not in ("real", "int") or here.role == "time":
+            if time.process_time() > deadline or here.type.kind not in ("real", "int") or not setting.chosen(here):
                 break
             if here.type.kind == "int" and simple.denominator != 1:
                 continue
