@@ -39,6 +39,8 @@ from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of, s
 from dotopt.compiler.prove.procedures.sdp import with_squares
 from dotopt.compiler.prove.statements.properties import Inequality
 
+POINTS, MOST = 3, 10  # points of the parameters that are looked at, and choices of multipliers
+
 Row = dict[Monomial, Polynomial]  # by the part that varies with the vectors: its coefficient in the parameters
 
 
@@ -61,7 +63,7 @@ def combination(
     """Multipliers with goal >= 0, as Σ λ_k * known_k = goal; None if there are none of this form."""
     normal = task.facts.normal
     g = normal(goal)
-    pairs = [(k.name, p) for k in known if not (p := normal(k.node)).zero]
+    pairs = [(k.name, p) for k in known if (p := _form(k, task.facts)) is not None]
     pairs += [(f"‖{a!r}‖² >= 0", single(a)) for a in _squares([g, *(p for _, p in pairs)])]
     pairs = list({p: (n, p) for n, p in pairs}.values())
     free = [next(iter(normal(u).atoms())) for u in unknowns]
@@ -70,19 +72,27 @@ def combination(
         return None
     constant, linear = goal_rows
     rows = [split(p) for _, p in pairs]
-    for seed in range(3):
-        support = _support(constant, linear, rows, task.facts, seed)
-        if support is None:
+    atoms = _parameters(constant, linear, rows)
+    where: dict[Atom, Fraction] | None = None
+    tried: list[list[int]] = []
+    for seed in range(MOST):
+        values = where or _point(atoms, task.facts, seed)
+        where = None
+        support = _support(constant, linear, rows, values, seed) if values is not None else None
+        if support is None and seed >= POINTS and not tried:
+            break
+        if support is None or support in tried:
             continue
+        tried.append(support)
         found = _exact(constant, linear, rows, support)
         if found is None:
             continue
         lambdas, constants = found
         if any(_vector(a) or a.kind not in ("leaf", "inverse", "pow") for c in constants for a in _below(c)):
             continue  # what depends on the vectors is no constant
-        signs = _signs(lambdas, task.facts)
+        signs, where = _signs(lambdas, atoms, task.facts)
         if signs is None:
-            continue
+            continue  # other multipliers are needed where one is negative; they may do everywhere
         value = dict(zip(free, constants, strict=True))
         total = g.replace(lambda a: value.get(a))  # noqa: B023 - used at once
         for k, multiplier in zip(support, lambdas, strict=True):
@@ -125,6 +135,15 @@ def _with_squares(
     return Combination(named, {}, g, products, [], tuple(found.squares), tuple((p, *vw) for p, vw in inner.items()))
 
 
+def _form(known: Inequality, facts: Facts) -> Polynomial | None:
+    """The normal form of an inequality that says something."""
+    try:
+        p = facts.normal(known.node)
+    except ZeroDivisionError:  # with 1/(L - μ) where μ = L
+        return None
+    return None if p.zero else p
+
+
 def certificate(found: Combination) -> dict[str, Any]:
     """The combination for the report and the checker."""
     squares = {
@@ -144,7 +163,9 @@ def certificate(found: Combination) -> dict[str, Any]:
 
 
 def _vector(a: Atom) -> bool:
-    """Whether the atom belongs to the vectors: an inner product, or a value of a function."""
+    """Whether the atom belongs to the vectors: an inner product, a norm, or a value of a function."""
+    if a.kind == "sqrt":
+        return any(_vector(b) for b in a.key[0].atoms())
     return a.kind in ("sum", "trace", "oracle", "apply", "conjugate") or bool(a.axes)
 
 
@@ -194,14 +215,18 @@ def _squares(polynomials: list[Polynomial]) -> list[Atom]:
 # ---- which multipliers ---------------------------------------------------------------------------------------------
 
 
-def _support(constant: Row, linear: list[Row], rows: list[Row], facts: Facts, seed: int) -> list[int] | None:
-    """The positive multipliers of a vertex at one point of the parameters, by z3's simplex."""
-    atoms = sorted(
-        {a for r in (constant, *linear, *rows) for c in r.values() for b in c.atoms() for a in _leaves(b)}, key=repr
-    )
-    values = _point(atoms, facts, seed)
-    if values is None:
-        return None
+def _parameters(constant: Row, linear: list[Row], rows: list[Row]) -> list[Atom]:
+    """The atoms of the coefficients."""
+    coefficients = (c for r in (constant, *linear, *rows) for c in r.values())
+    return sorted({a for c in coefficients for b in c.atoms() for a in _leaves(b)}, key=repr)
+
+
+def _support(
+    constant: Row, linear: list[Row], rows: list[Row], values: dict[Atom, Fraction], seed: int
+) -> list[int] | None:
+    """The positive multipliers of a vertex at one point of the parameters, by z3's simplex; others for other seeds."""
+    rng = random.Random(seed)
+    weights = [rng.randint(1, 9) * (not lone_square(row)) if seed else 1 for row in rows]
     names = sorted({m for r in (constant, *linear, *rows) for m in r}, key=repr)
     lambdas = [z3.Real(f"l{k}") for k in range(len(rows))]
     constants = [z3.Real(f"c{k}") for k in range(len(linear))]
@@ -220,7 +245,7 @@ def _support(constant: Row, linear: list[Row], rows: list[Row], facts: Facts, se
         return None
     solver.add(*(v >= 0 for v in lambdas))
     if lambdas:
-        solver.minimize(z3.Sum(lambdas))
+        solver.minimize(z3.Sum([v * weight for v, weight in zip(lambdas, weights, strict=True)]))
     if solver.check() != z3.sat:
         return None
     model = solver.model()
@@ -343,19 +368,23 @@ def _plain(e: Any, back: dict[Any, Atom]) -> Polynomial:
     return total
 
 
-def _signs(lambdas: list[Polynomial], facts: Facts) -> list[dict[str, Any]] | None:
-    """z3 certificates that the multipliers are not negative."""
+def _signs(
+    lambdas: list[Polynomial], atoms: list[Atom], facts: Facts
+) -> tuple[list[dict[str, Any]] | None, dict[Atom, Fraction] | None]:
+    """z3 certificates that the multipliers are not negative; else a point of the parameters where one is."""
     found = []
     for multiplier in lambdas:
         top, bottom = fraction(multiplier)
-        uses: set[Atom] = set()
+        uses: set[Atom] = set(atoms)
         t = facts.smt.term(top * bottom, uses)
         assertions, _ = facts.assertions(uses)
         question = [*assertions, t < 0]
-        if check(question, 1500)[0] != "unsat":
-            return None
+        answer, model = check(question, 1500)
+        if answer != "unsat":
+            values = facts.smt.numbers(model, atoms) if model is not None else {}
+            return None, values if len(values) == len(atoms) else None
         found.append(smt_certificate(question))
-    return found
+    return found, None
 
 
 __all__ = ["Combination", "certificate", "combination", "leaf", "lone_square", "split"]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Lambda, Node, leaf, node, number
 from dotopt.compiler.lower.scope import Lazy
 from dotopt.compiler.prove.forms.polynomial import within
+from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.conjugates import conjugate_claim
 from dotopt.compiler.prove.procedures.decide import Task, conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.procedures.generalise import stand_in
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
 from dotopt.compiler.prove.procedures.signs import signs_kept
-from dotopt.compiler.prove.statements.properties import classes, inequalities
+from dotopt.compiler.prove.statements.properties import (
+    cauchy_schwarz,
+    classes,
+    inequalities,
+    of_premises,
+    square,
+    sub,
+)
 from dotopt.compiler.prove.statements.reached import every_step, reached
 from dotopt.compiler.prove.statements.statement import Case
 
@@ -106,20 +115,36 @@ def by_properties(case: Case, goal: Node, seconds: float, unknowns: Sequence[Nod
     sentences = list(conjuncts_of(goal))
     if unknowns and len(sentences) > 1:
         return None  # the same constants would have to serve all of them
+    known += of_premises(case)
     for part in sentences:
         outcome: Outcome = Open("")
-        if part.op in ("le", "ge"):
-            low, high = part.args if part.op == "le" else part.args[::-1]
+        for gap in gaps(part, held):
             with within(seconds):
-                found = combination(node("sub", high, low), known, held, unknowns)
+                found = combination(gap, [*known, *cauchy_schwarz(part)], held, unknowns)
             if found is not None:
                 outcome = with_domain(Proved("multipliers", certificate(found)), part, held)
+                break
         if not isinstance(outcome, Proved):
             facts = tuple(node("ge", k.node, number(0)) for k in known)
             outcome = decide(part, task(case, seconds / 2, facts, refute=False))
         parts.append(outcome)
     outcome = all_of(parts)
     return outcome if isinstance(outcome, Proved) else None
+
+
+def gaps(part: Node, held: Task) -> Iterator[Node]:
+    """What must not be negative: the difference of both sides; that of their squares where neither is negative and a
+    norm occurs; for vectors that are equal, minus the square of their difference."""
+    if part.op == "eq" and len(part.args[0].type.axes) == len(part.args[1].type.axes) == 1:
+        yield node("neg", square(sub(*part.args)))
+    if part.op not in ("le", "ge"):
+        return
+    low, high = part.args if part.op == "le" else part.args[::-1]
+    yield sub(high, low)
+    if any(here.op == "norm" for here in part.walk()):
+        with suppress(Unsupported, ArithmeticError):
+            if all(held.facts.nonnegative(held.facts.normal(side)) for side in (low, high)):
+                yield sub(node("mul", high, high), node("mul", low, low))
 
 
 def mentioned(case: Case) -> dict[Node, str]:

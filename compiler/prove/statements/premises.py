@@ -12,9 +12,12 @@ from dotopt.compiler.ir import TIME, Interval, Node, leaf, node, number, substit
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
+from dotopt.compiler.prove.forms.facts import facts_of
+from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.statements.constants import constants
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.run import moves
+from dotopt.compiler.prove.statements.solved import is_answer, solutions
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import like, start
 from dotopt.compiler.types import REAL
@@ -170,7 +173,7 @@ def _fix(case: Case, equation: Node) -> bool:
         if best is None or order < best[0]:
             best = order, name, body
     if best is None:
-        return False
+        return _solve(case, equation)
     _, name, body = best
     if name is TIME:
         case.at_start = body.value == 1
@@ -185,6 +188,31 @@ def _defines(equation: Node) -> bool:
             first, count = asked.attrs[3]
             points = asked.args[first : first + count]
             return len(points) == 1 and points[0].op == "leaf" and points[0] in set(body.walk())
+    return False
+
+
+def _solve(case: Case, equation: Node) -> bool:
+    """Whether the equation was solved for a name, or for an answer of a function, and absorbed."""
+    unknown = {name for c in case.claim.body if isinstance(c, s.Derive) for name in c.names}
+
+    def nonzero(here: Node) -> bool:
+        facts = facts_of(tuple(case.premises))
+        try:
+            p = facts.normal(here)
+        except (Unsupported, ArithmeticError):
+            return False
+        return facts.positive(p) or facts.positive(-p)
+
+    if equation.args[0].type.kind != "real":
+        return False
+    for name, body in solutions(equation, nonzero):
+        if name.op == "leaf" and name.name in unknown:
+            continue
+        case.substitutions.append({name: like(body, name.type)})
+        if is_answer(name):
+            case.asked.append(name)
+            case.point_premises.append(node("eq", name, body))
+        return True
     return False
 
 

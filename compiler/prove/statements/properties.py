@@ -1,7 +1,7 @@
 """What the declared properties of functions say about the points at which a claim asks them.
 
     convex              f(y) >= f(x) + ⟨∇f(x), y - x⟩                         every ordered pair of points
-    smooth(L)           f(y) <= f(x) + ⟨∇f(x), y - x⟩ + L/2 ‖y - x‖²
+    smooth(L)           |f(y) - f(x) - ⟨∇f(x), y - x⟩| <= L/2 ‖y - x‖²         and the sharp form of both
     convex, smooth(L)   f(y) >= f(x) + ⟨∇f(x), y - x⟩ + 1/(2L) ‖∇f(x) - ∇f(y)‖²
     strongly_convex(μ)  f(y) >= f(x) + ⟨∇f(x), y - x⟩ + μ/2 ‖y - x‖²          (with smooth: the sharp inequality)
     monotone            ⟨F(x) - F(y), x - y⟩ >= 0                              operators; and the strong forms
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import permutations
+from itertools import combinations, permutations
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, node, number
@@ -65,6 +65,34 @@ def inequalities(case: Case, roots: Iterable[Node]) -> list[Inequality]:
         points = list(_points(d, nodes))
         for a, b in permutations(points, 2):
             found.extend(Inequality(i.name, case.settle(i.node)) for i in _pair(d.name, held, a, b))
+    return found
+
+
+def of_premises(case: Case) -> list[Inequality]:
+    """The premises that compare numbers, with vectors or answers of functions in them, as inequalities."""
+    found = []
+    for p in case.premises:
+        if p.op not in ("le", "lt", "ge", "gt", "eq") or any(a.type.axes or a.type.kind != "real" for a in p.args):
+            continue
+        if not any(here.type.axes or here.op in ("oracle", "apply", "conjugate") for here in p.walk()):
+            continue
+        low, high = p.args[::-1] if p.op in ("ge", "gt") else p.args
+        found.append(Inequality(f"premise {p!r}", sub(high, low)))
+        if p.op == "eq":
+            found.append(Inequality(f"premise {p!r}, turned", sub(low, high)))
+    return found
+
+
+def cauchy_schwarz(goal: Node) -> list[Inequality]:
+    """|⟨u, v⟩| <= ‖u‖*‖v‖ for the vectors whose norms the goal names."""
+    norms = {here for here in goal.walk() if here.op == "norm" and here.attrs[2] == 2 and not here.type.axes}
+    found = []
+    for u, v in combinations(sorted(norms, key=repr), 2):
+        x, y = u.args[0], v.args[0]
+        if len(x.type.axes) == 1 and x.type.axes == y.type.axes:
+            name = f"Cauchy and Schwarz for {x!r} and {y!r}"
+            product = node("mul", u, v)
+            found += [Inequality(name, sub(product, inner(x, y))), Inequality(f"-{name}", add(product, inner(x, y)))]
     return found
 
 
@@ -175,6 +203,11 @@ def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> I
             if "convex" in held or strong:
                 bend = node("div", square(difference), node("mul", number(2), top))
                 yield Inequality(f"cocoercivity of {label}", sub(gap, bend))
+            else:  # the function with L/2 ‖x‖² added is convex, and smooth with 2 L
+                yield Inequality(f"smoothness from below of {label}", add(gap, half(square(step), top)))
+                bent = square(sub(difference, node("mul", top, step)))
+                bend = node("div", bent, node("mul", number(4), top))
+                yield Inequality(f"interpolation of {label}", sub(add(gap, half(square(step), top)), bend))
         for c in (x for x in (smooth, strong) if x):  # squares complete what the others leave
             for slope in (difference, a.gradient):
                 yield Inequality(f"square of {label}", square(sub(slope, node("mul", c[0], sub(a.at, b.at)))))
@@ -185,7 +218,10 @@ def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> I
                 (top,) = smooth
                 shifted = sub(difference, node("mul", low, sub(a.at, b.at)))
                 bend = node("div", square(shifted), node("mul", number(2), sub(top, low)))
-                yield Inequality(f"interpolation of {label}", sub(sub(gap, half(square(step), low)), bend))
+                above = sub(gap, half(square(step), low))
+                yield Inequality(f"interpolation of {label}", sub(above, bend))
+                twice = node("mul", node("mul", number(2), sub(top, low)), above)  # the same where μ = L as well
+                yield Inequality(f"interpolation, multiplied out, of {label}", sub(twice, square(shifted)))
         return
     difference = sub(b.gradient, a.gradient)
     product = inner(difference, step)
