@@ -19,6 +19,7 @@ from dotopt.compiler.prove.procedures.other_rule import other_rule
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.premises import absorb, binds_function, written_conjuncts, written_parts
 from dotopt.compiler.prove.statements.properties import classes
+from dotopt.compiler.prove.statements.reached import given_at, hangs_on_time
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import after, start, trajectory
@@ -37,6 +38,8 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -
             case, [p for p in parts if p.op != "bool"]
         ):
             return Proved("cases", {"kind": "truth", "value": True})
+    if hangs_on_time(case):
+        raise Unreadable("the same steps in every step with `given` lines about t, other than `t == 1`")
     if any(x.indices for x in case.program.params) or case.program.roles:
         raise Unreadable("an equivalence of rules over families of parameters or with roles")
     other = other_rule(case, goal)
@@ -177,10 +180,13 @@ def _first_difference(case: Case, other: Program, seconds: float) -> dict[str, o
                 for x, y in visible(case.program, other)
             ]
             goal = pairs[0] if len(pairs) == 1 else node("and", *pairs)
-            premises += tuple(case.settle(substitute(p, own)) for p in (*case.premises, *case.point_premises))
+            given = given_at(case, own)
         except Mismatch:
             return None
-        search = Search(tuple(p for p in premises if p.op != "bool"), goal, case.program, classes(case))
+        if given is None:
+            return None
+        premises += given
+        search = Search(premises, goal, case.program, classes(case))
         found = search.run(seconds / 4)
         if found is not None:
             return {"step": t, **found}

@@ -6,17 +6,18 @@ under the maps must equal Y.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Input, Interval, Loop, Node, leaf, node, number, substitute
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import Task, decide
-from dotopt.compiler.prove.procedures.maps import Maps, Move, at_step, read
+from dotopt.compiler.prove.procedures.maps import Maps, Move, read
 from dotopt.compiler.prove.procedures.motions import motions
 from dotopt.compiler.prove.procedures.sentences import outermost
 from dotopt.compiler.prove.statements.properties import classes
-from dotopt.compiler.prove.statements.reached import reached
+from dotopt.compiler.prove.statements.reached import given_at, hangs_on_time, reached
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves, trajectory
@@ -26,6 +27,8 @@ from dotopt.compiler.types import Mismatch
 
 def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     """Decides `X -> Y under maps`."""
+    if hangs_on_time(case):
+        raise Unreadable("maps that hold in every step with `given` lines about t, other than `t == 1`")
     maps = read(case, goal)
     old, new = case.value(goal.old), case.value(goal.new)
     if any(here.op != "leaf" for here in maps.leaves):
@@ -133,23 +136,24 @@ def _quick(outcome: Outcome) -> Outcome:
 
 
 def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float) -> dict[str, object] | None:
-    """A run of the first steps in which the mapped run ends elsewhere."""
+    """The first steps, with and without the maps, in which X does not become Y."""
     moved = {here.name for here in maps.leaves if here.role == "state"}
     if moved and not {n.name for n in state_leaves([old, new])} <= moved:
         return None
     free = case.at_start or moved or not case.program.states
-    forms: list[Move] = [{}] if free else list(trajectory(case.program, 3))
     premises: tuple[Node, ...] = ()
-    for t, table in enumerate(forms[:1] if maps.timed else forms, 1):
-        premises += tuple(case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises))
-        run_old, run_new = (case.settle(substitute(root, table)) for root in (old, new))
-        carried_out = maps if free else at_step(maps, t)
+    for table, mapped in [({}, {})] if free else _two_runs(case, maps, 3):
+        given = given_at(case, table)
+        if given is None:
+            return None
+        premises += given
         try:
-            goal = node("eq", carried_out.apply(run_old, {}), run_new)
+            there = case.settle(substitute(maps.apply(old, {}), mapped))
+            goal = node("eq", there, case.settle(substitute(new, table)))
         except Mismatch:
             return None
         search = Search(
-            tuple(p for p in premises if p.op != "bool"),
+            premises,
             goal,
             case.program,
             classes(case),
@@ -160,6 +164,22 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
         if found is not None:
             return found
     return None
+
+
+def _two_runs(case: Case, maps: Maps, steps: int) -> Iterator[tuple[Move, Move]]:
+    """What the leaves stand for in each step, and what they do where the maps hold in every step.
+
+    There the states go their own way; the parameter is the same, or what the maps make of it.
+    """
+    program = case.program
+    states = [leaf("state", x.name, x.type) for x in program.states if not x.indices]
+    begin = start(program)
+    moved = {x: maps.apply(case.settle(begin[x]), {}) for x in states}
+    for table in trajectory(program, steps):
+        mapped = {**table, **moved}
+        yield table, mapped
+        after = {leaf("state", x.name, x.type): x.next for x in program.states if x.next is not None and not x.indices}
+        moved = {**moved, **{x: substitute(maps.apply(case.settle(e), {}), mapped) for x, e in after.items()}}
 
 
 __all__ = ["becomes"]

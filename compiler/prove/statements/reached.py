@@ -40,6 +40,23 @@ def _of_this_step(table: dict[Node, Node]) -> bool:
     return any(moves(here) for pair in table.items() for here in pair)
 
 
+def hangs_on_time(case: Case) -> bool:
+    """Whether a premise says which step it is, other than the first."""
+    written = (*case.premises, *(here for table in case.substitutions for pair in table.items() for here in pair))
+    return not case.at_start and any(TIME in set(here.walk()) for here in written)
+
+
+def given_at(case: Case, table: dict[Node, Node]) -> tuple[Node, ...] | None:
+    """What premises that hold in every step say of the step in which the leaves are what the table says.
+
+    None if one of them is false there.
+    """
+    written = [case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises)]
+    if any(p.op == "bool" and not p.attrs[0] for p in written):
+        return None
+    return tuple(p for p in written if p.op != "bool")
+
+
 @dataclass(frozen=True)
 class Reached:
     """The steps of a program, with what standing premises put into it, and the equations of the step in question."""
@@ -97,4 +114,4 @@ def reached(case: Case) -> Reached:
     return Reached(program, fixed, set(standing.functions) == set(case.functions))
 
 
-__all__ = ["Form", "Reached", "every_step", "reached"]
+__all__ = ["Form", "Reached", "every_step", "given_at", "hangs_on_time", "reached"]
