@@ -16,6 +16,7 @@ from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Scope, Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.prove.statements.premises import open_case, written_conjuncts
+from dotopt.compiler.prove.statements.simplify import clocked
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
 RANKS = (1, 2, 3)
@@ -42,7 +43,7 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
             case = Case(
                 claim,
                 file,
-                program,
+                program.mapped(clocked),
                 context,
                 Scope(context.scope, claim=True),
                 library,

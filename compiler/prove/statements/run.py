@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import TIME, Node, Program, State, instance, leaf, node, number, rebuild, substitute
-from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.simplify import fires, fold
 from dotopt.compiler.prove.statements.unroll import like
 from dotopt.compiler.types import INT
 
@@ -113,12 +113,6 @@ def steps(moment: Moment, count: int) -> Iterator[Moment]:
         yield moment
 
 
-def fires(period: Node, start: Node, time: Node) -> Node:
-    """Whether `every period from start` fires at this time."""
-    since = node("sub", time, start)
-    return node("and", node("ge", since, number(0)), node("eq", node("mod", since, period), number(0)))
-
-
 def _nexts(program: Program) -> dict[Place, Value]:
     """What a step makes of states and parameters."""
     found: dict[Place, Value] = {}
@@ -157,4 +151,4 @@ def _start(state: State, indices: tuple[Node, ...]) -> Node:
     return substitute(begin, {here: leaf("draw", here.name, here.type, *indices) for here in drawn})
 
 
-__all__ = ["Moment", "any_step", "fires", "first_step", "held", "indices_of", "moves", "speaks_of_states", "steps"]
+__all__ = ["Moment", "any_step", "first_step", "held", "indices_of", "moves", "speaks_of_states", "steps"]

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from math import floor
 
-from dotopt.compiler.ir import Loop, Node, boolean, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import TIME, Loop, Node, boolean, leaf, node, number, rebuild, substitute
 
 
 def fold(root: Node) -> Node:
@@ -43,6 +43,12 @@ def _fold_one(here: Node) -> Node:
             x, y = args[0].value, args[1].value
             assert x is not None and y is not None
             return number(x - y * floor(x / y))
+        case "mod" if args[1].value == 1 and args[0].type.kind == "int":
+            return number(0)
+        case "ge" if (
+            args[0].op == "sub" and args[0].args[0] is TIME and args[0].args[1].value == 1 and args[1].value == 0
+        ):
+            return boolean(True)
         case "mul" if any(a.value == 0 for a in args) and not here.type.axes:
             return number(0)
         case "pow" if args[1].value == 1:
@@ -54,13 +60,22 @@ def _fold_one(here: Node) -> Node:
             return _hessian_vector(args[0], args[1])
         case "window" if args[1].value == 1:  # over the last step alone
             return args[0]
-        case "fires" if all(a.value == 1 for a in args):  # every step from the first
-            return boolean(True)
         case "loop":
             return _renamed(here)
         case "transpose" if args[0].op == "window" and _symmetric(args[0].args[0]):
             return args[0]
     return here
+
+
+def clocked(root: Node) -> Node:
+    """`every C from s` as a condition on t, so that one step is not taken for the next."""
+    return rebuild(root, lambda here: fires(here.args[0], here.args[1], TIME) if here.op == "fires" else here)
+
+
+def fires(period: Node, start: Node, time: Node) -> Node:
+    """Whether `every period from start` fires at this time."""
+    since = node("sub", time, start)
+    return node("and", node("ge", since, number(0)), node("eq", node("mod", since, period), number(0)))
 
 
 def _renamed(here: Node) -> Node:
@@ -141,4 +156,4 @@ def _hessian_vector(matrix: Node, v: Node) -> Node:
             return node(matrix.op, _hessian_vector(x, v), y)
 
 
-__all__ = ["fold"]
+__all__ = ["clocked", "fires", "fold"]

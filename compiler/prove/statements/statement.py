@@ -14,7 +14,7 @@ from dotopt.compiler.ir import Node, Program, leaf, rebuild, substitute
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Context, Scope, value
 from dotopt.compiler.prove.statements.expectation import expectations
-from dotopt.compiler.prove.statements.simplify import fold
+from dotopt.compiler.prove.statements.simplify import clocked, fold
 
 
 class Unreadable(Exception):
@@ -47,6 +47,7 @@ class Case:
 
     def settle(self, here: Node) -> Node:
         """A node with the substitutions of the premises."""
+        here = clocked(here)
         for table in self.substitutions:
             here = substitute(here, table)
         if self.functions:
