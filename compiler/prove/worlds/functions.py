@@ -233,14 +233,12 @@ def _known(world: World, function: Any, place: Place) -> Place:
 
 def same_place(left: Place, right: Place) -> bool:
     """Whether two arguments of a function are the same; raises `Undecidable` if rounding hides it."""
-    if left == right:
-        return True
     if [len(p) for p in left] != [len(p) for p in right]:
         return False
     unsure = False
     for p, q in zip(left, right, strict=True):
         for x, y in zip(p, q, strict=True):
-            same = x == y if isinstance(x, str) or isinstance(y, str) else num.close(x, y)
+            same = x == y if isinstance(x, str) or isinstance(y, str) else x is y or num.close(x, y)
             if same is False:
                 return False
             unsure = unsure or same is None
