@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
-from dotopt.compiler.prove.mutants import mutants
+from dotopt.compiler.prove.mutants import mutants, pairs
 
 LIBRARY = Path(__file__).parent.parent / "stdlib"
 RESULTS = Path(__file__).parent / "results" / "mutation.md"
@@ -44,8 +44,9 @@ def of_file(path: Path) -> list[Mutant]:
     for claim in file.claims:
         if check_claim(file, claim, library).status != "proved":
             continue
-        changes = list(mutants(claim))
-        changes = changes[:: max(1, len(changes) // AT_MOST)][:AT_MOST]
+        changes = list(mutants(claim, pairs(file)))
+        spread = min(AT_MOST, len(changes))
+        changes = [changes[k * len(changes) // spread] for k in range(spread)]
         for what, changed in changes:
             report = check_claim(file, changed, library)
             name = f"{file.head.name}.{claim.name}"

@@ -290,12 +290,30 @@ def word_of_claims(name: str, type: Type) -> Row:
     return row
 
 
+def run(context: Context, call: s.Call, scope: Scope, expected: Type | None) -> Node:
+    """`run(R, f, start=x, steps=n)`, perhaps with `lr=η`: the last parameter of a run, kept for simulations."""
+    _count(call, 2)
+    given = {k.name: value(context, k.value, scope) for k in call.keywords}
+    for needed in ("start", "steps"):
+        if needed not in given:
+            raise fail("E316", call.span, found="this", expected=f"`{needed}=…`")
+    named = []
+    for argument in call.arguments:
+        if not isinstance(argument, s.Name):
+            raise fail("E316", argument.span, found="this", expected="the name of a rule, then that of a function")
+        named.append(ir.leaf("function", argument.name, ANY))
+    rate = (given["lr"],) if "lr" in given else ()
+    attrs = ("run", given["start"].type)
+    return node("claim", *named, given["start"], given["steps"], *rate, attrs=attrs, span=call.span)
+
+
 TABLE: dict[str, Row] = {
     **{name: entrywise(name) for name in ENTRYWISE},
     **{name: pair(op) for name, op in PAIRS.items()},
     **{name: reduction(op) for name, op in REDUCTIONS.items()},
     **{name: host(name) for name in ("append", "suffix", "occurs", "top")},
-    **{name: word_of_claims(name, ANY) for name in ("ddt", "expect", "O", "run", "jacobian", "divergence")},
+    **{name: word_of_claims(name, ANY) for name in ("ddt", "expect", "O", "jacobian", "divergence")},
+    "run": run,
     "max": extreme("max", "amax"),
     "min": extreme("min", "amin"),
     "norm": norm_call,

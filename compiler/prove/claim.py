@@ -17,11 +17,13 @@ from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import forget_atoms, within
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
+from dotopt.compiler.prove.procedures.simulation import simulated
 from dotopt.compiler.prove.report import FAST, FULL
 from dotopt.compiler.prove.statements.cases import cases
-from dotopt.compiler.prove.statements.methods import as_asked, experiment, sampled
+from dotopt.compiler.prove.statements.methods import as_asked, experiment, runs, sampled, simulates
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
+RUNS = 5  # times the budget of a claim: what `run(…)` gets
 LONGEST = 300  # characters of an internal error
 
 
@@ -64,8 +66,9 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
     forget_names()
     forget_atoms()
     undecided: list[Open] = []
+    limit = seconds * RUNS if runs(claim) else seconds
     try:
-        with time_limit(seconds), within(seconds):
+        with time_limit(limit), within(limit):
             return all_of(_outcomes(file, claim, library, seconds, undecided), "cases")
     except OptError as error:
         return Open(str(error).splitlines()[0])
@@ -93,8 +96,11 @@ def _outcomes(
     file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
 ) -> Iterator[Outcome]:
     evidence = experiment(claim)
-    if evidence == "simulation":
-        yield Open("simulation is evidence, never a proof; this claim asks for nothing else")
+    if runs(claim) and not evidence:
+        yield Open("`run(…)` is for experiments: add `by simulation(seeds=10)`")
+        return
+    if simulates(claim):
+        yield simulated(cases(file, claim, library), claim, 0.9 * (seconds * RUNS if runs(claim) else seconds))
         return
     deadline = time.process_time() + seconds
     found = False

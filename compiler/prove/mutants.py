@@ -1,4 +1,7 @@
-"""Claims that are probably false, made from true ones: a sign, a factor, swapped names, a premise that is left out.
+"""Claims that are probably false, made from true ones.
+
+A sign, a factor, an exponent, another step, swapped names, the contrary, a gradient that is a value, a premise that is
+left out.
 
 A mutant that is still proved says that a premise is not needed, or that the claim was wider than it looked; one that
 is refuted shows that the claim says something.
@@ -6,19 +9,29 @@ is refuted shows that the claim says something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from dotopt.compiler import syntax as s
 
-SWAPS = (("β1", "β2"), ("β2", "β3"), ("η", "λ"), ("rows", "cols"))
+Pair = tuple[str, str]
+SWAPS: tuple[Pair, ...] = (("β1", "β2"), ("β2", "β3"), ("η", "λ"), ("rows", "cols"))
+CONTRARY = {"==": "!=", "!=": "==", "<=": ">", "<": ">=", ">=": "<", ">": "<="}
 STRONGER = {"<=": "/", "<": "/", ">=": "*", ">": "*", "==": "*"}  # what 2 does to the right side to ask for more
 
 
-def mutants(claim: s.Claim) -> Iterator[tuple[str, s.Claim]]:
-    """Mutants of a claim with what was changed, at most one of each kind and place.
+def pairs(file: s.File) -> tuple[Pair, ...]:
+    """Names of a file that a careless reader takes for each other: the usual ones, parameters and states alike."""
+    held = [d for d in file.statements if isinstance(d, s.Declaration) and d.word in ("param", "state") and d.type]
+    alike = [d.name for d in held if d.word == "param" or isinstance(d.type, s.Like)]
+    return (*SWAPS, *pairwise(alike))
+
+
+def mutants(claim: s.Claim, swaps: Sequence[Pair] = SWAPS) -> Iterator[tuple[str, s.Claim]]:
+    """Mutants of a claim with what was changed, at most one of each kind and place; `swaps` are names to be swapped.
 
     >>> from dotopt.compiler.library import Library, load
     >>> claim = load(Library().find("Lion")).claims[1]
@@ -31,17 +44,24 @@ def mutants(claim: s.Claim) -> Iterator[tuple[str, s.Claim]]:
                 left = None if rest is None else replace(clause, condition=rest)
                 yield f"without `{gone.span.text.strip()}`", _with(claim, i, left)
         if isinstance(clause, s.Show):
-            for what, changed in _show(clause):
+            for what, changed in _show(clause, swaps):
                 yield what, _with(claim, i, changed)
 
 
-def _show(clause: s.Show) -> Iterator[tuple[str, s.Show]]:
+def _show(clause: s.Show, swaps: Sequence[Pair]) -> Iterator[tuple[str, s.Show]]:
     if clause.refute:
         yield "show, not refute", replace(clause, refute=False)
+        match clause.goal:
+            case s.Holds(condition=s.Compare(operands=(left, *right)) as compare) as holds:
+                same = replace(compare, operands=(left, *(left for _ in right)))
+                yield "both sides the same", replace(clause, goal=replace(holds, condition=same))
+            case s.Equivalent():
+                for what, shown in _show(replace(clause, refute=False), swaps):
+                    yield f"show, not refute, {what}", shown
         return
     match clause.goal:
         case s.Holds() | s.Stable() as goal:
-            for what, changed in _expressions(goal.condition):
+            for what, changed in _expressions(goal.condition, swaps):
                 yield what, replace(clause, goal=replace(goal, condition=changed))
         case s.Becomes() as goal:
             doubled = replace(goal, new=_twice(goal.new, "*"), invariant=False)
@@ -53,8 +73,8 @@ def _show(clause: s.Show) -> Iterator[tuple[str, s.Show]]:
                     what = f"without `{gone.span.text.strip()}`"
                     yield what, replace(clause, goal=replace(goal, condition=rest))
             for k, binding in enumerate(goal.bindings):
-                left = goal.bindings[:k] + goal.bindings[k + 1 :]
-                yield f"without `{binding.span.text.strip()}`", replace(clause, goal=replace(goal, bindings=left))
+                others = (*goal.bindings[:k], *goal.bindings[k + 1 :])
+                yield f"without `{binding.span.text.strip()}`", replace(clause, goal=replace(goal, bindings=others))
             rate = s.Name(clause.span, "η")
             for what, operator in (("twice the learning rate", "*"), ("half the learning rate", "/")):
                 if all(b.name != "η" for b in goal.bindings):
@@ -95,43 +115,79 @@ def _negative(e: s.Expression) -> s.Expression:
     return s.Unary(e.span, "-", e)
 
 
-def _expressions(condition: s.Expression) -> Iterator[tuple[str, s.Expression]]:
+def _expressions(condition: s.Expression, swaps: Sequence[Pair]) -> Iterator[tuple[str, s.Expression]]:
     """The condition with one change that asks for more, or for something else."""
     match condition:
-        case s.Compare(span, operators, operands):
-            last, operator = operands[-1], operators[-1]
-            zero = isinstance(last, s.Number) and last.value == 0
-            if operator in STRONGER and not zero:
-                changed = _twice(last, STRONGER[operator])
-                what = "factor ½" if STRONGER[operator] == "/" else "factor 2"
-                yield what, replace(condition, operands=(*operands[:-1], changed))
-                yield "negative", replace(condition, operands=(*operands[:-1], _negative(last)))
-            if zero:
-                one = s.Number(span, Fraction(-1 if operator in ("<=", "<") else 1))
-                yield "one instead of zero", replace(condition, operands=(*operands[:-1], one))
-            if operator in ("<=", ">=") and zero:
-                yield "strict", replace(condition, operators=(*operators[:-1], operator[0]))
         case s.Binary(span, "and", left, right):
-            for what, changed in _expressions(left):
+            for what, changed in _expressions(left, swaps):
                 yield what, s.Binary(span, "and", changed, right)
-            for what, changed in _expressions(right):
+            for what, changed in _expressions(right, swaps):
                 yield what, s.Binary(span, "and", left, changed)
+            return
+        case s.Compare() as compare:
+            yield from _compared(compare)
         case _:
             yield "not", s.Unary(condition.span, "not", condition)
-    changed = _first(condition, _flip)
-    if changed is not condition:
-        yield "sign", changed
+    for what, change in KINDS.items():
+        changed = _first(condition, change)
+        if changed is not condition:
+            yield what, changed
     names = {here.name for here in condition.walk() if isinstance(here, s.Name)}
-    for a, b in SWAPS:
+    for a, b in swaps:
         if a in names and b in names:
             swapped = _everywhere(condition, lambda n: replace(n, name={a: b, b: a}.get(n.name, n.name)))  # noqa: B023
             yield f"{a} and {b} swapped", swapped
+
+
+def _compared(condition: s.Compare) -> Iterator[tuple[str, s.Expression]]:
+    """The last comparison asks for more, or for the contrary."""
+    last, operator = condition.operands[-1], condition.operators[-1]
+    zero = isinstance(last, s.Number) and last.value == 0
+
+    def ended(by: s.Expression = last, through: str = operator) -> s.Compare:
+        operators, operands = (*condition.operators[:-1], through), (*condition.operands[:-1], by)
+        return replace(condition, operators=operators, operands=operands)
+
+    if operator in STRONGER and not zero:
+        what = "factor ½" if STRONGER[operator] == "/" else "factor 2"
+        yield what, ended(_twice(last, STRONGER[operator]))
+        yield "negative", ended(_negative(last))
+    if zero:
+        yield "one instead of zero", ended(s.Number(condition.span, Fraction(-1 if operator in ("<=", "<") else 1)))
+    if operator in ("<=", ">=") and zero:
+        yield "strict", ended(through=operator[0])
+    if operator in CONTRARY:
+        yield "the contrary", ended(through=CONTRARY[operator])
 
 
 def _flip(here: s.Expression) -> s.Expression:
     if isinstance(here, s.Binary) and here.operator in "+-":
         return replace(here, operator="-" if here.operator == "+" else "+")
     return here
+
+
+def _raise(here: s.Expression) -> s.Expression:
+    if isinstance(here, s.Binary) and here.operator == "^" and isinstance(here.right, s.Number):
+        return replace(here, right=replace(here.right, value=here.right.value + 1))
+    return here
+
+
+def _before(here: s.Expression) -> s.Expression:
+    """A step earlier: `m` for `m'`, `w[t]` for `w[t - 1]`."""
+    match here:
+        case s.Name(primed=True):
+            return replace(here, primed=False)
+        case s.Index(indices=(s.Binary(operator="-", left=s.Name() as time), *rest)):
+            return replace(here, indices=(time, *rest))
+    return here
+
+
+def _value(here: s.Expression) -> s.Expression:
+    """`f(x)` for `∇f(x)`."""
+    return here.function if isinstance(here, s.Gradient) and here.order == 1 else here
+
+
+KINDS = {"sign": _flip, "exponent": _raise, "another step": _before, "value, not gradient": _value}
 
 
 def _first(here: s.Expression, change: Callable[[s.Expression], s.Expression]) -> s.Expression:

@@ -34,6 +34,7 @@ class ClaimReport:
     reason: str = ""
     repair: str = ""
     line: int = 0
+    evidence: dict[str, Any] | None = None  # of a simulation: runs, held, seed, failed
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def report(rule: str, claim: s.Claim, outcome: Outcome, seconds: float) -> Claim
         case Vacuous(procedure):
             reason = "the premises exclude each other"
             return ClaimReport(rule, claim.name, "vacuous", procedure, spent, reason=reason, line=line)
-        case Open(reason, points):
+        case Open(reason, points, evidence):
+            tried = f"{evidence['runs']} runs" if evidence else f"{points} points" if points else ""
             return ClaimReport(
-                rule, claim.name, "open", f"{points} points" if points else "", spent, reason=reason, line=line
+                rule, claim.name, "open", tried, spent, reason=reason, line=line, evidence=evidence or None
             )

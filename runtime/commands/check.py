@@ -91,6 +91,7 @@ def _claim(claim: ClaimReport) -> dict[str, object]:
         "reason": claim.reason or None,
         "repair": claim.repair or None,
         "line": claim.line,
+        "evidence": claim.evidence,
     }
 
 

@@ -35,9 +35,11 @@ def _timed(rule: str, name: str, test: Callable[[], Outcome]) -> Result:
 def properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:
     """The properties of a file: the rule, a name, and the test; raises `OptError` for a broken file."""
     from dotopt.compiler.library import Library, load
+    from dotopt.compiler.prove.statements.methods import simulates
     from dotopt.compiler.read import read
     from dotopt.compiler.resolve import resolve
     from dotopt.runtime.property.claims import claim_at_points
+    from dotopt.runtime.property.simulations import claim_in_runs
 
     if not path.is_file():
         read(path)  # raises the diagnostic
@@ -50,7 +52,8 @@ def properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[
         yield from _of_optimizer(cls, cls.rule.name, budget)
     library = Library(path.parent)
     for claim in file.claims:
-        yield name, f"claim {claim.name}", lambda claim=claim: claim_at_points(file, claim, library, budget)  # type: ignore[misc]
+        holds = claim_in_runs if simulates(claim) else claim_at_points
+        yield name, f"claim {claim.name}", lambda claim=claim, holds=holds: holds(file, claim, library, budget)  # type: ignore[misc]
 
 
 def _of_optimizer(cls: Any, name: str, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:

@@ -22,6 +22,8 @@ def other_rule(case: Case, goal: s.Equivalent) -> Program:
     if isinstance(goal.rule, s.Name) and any(
         isinstance(d, s.Declaration) and d.word == "base" and d.name == goal.rule.name for d in case.file.statements
     ):
+        if goal.bindings:
+            raise Unreadable(f"`with {goal.bindings[0].name} = …` for `{goal.rule.name}`, whose knobs are not known")
         return _base(case, goal.rule)
     file = _file(case, goal.rule)
     functions = {d.name for d in file.statements if isinstance(d, s.Declaration) and d.word == "function"}

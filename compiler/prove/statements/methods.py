@@ -37,6 +37,17 @@ def experiment(claim: s.Claim) -> str:
     return next((name for name in methods(claim) if name in ("simulation", "sampling")), "")
 
 
+def runs(claim: s.Claim) -> bool:
+    """Whether a claim speaks of `run(…)`."""
+    calls = (here.function for here in claim.walk() if isinstance(here, s.Call))
+    return any(isinstance(name, s.Name) and name.name == "run" for name in calls)
+
+
+def simulates(claim: s.Claim) -> bool:
+    """Whether a claim is decided by its runs: `by simulation`, or `by sampling` where it speaks of `run(…)`."""
+    return experiment(claim) == "simulation" or (bool(experiment(claim)) and runs(claim))
+
+
 def as_asked(outcome: Outcome, claim: s.Claim) -> Outcome:
     """The outcome, or `Open` for a proof of another kind than the claim asks for."""
     if not isinstance(outcome, Proved):
@@ -74,4 +85,4 @@ def sampled(case: Case, show: s.Show, seconds: float) -> Outcome:
     return Open(f"it held at {search.points} random points, which is evidence and no proof", search.points)
 
 
-__all__ = ["as_asked", "experiment", "sampled"]
+__all__ = ["as_asked", "experiment", "runs", "sampled", "simulates"]

@@ -30,7 +30,10 @@ def open_case(case: Case) -> bool:
         if isinstance(clause, s.Derive):
             for name in clause.names:
                 case.scope.names[name] = Leaf("free", name, REAL)
+    waiting = len(case.context.later)
     declare(case.context, case.scope, body)
+    for later in case.context.later[waiting:]:  # the parameters of the laws of draws
+        later()
     for hyper in case.program.hypers:
         if not hyper.indices:
             case.premises += inside(leaf("hyper", hyper.name, hyper.type), hyper.interval)
