@@ -20,6 +20,7 @@ from dotopt.compiler import syntax as s
 Pair = tuple[str, str]
 SWAPS: tuple[Pair, ...] = (("β1", "β2"), ("β2", "β3"), ("η", "λ"), ("rows", "cols"))
 CONTRARY = {"==": "!=", "!=": "==", "<=": ">", "<": ">=", ">=": "<", ">": "<="}
+WEAK = {"<": "<=", ">": ">=", "!=": "=="}  # what holds of equal sides
 STRONGER = {"<=": "/", "<": "/", ">=": "*", ">": "*", "==": "*"}  # what 2 does to the right side to ask for more
 
 
@@ -35,8 +36,9 @@ def mutants(claim: s.Claim, swaps: Sequence[Pair] = SWAPS) -> Iterator[tuple[str
 
     >>> from dotopt.compiler.library import Library, load
     >>> claim = load(Library().find("Lion")).claims[1]
-    >>> [what for what, _ in mutants(claim)]
-    ['without `λ > 0`', 'without `η*λ <= 1`', 'without `‖x‖[∞] <= 1/λ`', 'factor ½', 'negative']
+    >>> [what for what, _ in mutants(claim)]  # doctest: +NORMALIZE_WHITESPACE
+    ['without `λ > 0`', 'without `η*λ <= 1`', 'without `‖x‖[∞] <= 1/λ`', 'factor ½', 'negative', 'the contrary',
+    'another step']
     """
     for i, clause in enumerate(claim.body):
         if isinstance(clause, s.Given):
@@ -53,7 +55,8 @@ def _show(clause: s.Show, swaps: Sequence[Pair]) -> Iterator[tuple[str, s.Show]]
         yield "show, not refute", replace(clause, refute=False)
         match clause.goal:
             case s.Holds(condition=s.Compare(operands=(left, *right)) as compare) as holds:
-                same = replace(compare, operands=(left, *(left for _ in right)))
+                weak = tuple(WEAK.get(operator, operator) for operator in compare.operators)
+                same = replace(compare, operators=weak, operands=(left, *(left for _ in right)))
                 yield "both sides the same", replace(clause, goal=replace(holds, condition=same))
             case s.Equivalent():
                 for what, shown in _show(replace(clause, refute=False), swaps):

@@ -63,6 +63,7 @@ def decide(rule: str, goal: str) -> ClaimReport:
         (PLAIN, "equivalent to ClipNorm(SGD) with μ = 0, λ = 0", "refuted"),
         (PLAIN, "equivalent to SGD with μ = 0, λ = 0", "refuted"),
         (HALF, "reduces to B when α == 1", "proved"),
+        (HALF, "reduces to B with η = 2*η when α == 1", "open"),  # the knobs of B are not known
         (HALF, "reduces to B when α == 1/2", "refuted"),
         (MEMORY, "equivalent to LinearAttention with η = 1, α = 1", "proved"),
         (MEMORY, "equivalent to LinearAttention with η = 2, α = 1", "refuted"),

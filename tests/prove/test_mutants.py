@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
-from dotopt.compiler.prove.mutants import mutants
+from dotopt.compiler.prove.mutants import mutants, pairs
 
 FOLDER = Path(__file__).parent.parent.parent / "stdlib"
 SAMPLE = ("optimizers/signum.opt", "optimizers/lion.opt", "theorems/projection.opt", "theorems/delta_rule.opt")
@@ -22,3 +22,10 @@ def test_changed_claims_are_refuted_or_still_true() -> None:
     assert len(answers) >= 35
     assert answers.count("open") <= MOST * len(answers)
     assert answers.count("refuted") >= 0.75 * len(answers)
+
+
+def test_every_claim_has_two() -> None:
+    for path in sorted(FOLDER.glob("*/*.opt")):
+        file = load(path)
+        for claim in file.claims:
+            assert len(list(mutants(claim, pairs(file)))) >= 2, (path.name, claim.name)
