@@ -1,12 +1,13 @@
 """Which expression in the states of one rule each state of another one is: given, or found.
 
-Tried are the states of equal keys and names, and multiples of them that are read off the first step.
+Tried are the states of equal keys and names, linear relations between all states (`relations`), and multiples that are
+read off the first step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substitute
@@ -14,34 +15,49 @@ from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Polynomial
 from dotopt.compiler.prove.procedures.decide import settle
+from dotopt.compiler.prove.procedures.relations import Relation, related, states
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves
 from dotopt.compiler.types import Mismatch
 
+MOST = 24  # matchings of states with their like or multiples of it
+LINEAR = {"add", "sub", "neg", "mul", "cast"}
 
-def matchings(case: Case, goal: s.Equivalent, other: Program) -> Iterator[dict[Node, Node]]:
-    """Maps from the states of R to expressions in the states of this rule."""
-    given = {n.name: case.value(n.value) for n in goal.matching}
-    for name, e in given.items():
-        if any(fresh(here) for here in e.walk()):
-            raise Unreadable(f"a matching of `{name}` with what is new in every step")
-    options: list[list[Node]] = []
-    needed = _needed(other)
-    keys = [x for x in other.states if leaf("state", x.name, x.type) in needed]
+
+def matchings(case: Case, goal: s.Equivalent, other: Program, params: dict[str, Node]) -> Iterator[Relation]:
+    """What each state of R may be: the like of it here first, then what linear algebra says, then multiples."""
+    given: dict[Node, Node] = {}
+    named = {x.name.removeprefix("R."): leaf("state", x.name, x.type) for x in other.states} | params
+    for n in goal.matching:
+        value = case.value(n.value)
+        if any(fresh(here) for here in value.walk()):
+            raise Unreadable(f"a matching of `{n.name}` with what is new in every step")
+        given[named[n.name]] = value
     if any(x.indices for x in other.states) or any(x.indices for x in case.program.states):
         raise Unreadable("an equivalence with families of states")
-    for theirs in keys:
-        if theirs.name.removeprefix("R.") in given:
-            options.append([given[theirs.name.removeprefix("R.")]])
-            continue
-        options.append(list(_candidates(case, theirs)))
-    if not keys:
-        yield {}
-        return
-    for count, choice in enumerate(product(*options)):
-        if count > 24:
-            return
-        yield {leaf("state", t.name, t.type): e for t, e in zip(keys, choice, strict=True)}
+    needed = _needed(other)
+    keys = [here for x in other.states if (here := leaf("state", x.name, x.type)) in needed and here not in given]
+    options = {x: list(_candidates(case, x, other)) for x in keys}
+    simple = (dict(zip(keys, choice, strict=True)) for choice in product(*options.values()))
+    alike = next(simple, None)
+    if alike is not None:
+        yield Relation({**given, **alike})
+    for kept in dict.fromkeys((frozenset(), _not_linear(keys, other))):
+        if all(options[x] for x in kept):
+            start_from = Relation({**given, **{x: options[x][0] for x in kept}})
+            found = related(case, other, start_from)
+            if found is not None:
+                yield found
+    for choice in islice(simple, MOST):
+        yield Relation({**given, **choice})
+
+
+def _not_linear(keys: list[Node], other: Program) -> frozenset[Node]:
+    """The states of R under a root, in a quotient or in a comparison: they must have their like here."""
+    roots = (*other.next.values(), *states(other).values(), *other.outputs.values())
+    inside = {here for root in roots for here in root.walk() if here.op not in LINEAR and here.op != "leaf"}
+    read = {x for here in inside for a in here.args for x in a.walk()}
+    return frozenset(x for x in keys if x in read)
 
 
 def fresh(here: Node) -> bool:
@@ -49,7 +65,8 @@ def fresh(here: Node) -> bool:
     return here.role in ("input", "draw") or here.op in ("oracle", "base", "fires")
 
 
-def _candidates(case: Case, theirs: State) -> Iterator[Node]:
+def _candidates(case: Case, here: Node, other: Program) -> Iterator[Node]:
+    theirs = next(x for x in other.states if x.name == here.name)
     mine = [x for x in case.program.states if x.type == theirs.type and not x.indices]
     ranked = sorted(mine, key=lambda x: (x.key != theirs.key, f"R.{x.name}" != theirs.name))
     for x in ranked:

@@ -17,14 +17,14 @@ from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.types import REST, Type
 
 
-def other_rule(case: Case, goal: s.Equivalent) -> Program:
-    """R with its knobs bound and its leaves renamed to `R.…`."""
+def other_rule(case: Case, goal: s.Equivalent) -> tuple[Program, dict[str, Node]]:
+    """R with its knobs bound and its leaves renamed to `R.…`; and by its own names of its parameters, their leaves."""
     if isinstance(goal.rule, s.Name) and any(
         isinstance(d, s.Declaration) and d.word == "base" and d.name == goal.rule.name for d in case.file.statements
     ):
         if goal.bindings:
             raise Unreadable(f"`with {goal.bindings[0].name} = …` for `{goal.rule.name}`, whose knobs are not known")
-        return _base(case, goal.rule)
+        return _base(case, goal.rule), {}
     file = _file(case, goal.rule)
     functions = {d.name for d in file.statements if isinstance(d, s.Declaration) and d.word == "function"}
     bound: dict[str, str] = {}
@@ -58,7 +58,8 @@ def other_rule(case: Case, goal: s.Equivalent) -> Program:
         raise Unreadable(f"`{unknown}` is no knob, option, function or input of the other rule (E406)")
     if program.roles or any(p.indices for p in program.params) or any(i.indices for i in program.inputs):
         raise Unreadable("an equivalence of rules over families of parameters or with roles")
-    return _renamed(program, case, values)
+    params = zip(program.params, case.program.params, strict=False)
+    return _renamed(program, case, values), {p.name: leaf("param", own.name, own.type) for p, own in params}
 
 
 def _file(case: Case, rule: s.Expression) -> s.File:
