@@ -15,7 +15,7 @@ from dotopt.compiler.library import Library
 from dotopt.compiler.prove.forms.certificates import forget_names
 from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import forget_atoms, within
-from dotopt.compiler.prove.outcome import Open, Outcome, Refuted, Vacuous, all_of
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of, one_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.procedures.simulation import simulated
 from dotopt.compiler.prove.report import FAST, FULL
@@ -105,10 +105,13 @@ def _outcomes(
     deadline = time.process_time() + seconds
     found = False
     seen: set[object] = set()
+    wanted: dict[int, list[Outcome]] = {}  # by the place of a `refute`: a counterexample in one case is enough
     for case in cases(file, claim, library):
         found = True
-        for clause in case.claim.body:
+        for place, clause in enumerate(case.claim.body):
             if isinstance(clause, s.Show):
+                if any(isinstance(outcome, Proved) for outcome in wanted.get(place, ())):
+                    continue
                 same = signature(case, clause)
                 if same in seen:  # the options that differ are not read
                     continue
@@ -125,7 +128,11 @@ def _outcomes(
                     outcome = Open(f"{outcome.reason} ({case.label})", outcome.points, outcome.evidence)
                 if isinstance(outcome, Open):
                     undecided.append(outcome)
-                yield outcome
+                if clause.refute:
+                    wanted.setdefault(place, []).append(outcome)
+                else:
+                    yield outcome
+    yield from map(one_of, wanted.values())
     if not found:
         yield Vacuous("cases")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,3 +68,9 @@ def all_of(outcomes: Iterable[Outcome], label: str = "all") -> Outcome:
     procedures = "+".join(dict.fromkeys(p.procedure for p in proved))
     assumptions = tuple(dict.fromkeys(a for p in proved for a in p.assumptions))
     return Proved(procedures, {"kind": label, "parts": [p.certificate for p in proved]}, assumptions)
+
+
+def one_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a claim that one of its cases is enough for: a counterexample that is wanted."""
+    order = (Proved, Open, Refuted, Vacuous)
+    return next(outcome for kind in order for outcome in outcomes if isinstance(outcome, kind))

@@ -7,6 +7,7 @@ import pytest
 from dotopt.compiler.library import Library
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
+from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.source import Source
 
 MOMENTUM = """rule Momentum
@@ -126,3 +127,83 @@ def test_a_matching_moves_on_with_the_parameter(tmp_path: Path, rule: str, goal:
     (tmp_path / "anchor.opt").write_text(ANCHOR, encoding="utf-8")
     file = parse(Source(str(tmp_path / "e.opt"), f"{rule}\nclaim one:\n  show {goal}\n"))
     assert check_claim(file, file.claims[0], Library(tmp_path)).status == status
+
+
+LOOKAHEAD = """rule Lookahead2
+objective f
+param x : real[...]
+hyper η as lr >= 0 = 0.1
+hyper μ as momentum in [0, 1) = 0.9
+state m : like x = 0
+m' = μ*m + ∇f(x - η*μ*m)
+x' = x - η*m'
+"""
+DIFFERENCES = """rule Differences
+objective f
+param y : real[...]
+hyper η as lr >= 0 = 0.1
+hyper μ as momentum in [0, 1) = 0.9
+state m : like y = 0
+state p : like y = START
+g  = ∇f(y)
+p' = g
+m' = μ*m + g + μ*(g - p)
+y' = y - η*m'
+"""
+SCALED = """rule Scaled
+objective f
+param θ : real[...]
+hyper η as lr >= 0 = 1e-3
+hyper β1 as betas[0] in [0, 1) = 0.9
+hyper β2 as betas[1] in [0, 1) = 0.999
+hyper ε as eps >= 0 = 1e-8
+state b : like θ = 0
+state v as exp_avg_sq : like θ = 0
+b' = β1*b + ∇f(θ)
+v' = β2*v + (1 - β2)*∇f(θ)²
+θ' = θ - η*(1 - β1)*b'/(1 - β1^t)/(√(v'/(1 - β2^t)) + ε)
+"""
+NESTEROV = "SGD with nesterov = true, τ = 0, λ = 0"
+
+
+@pytest.mark.parametrize(
+    ("rule", "goal", "status"),
+    [
+        (MOMENTUM, "equivalent to Polyak with β = β", "proved"),
+        (MOMENTUM, "equivalent to Polyak with β = β²", "refuted"),
+        (MOMENTUM, "equivalent to QHM with η = η/(1 - β), β = β, ν = 1, λ = 0", "proved"),
+        (MOMENTUM, "equivalent to QHM with β = β, ν = 1, λ = 0", "refuted"),
+        (LOOKAHEAD, f"equivalent to {NESTEROV} matching θ = x - η*μ*m", "proved"),
+        (LOOKAHEAD, f"equivalent to {NESTEROV} matching θ = x - η*m", "refuted"),
+        (LOOKAHEAD, f"equivalent to {NESTEROV} matching θ = 2*x", "refuted"),  # they do not start as one
+        (LOOKAHEAD, f"equivalent to {NESTEROV}", "refuted"),
+        (DIFFERENCES.replace("START", "0"), f"equivalent to {NESTEROV}", "proved"),
+        (DIFFERENCES.replace("START", "first g"), f"equivalent to {NESTEROV}", "refuted"),
+        (DIFFERENCES.replace("START", "0"), "equivalent to SGD with nesterov = false, τ = 0, λ = 0", "refuted"),
+        (SCALED, "equivalent to Adam with λ = 0, amsgrad = false", "proved"),  # v is no combination, m is a multiple
+        (SCALED.replace("(1 - β1)*b'", "b'"), "equivalent to Adam with λ = 0, amsgrad = false", "refuted"),
+    ],
+)
+def test_relations_between_states_are_found(tmp_path: Path, rule: str, goal: str, status: str) -> None:
+    (tmp_path / "polyak.opt").write_text(POLYAK, encoding="utf-8")
+    file = parse(Source(str(tmp_path / "e.opt"), f"{rule}\nclaim one:\n  show {goal}\n"))
+    report = check_claim(file, file.claims[0], Library(tmp_path))
+    assert report.status == status, report
+    if status == "proved":
+        assert report.certificate is not None and verify(report.certificate)
+        assert any("same in every step" in text for text in report.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("goal", "status"),
+    [
+        ("refute equivalent to SGD with μ = 0, λ = 0", "proved"),
+        ("refute θ' == θ - 2*η*∇f(θ)", "proved"),  # it holds for one choice, and so is no theorem
+        ("refute θ' == θ - η*u", "refuted"),
+    ],
+)
+def test_one_choice_of_options_is_enough_for_a_counterexample(goal: str, status: str) -> None:
+    rule = "rule Fast\nobjective f\nparam θ : real[...]\nhyper η as lr > 0 = 0.1\noption fast = false\n"
+    rule += "u  = 2*∇f(θ) if fast else ∇f(θ)\nθ' = θ - η*u\n"
+    file = parse(Source("e.opt", f"{rule}\nclaim one:\n  {goal}\n"))
+    assert check_claim(file, file.claims[0], Library(Path("."))).status == status
