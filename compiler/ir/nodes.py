@@ -224,6 +224,22 @@ def instance(root: Node, table: Mapping[Node, Node]) -> Node:
     return substitute(root, table)
 
 
+def free_indices(root: Node) -> frozenset[Node]:
+    """The indices that nothing inside `root` binds.
+
+    >>> i, j, s = leaf("index", "i", INT), leaf("index", "j", INT), leaf("set", "s")
+    >>> free_indices(node("fold", s, attrs=(Fold("sum", (i,), node("mul", i, j)),)))
+    frozenset({j})
+    """
+    free: dict[Node, frozenset[Node]] = {}
+    for here in root.walk():
+        found = frozenset((here,)) if here.role == "index" else frozenset()
+        inside = [n for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda) for n in attr.nodes]
+        found = found.union(*(free[n] for n in inside)) - frozenset(_bound(here))
+        free[here] = found.union(*(free[a] for a in here.args))
+    return free[root]
+
+
 def _bound(here: Node) -> Iterator[Node]:
     for attr in here.attrs:
         if isinstance(attr, Fold):

@@ -85,7 +85,8 @@ def entry_value(context: Context, entry: Entry, owner: Scope, name: str, primed:
         case Lazy(definition, position, home):
             return define(context, definition, home or owner, name, primed, position)
         case Family(definition, indices, _, home):
-            return define(context, definition, home or owner, name, primed, None, indices)
+            following = define(context, definition, home or owner, name, primed, None, indices)
+            return held(context, home, name, following) if primed and home is not None else following
         case Passes(loop, position, indices, implicit, home):
             from dotopt.compiler.lower.loops import lower_loop
 
@@ -109,6 +110,17 @@ def entry_value(context: Context, entry: Entry, owner: Scope, name: str, primed:
         case Imported() | Local() | User() | Base():
             raise fail("E316", span, found=f"the function `{name}`", expected="its value at a point")
     raise AssertionError(entry)
+
+
+def held(context: Context, home: Scope, name: str, following: Node) -> Node:
+    """What a state of a party is after the step, seen from outside: an absent party keeps what it has."""
+    party = next((x for x in context.file.statements if isinstance(x, s.Role) and context.roles[x.name] is home), None)
+    found = home.find(name)
+    if party is None or party.condition is None or found is None or not isinstance(found[0], Leaf):
+        return following
+    present = value(context, party.condition, home)
+    before = entry_value(context, found[0], home, name, False, party.span)
+    return build("select", present, following, before, span=party.span)
 
 
 def _choice(context: Context, entry: Choice, owner: Scope, name: str, primed: bool, span: Span) -> Node:

@@ -134,3 +134,111 @@ claim caught:
   show sum(e[i] for i in tasks) == size(tasks)*sum(w[i]² for i in tasks)
 '''
     assert decided(text).status == "refuted"
+
+
+FAMILIES = '''rule Families
+objective f[i in tasks]
+param x : real[...]
+input c[i in tasks] >= 0
+hyper η as lr >= 0 = 0.1
+hyper β in [0, 1) = 0.9
+hyper w[i in tasks] as weight in [0, 1] = 1
+state a[i] = 0
+state b[i] = 0
+state T = 0
+state U = 0
+state m[i] : like x = 0
+state M : like x = 0
+state v[i] : like x = 0
+state n = 0
+
+a'[i] = a[i] + c[i]
+b'[i] = β*b[i] + (1 - β)*w[i]
+T' = T + sum(c[i] for i in tasks)
+U' = β*U + (1 - β)*sum(w[i] for i in tasks)
+m'[i] = β*m[i] + (1 - β)*∇f[i](x)
+M' = β*M + (1 - β)*mean(∇f[i](x) for i in tasks)
+v'[i] = β*v[i] + (1 - β)*∇f[i](x)²
+n' = n + size(tasks)
+x' = x - η*mean(m'[i] for i in tasks)
+
+claim c:
+'''
+TRUE_OF_FAMILIES = [
+    "show T == sum(a[i] for i in tasks) for all steps",
+    "show U == sum(b[i] for i in tasks) for all steps",
+    "show M == mean(m[i] for i in tasks) for all steps",
+    "show x' == x - η*M' for all steps",
+    "show a[i] >= 0 for all steps",
+    "show v[i] >= 0 for all steps",
+    "show 0 <= b[i] <= 1 for all steps",
+    "show T >= 0 for all steps",
+    "show n == (t - 1)*size(tasks) for all steps",
+    "for all C >= 0\n  given c[i] <= C\n  show a[i] <= C*(t - 1) for all steps",
+]
+FALSE_OF_FAMILIES = [
+    "show T == mean(a[i] for i in tasks) for all steps",
+    "show a[i] > 0 for all steps",
+    "show b[i] <= 1/2 for all steps",
+    "show b[i] == U for all steps",
+    "show M == m[i] for all steps",
+    "show T <= t*sum(c[i] for i in tasks) for all steps",
+    "show U == 1 - β^(t - 1) for all steps",
+    "for all C >= 0\n  given c[i] <= C\n  show a[i] <= C for all steps",
+]
+
+
+@pytest.mark.parametrize("claim", TRUE_OF_FAMILIES)
+def test_true_of_every_member(decided: Decided, claim: str) -> None:
+    assert decided(f"{FAMILIES}  {claim}\n").status == "proved"
+
+
+@pytest.mark.parametrize("claim", FALSE_OF_FAMILIES)
+def test_false_of_some_member(decided: Decided, claim: str) -> None:
+    assert decided(f"{FAMILIES}  {claim}\n").status == "refuted"
+
+
+def test_a_premise_with_an_index_holds_for_every_member(decided: Decided) -> None:
+    claim = "for all C >= 0\n  given c[i] <= C\n  show T <= C*(t - 1)*size(tasks) for all steps"
+    assert decided(f"{FAMILIES}  {claim}\n").status != "refuted"
+
+
+ROUNDS = '''rule Rounds
+param x : real[...]
+hyper γ as lr >= 0 = 0.5
+hyper n as sampled : int > 0 = 2
+state c : like x = 0
+state k = 0
+S ~ choose(clients, n)
+
+role client[i in clients] if i in S:
+  objective f
+  state h : like x = 0
+  state r = 0
+  h' = ∇f(x)
+  r' = r + 1
+  send δ = h' - h
+
+c' = c + sum(δ[i] for i in S)/size(clients)
+k' = k + size(S)
+x' = x - γ*c'
+
+claim c:
+'''
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show c == mean(h[i] for i in clients) for all steps", "proved"),
+        ("show c' == mean(h'[i] for i in clients) for all steps", "proved"),
+        ("show k == sum(r[i] for i in clients) for all steps", "proved"),
+        ("show r[i] >= 0 for all steps", "proved"),
+        ("show r[i] <= t - 1 for all steps", "proved"),
+        ("show r[i] == t - 1 for all steps", "refuted"),
+        ("show c' == mean(h'[i] for i in S) for all steps", "refuted"),
+        ("show c == sum(h[i] for i in clients) for all steps", "refuted"),
+    ],
+)
+def test_parties_that_are_absent_keep_what_they_have(decided: Decided, claim: str, status: str) -> None:
+    assert decided(f"{ROUNDS}  {claim}\n").status == status

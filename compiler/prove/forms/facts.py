@@ -29,6 +29,7 @@ class Facts:
 
     premises: tuple[Node, ...]
     shared: frozenset[str] = frozenset()
+    chosen: tuple[tuple[str, Node], ...] = ()  # sets that are drawn, and from which
     skipped: list[Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -40,7 +41,9 @@ class Facts:
         self._ready = False
         self.rewrites: dict[Atom, Polynomial] = {}
         words = Words()
-        self.normal = Normaliser(self.positive, self.nonnegative, shared=self.shared, words=words)
+        self.normal = Normaliser(
+            self.positive, self.nonnegative, shared=self.shared, chosen=dict(self.chosen), words=words
+        )
         self.smt = Smt(self.normal)
         flat = list(conjuncts(self.premises))
         for premise in flat:
@@ -138,6 +141,8 @@ class Facts:
                 return 1
             case "sum", (_, inside) if self._ready and self.positive(single_product(inside)):
                 return 2
+            case "family", (*_, inside):
+                return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
             case "sum", (_, inside):
                 return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
             case "trace", (word,):
@@ -274,14 +279,16 @@ class Model:
         return total <= 0 if strict else total < 0
 
 
-_KNOWN: dict[tuple[tuple[Node, ...], frozenset[str]], Facts] = {}
+_KNOWN: dict[tuple[tuple[Node, ...], frozenset[str], tuple[tuple[str, Node], ...]], Facts] = {}
 
 
-def facts_of(premises: tuple[Node, ...], shared: frozenset[str] = frozenset()) -> Facts:
+def facts_of(
+    premises: tuple[Node, ...], shared: frozenset[str] = frozenset(), chosen: tuple[tuple[str, Node], ...] = ()
+) -> Facts:
     """The facts of these premises, the same ones as long as one claim is being decided."""
-    key = premises, shared
+    key = premises, shared, chosen
     if key not in _KNOWN:
-        _KNOWN[key] = Facts(premises, shared)
+        _KNOWN[key] = Facts(premises, shared, chosen)
     return _KNOWN[key]
 
 

@@ -7,13 +7,14 @@ atom that is known by the normal form of its arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from dotopt.compiler.calculus import gradient
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms import reductions
+from dotopt.compiler.prove.forms.families import family
 from dotopt.compiler.prove.forms.matrices import direction, matrix
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
@@ -42,6 +43,7 @@ class Normaliser(Scalars):
     """Normal forms of nodes; `shared` names the states that all tensors of the optimizer have in common."""
 
     shared: frozenset[str] = frozenset()
+    chosen: Mapping[str, Node] = field(default_factory=dict)  # sets that are drawn, and from which
     words: Words = field(default_factory=Words)
     done: dict[Node, Polynomial] = field(default_factory=dict)
 
@@ -200,6 +202,7 @@ LAWS: dict[str, Law] = {
     **dict.fromkeys(("polar", "unit"), direction),
     "oracle": _oracle,
     "argmin": _argmin,
+    "fold": family,
 }
 
 

@@ -20,6 +20,7 @@ from dotopt.compiler.ir import Node, Program, node
 from dotopt.compiler.prove.forms.certificates import Split, encode, equation_certificate, inverses_of, smt_certificate
 from dotopt.compiler.prove.forms.domain import unmet
 from dotopt.compiler.prove.forms.facts import Facts, conjuncts, facts_of
+from dotopt.compiler.prove.forms.families import instances
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
@@ -62,7 +63,9 @@ class Task:
 
     def __post_init__(self) -> None:
         shared = frozenset(s.name for s in self.program.states if s.shared) if self.program else frozenset()
-        self.facts = facts_of(self.premises, shared)
+        randoms = self.program.randoms if self.program else ()
+        chosen = tuple((r.name, r.args[0]) for r in randoms if r.law == "choose")
+        self.facts = facts_of((*self.premises, *instances(self.premises, self.index_sets)), shared, chosen)
 
 
 def decide(goal: Node, task: Task) -> Outcome:

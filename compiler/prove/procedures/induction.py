@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 
-from dotopt.compiler.ir import TIME, Node
+from dotopt.compiler.ir import TIME, Node, node
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import task
@@ -22,7 +23,7 @@ from dotopt.compiler.prove.worlds.numbers import text
 from dotopt.compiler.prove.worlds.refute import Search
 
 LOOKED_AT = (2, 3, 4, 8, 16)  # the steps at which a counterexample to an induction is sought
-LOOKS_BACK = (1, 2)  # how many steps before the one that is shown an induction may use
+LOOKS_BACK = (0, 1, 2)  # how many steps before the one that is shown an induction may use
 TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
 
@@ -45,7 +46,7 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
             if isinstance(step, Proved):
                 shown = base if depth == 1 else induction.first_steps(goal, first, seconds / 2)
                 if isinstance(shown, Proved):
-                    return _proved(shown, step, induction.notes)
+                    return _proved(shown, step, induction.needed(goal, seconds / 4))
             if time.process_time() > deadline:
                 break
         if depth == 1:
@@ -62,6 +63,10 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
 def _proved(base: Proved, step: Proved, notes: Iterable[str]) -> Proved:
     certificate = {"kind": "induction", "parts": [base.certificate, step.certificate]}
     return Proved("induction", certificate, tuple(dict.fromkeys((*notes, *base.assumptions, *step.assumptions))))
+
+
+def _and(left: Node, right: Node) -> Node:
+    return node("and", left, right)
 
 
 # ---- the first step --------------------------------------------------------------------------------------------------
@@ -98,7 +103,7 @@ class Induction:
     depth: int
     premises: tuple[Node, ...]
     kept: tuple[Node, ...]  # what every step keeps by itself
-    notes: tuple[str, ...] = ()
+    of_states: tuple[Node, ...] = ()  # those of the premises that speak of states, if they are used in every step
 
     def outcome(self, goal: Node, seconds: float) -> Outcome:
         """Whether the sentence follows from itself in the steps before."""
@@ -123,8 +128,21 @@ class Induction:
         )
         return all_of(decide(part, held) for part in conjuncts_of(last.read(goal)))
 
+    def needed(self, goal: Node, seconds: float) -> tuple[str, ...]:
+        """What is told of premises on states: nothing if they hold at the first step and every step keeps them too."""
+        if not self.of_states:
+            return ()
+        lasting = tuple(p for p in self.premises if p not in self.of_states)
+        alone = replace(self, depth=1, premises=lasting, kept=(), of_states=())
+        for invariant in (reduce(_and, self.of_states), reduce(_and, self.of_states, goal)):
+            if isinstance(alone.outcome(invariant, seconds), Proved):
+                return ()
+        return tuple(f"{p!r} in every step" for p in self.of_states)
+
     def first_steps(self, goal: Node, first: Moment, seconds: float) -> Outcome:
         """The sentence in so many first steps."""
+        if self.depth == 0:
+            return TRIVIAL
         known: tuple[Node, ...] = ()
         parts: list[Outcome] = []
         for moment in steps(first, self.depth):
@@ -140,12 +158,10 @@ class Induction:
 def _inductions(case: Case, depth: int) -> Iterator[Induction]:
     """Ways to look back so far: what premises say of states first holds at the first step alone, then in every step."""
     lasting = tuple(p for p in case.premises if not speaks_of_states(p))
-    of_states = [p for p in case.premises if speaks_of_states(p)]
+    of_states = tuple(p for p in case.premises if speaks_of_states(p))
     yield Induction(case, depth, lasting, tuple(signs_kept(replace(case, premises=list(lasting)))))
     if of_states:
-        notes = tuple(f"{p!r} in every step" for p in of_states)
-        kept = tuple(signs_kept(case))
-        yield Induction(case, depth, tuple(case.premises), kept, notes)
+        yield Induction(case, depth, tuple(case.premises), tuple(signs_kept(case)), of_states)
 
 
 # ---- counterexamples -------------------------------------------------------------------------------------------------

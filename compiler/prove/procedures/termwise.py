@@ -5,13 +5,15 @@ z3 sees a sum as one number. What is found here is put beside the question in wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import z3
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.forms import families
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import MODEL, Unsupported
@@ -31,6 +33,7 @@ MILLISECONDS = 60
 
 Found = tuple[z3.BoolRef, dict[str, Any]]  # what holds of sums, and the certificate for their terms
 Axes = tuple[str, ...]
+Sum = Callable[[Polynomial], Polynomial]
 
 
 def comparisons(goal: Node, facts: Facts) -> list[Found]:
@@ -40,7 +43,24 @@ def comparisons(goal: Node, facts: Facts) -> list[Found]:
         found = _summed(part, facts)
         if found is not None and found[1] not in terms.setdefault(found[0], []):
             terms[found[0]].append(found[1])
-    return [found for axes in sorted(terms) for found in _compared(axes, terms[axes][:MOST], facts)]
+    shown = list(_families(goal, facts))
+    for axes in sorted(terms):
+        shown += _compared(partial(facts.normal.add_up, axes=axes), terms[axes][:MOST], facts)
+    return shown
+
+
+def _families(goal: Node, facts: Facts) -> Iterator[Found]:
+    """The same of sums over the members of a family."""
+    terms: dict[tuple[Node, Node], list[Polynomial]] = {}
+    for part in (part for side in goal.args for part in side.walk() if part.op == "fold" and not part.type.axes):
+        try:
+            opened = families.opened(facts.normal, part)
+        except (Unsupported, ArithmeticError):
+            continue
+        if opened is not None and not opened[1].axes:
+            terms.setdefault((part.args[0], opened[0]), []).append(opened[1])
+    for (elements, bound), own in terms.items():
+        yield from _compared(partial(families.add_up, facts.normal, elements, bound), own[:MOST], facts)
 
 
 def _summed(part: Node, facts: Facts) -> tuple[Axes, Polynomial] | None:
@@ -63,15 +83,15 @@ def _summed(part: Node, facts: Facts) -> tuple[Axes, Polynomial] | None:
     return axes, p * inverse(single_product(tuple(f for f in monomial if not f[0].axes & set(axes))))
 
 
-def _compared(axes: Axes, terms: list[Polynomial], facts: Facts) -> Iterator[Found]:
+def _compared(add_up: Sum, terms: list[Polynomial], facts: Facts) -> Iterator[Found]:
     for term in terms:
-        yield from _signed(axes, term, facts)
+        yield from _signed(add_up, term, facts)
     for first, second in combinations([*terms, ONE], 2):
-        yield from _signed(axes, first - second, facts)
-        yield from _signed(axes, first + second, facts)
+        yield from _signed(add_up, first - second, facts)
+        yield from _signed(add_up, first + second, facts)
 
 
-def _signed(axes: Axes, term: Polynomial, facts: Facts) -> Iterator[Found]:
+def _signed(add_up: Sum, term: Polynomial, facts: Facts) -> Iterator[Found]:
     """Σ term >= 0 if term >= 0 everywhere, or <= 0 likewise."""
     for sign in (1, -1):
         if remaining() < 0.1:
@@ -81,7 +101,7 @@ def _signed(axes: Axes, term: Polynomial, facts: Facts) -> Iterator[Found]:
         assertions, _ = facts.assertions(uses)
         question = [*assertions, below]
         if check(question, MILLISECONDS)[0] == "unsat":
-            total = facts.normal.add_up(term, axes) * sign
+            total = add_up(term) * sign
             yield facts.smt.compare(total, ">=", set()), smt_certificate(question) | {"entrywise": True}
             return
 

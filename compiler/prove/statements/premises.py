@@ -34,12 +34,10 @@ def open_case(case: Case) -> bool:
     declare(case.context, case.scope, body)
     for later in case.context.later[waiting:]:  # the parameters of the laws of draws
         later()
-    for hyper in case.program.hypers:
-        if not hyper.indices:
-            case.premises += inside(leaf("hyper", hyper.name, hyper.type), hyper.interval)
-    for given in case.program.inputs:
-        if not given.indices:
-            case.premises += inside(leaf("input", given.name, given.type), given.interval)
+    for role, declared in (("hyper", case.program.hypers), ("input", case.program.inputs)):
+        for x in declared:
+            indices = (case.context.index(name) for name, _ in x.indices)
+            case.premises += inside(leaf(role, x.name, x.type, *indices), x.interval)
     for clause in (*case.file.statements, *case.claim.body):
         if isinstance(clause, s.ForAll):
             for q in clause.names:

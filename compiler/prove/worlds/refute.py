@@ -129,7 +129,7 @@ class Search:
 
     def _fails(self, world: World, form: Form) -> bool:
         premises, goal = form
-        if not all(world.truth(p) is True for p in premises):
+        if not all(world.always(p) is True for p in premises):
             return False
         self.points += 1
         return world.truth(goal) is False and self.setting.allows(world)

@@ -14,13 +14,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from dotopt.compiler.ir import Node, Random
+from dotopt.compiler.ir import Node, Random, free_indices
 from dotopt.compiler.prove.worlds import draws, functions, loops, operations
-from dotopt.compiler.prove.worlds.arrays import Undecidable, Value
+from dotopt.compiler.prove.worlds.arrays import Undecidable, Value, scalar
 from dotopt.compiler.prove.worlds.draws import SMALL, Special
 from dotopt.compiler.types import REST
 
@@ -75,6 +76,17 @@ class World:
         if here.op not in LAWS:
             raise Undecidable(f"`{here.op}` has no exact value here")
         return LAWS[here.op](self, here, a)
+
+    def always(self, root: Node) -> bool | None:
+        """The truth of a sentence for every element that its free indices may be."""
+        free = [index for index in sorted(free_indices(root), key=repr) if index.name in self.index_sets]
+        if not free:
+            return self.truth(root)
+        found: list[bool | None] = []
+        for place in product(*(self.value(self.index_sets[index.name])[1] for index in free)):
+            values: dict[Node, Value] = {index: ((), scalar(Fraction(i))) for index, i in zip(free, place, strict=True)}
+            found.append(self.inner(values).truth(root))
+        return False if False in found else None if None in found else True
 
     def truth(self, root: Node) -> bool | None:
         """Whether a boolean node holds at every place: None where it is not defined or too close to tell."""
