@@ -33,15 +33,7 @@ def shrunk(function: Lambda) -> Node | None:
     max(1 - 1/‖x‖, 0)*x if ‖x‖ > 0 else 0
     """
     (variable,) = function.variables
-    smooth: list[Node] = []
-    bent: list[tuple[tuple[str, ...], Node]] = []
-    for sign, term in _terms(function.body, ONE):
-        found = _norm(term, variable)
-        if found is None:
-            smooth.append(times(sign, term))
-        else:
-            bent.append((found[0], times(sign, found[1])))
-    quadratic = total(smooth)
+    quadratic, bent = parted(function)
     if len(bent) != 1 or quadratic is None or variable.type.kind != "real":
         return None
     try:
@@ -62,6 +54,20 @@ def shrunk(function: Lambda) -> Node | None:
     length = node("norm", z, attrs=(axes, False, 2))
     kept = node("max", node("sub", ONE, node("div", least, length)), number(0))
     return simplify(node("select", node("gt", length, number(0)), node("mul", kept, z), number(0)))
+
+
+def parted(function: Lambda) -> tuple[Node | None, list[tuple[tuple[str, ...], Node]]]:
+    """The sum of the terms that are no norms, and the axes and weights of the norms."""
+    (variable,) = function.variables
+    smooth: list[Node] = []
+    bent: list[tuple[tuple[str, ...], Node]] = []
+    for sign, term in _terms(function.body, ONE):
+        found = _norm(term, variable)
+        if found is None:
+            smooth.append(times(sign, term))
+        else:
+            bent.append((found[0], times(sign, found[1])))
+    return total(smooth), bent
 
 
 def _terms(here: Node, sign: Node) -> Iterator[tuple[Node, Node]]:

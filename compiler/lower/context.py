@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import Node, Program, Random, leaf
+from dotopt.compiler.ir import Lambda, Node, Program, Random, leaf
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower.scope import Scope
 from dotopt.compiler.types import INT, Type
@@ -56,6 +56,7 @@ class Context:
     loops: dict[str, int] = field(default_factory=dict)  # how often a loop variable's name was used
     bound: list[str] = field(default_factory=list)  # the indices of the families and reductions around what is lowered
     roles: dict[str, Scope] = field(default_factory=dict)
+    minimised: list[Lambda] = field(default_factory=list)  # what the text of a claim asks the minimum of
     later: list[Callable[[], None]] = field(default_factory=list)  # what needs all names to be there
 
     def fresh(self, role: str, name: str, type: Type, *indices: Node) -> Node:

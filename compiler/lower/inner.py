@@ -42,6 +42,8 @@ def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:
         closed = (minimiser(body) or shrunk(body)) if alone else None
         if alone and closed is None and not _quadratic(body):
             raise fail("E309", e.span)
+        if alone and scope.in_claim:
+            context.minimised.append(body)
         return closed or node(op, *nodes, attrs=(body, method, names, type), span=e.span)
 
     return row
@@ -100,6 +102,8 @@ def _prox(context: Context, e: s.Call, scope: Scope, expected: Type | None) -> N
     body = build("add", build("mul", weight, function.at((variable,)), span=e.span), half, span=e.span)
     function_ = Lambda((variable,), body)
     closed = minimiser(function_) or shrunk(function_)
+    if scope.in_claim:
+        context.minimised.append(function_)
     return closed or node("argmin", attrs=(function_, "prox", (), point.type), span=e.span)
 
 

@@ -174,6 +174,11 @@ class Scope:
             here = here.parent
         return None
 
+    @property
+    def in_claim(self) -> bool:
+        """Whether this is the scope of a claim, or inside it."""
+        return self.claim or (self.parent is not None and self.parent.in_claim)
+
     def gradient(self, name: str) -> tuple[s.Definition, Scope] | None:
         """The stated gradient of `name`."""
         here: Scope | None = self

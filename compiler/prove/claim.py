@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
@@ -17,6 +18,7 @@ from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import forget_atoms, within
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of, one_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
+from dotopt.compiler.prove.procedures.minima import where_minima_exist
 from dotopt.compiler.prove.procedures.simulation import simulated
 from dotopt.compiler.prove.report import FAST, FULL
 from dotopt.compiler.prove.statements.cases import cases
@@ -118,8 +120,8 @@ def _outcomes(
                 seen.add(same)
                 left = max(deadline - time.process_time(), seconds / 10)
                 share = left / 2 if undecided else left
-                outcome = sampled(case, clause, share) if evidence else outcome_of(case, clause, share)
-                outcome = as_asked(outcome, claim)
+                decide = partial(sampled if evidence else outcome_of, case, clause, share)
+                outcome = as_asked(where_minima_exist(case, clause, share, decide), claim)
                 if isinstance(outcome, Refuted) and case.label:
                     outcome = Refuted(
                         outcome.procedure, {"options": case.label, **outcome.counterexample}, outcome.repair

@@ -96,6 +96,11 @@ def unmet(facts: Facts, roots: Iterable[Node], milliseconds: int = 150) -> list[
     return left
 
 
+def shown(facts: Facts, holds: Node, milliseconds: int = 150) -> bool:
+    """Whether the premises imply that something is not zero, not negative, or positive."""
+    return _obvious(facts, holds) or facts.proves(holds, milliseconds)
+
+
 def never_negative(here: Node) -> bool:
     """Whether a value is at least zero by its form alone, whatever stands in it.
 
