@@ -52,6 +52,40 @@ def test_means(decided: Decided, claim: str, status: str) -> None:
     assert decided(f"{RULE}{claim}\n").status == status
 
 
+CHOSEN = """rule Chosen
+objective f
+param  x : real[d]
+hyper  η as lr >= 0 = 0.1
+hyper  k : int >= 1 = 3
+hyper  q in [0, 1] = 0.5
+S ~ choose({}, k)
+b : like x ~ bernoulli(q)
+m : real[d] = indicator(S)
+
+x' = x - η*d/k*m*∇f(x)*b
+
+claim c:
+  show {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("positions", "claim", "status"),
+    [
+        ("1..d", "expect(x') == x - η*q*∇f(x)", "proved"),
+        ("1..d", "expect(x') == x - η*∇f(x)", "refuted"),
+        ("1..d", "expect(‖d/k*m*x - x‖²) == (d/k - 1)*‖x‖²", "proved"),
+        ("1..d", "expect(‖d/k*m*x - x‖²) == d/k*‖x‖²", "refuted"),
+        ("1..d", "expect(m^3*b^2) == k/d*q + 0*x", "proved"),
+        ("1..d", "expect(dot(m, x)^2) == k/d*‖x‖²", "open"),  # two entries of a choice are not independent
+        ("1..d - 1", "expect(m) == k/d + 0*x", "open"),  # the last position is never chosen
+    ],
+)
+def test_chosen_positions(decided: Decided, positions: str, claim: str, status: str) -> None:
+    report = decided(CHOSEN.format(positions, claim))
+    assert report.status == status, report
+
+
 def test_the_moments_are_those_of_samples() -> None:
     """The numbers above, beside NumPy's generator."""
     draw = np.random.default_rng(0)

@@ -2,15 +2,18 @@
 
 Linear operations change places with the mean. What is left, entry by entry, is written as a polynomial in the draws;
 the entries of a draw are independent, and so are draws of different names, so a monomial becomes a product of moments.
-What depends on a draw in another way is left as it is, and the claim stays open.
+Of a chosen set only `indicator(S)` is read, entry by entry: an entry is 1 with probability k/n. What depends on a draw
+in another way is left as it is, and the claim stays open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 
-from dotopt.compiler.ir import Node, Random, node, number, rebuild
+from dotopt.compiler.ir import Node, Random, leaf, node, number, rebuild
+from dotopt.compiler.types import INT
 
 Powers = tuple[tuple[Node, int], ...]  # draws with their powers
 LINEAR = ("sum", "mean", "transpose", "neg", "add", "sub")
@@ -23,7 +26,7 @@ class Unknown(Exception):
 
 def expectations(root: Node, randoms: Iterable[Random]) -> Node:
     """`root` with every `expect(…)` that the moments decide replaced by its value."""
-    laws = {random.name: random for random in randoms}
+    laws = _laws(randoms)
 
     def taken(here: Node) -> Node:
         if here.op != "claim" or here.attrs[0] != "expect":
@@ -34,6 +37,16 @@ def expectations(root: Node, randoms: Iterable[Random]) -> Node:
             return here
 
     return rebuild(root, taken)
+
+
+def _laws(randoms: Iterable[Random]) -> dict[str, Random]:
+    """The laws by the names of the draws; a name with two laws has none. A formula called again repeats its draws."""
+    found: dict[str, Random] = {}
+    for random in sorted(randoms, key=lambda r: not r.args):
+        known = found.setdefault(random.name, random)
+        if random.law != known.law or (random.args and random.args != known.args):
+            found[random.name] = replace(known, law="", args=())
+    return found
 
 
 def drawn(here: Node) -> set[Node]:
@@ -75,7 +88,7 @@ def polynomial(here: Node) -> dict[Powers, Node]:
     if not drawn(here):
         return {(): here}
     match here.op:
-        case "leaf":
+        case "leaf" | "indicator":
             return {((here, 1),): number(1)}
         case "add" | "sub":
             left, right = (polynomial(a) for a in here.args)
@@ -115,11 +128,13 @@ def _summed(terms: Iterable[tuple[Powers, Node]]) -> dict[Powers, Node]:
 
 def moment(laws: dict[str, Random], draw: Node, power: int) -> Node:
     """The mean of a power of one entry of a draw; raises `Unknown`."""
+    if draw.op == "indicator":
+        return _chosen(laws, draw)
     random = laws.get(draw.name)
     if random is None or draw.args or power > HIGHEST or any(drawn(a) for a in random.args):
         raise Unknown
     match random.law:
-        case "normal":
+        case "normal" if len(random.args) == 2:
             m, s = random.args
             square, deviation = node("mul", m, m), node("mul", s, s)
             match power:
@@ -132,18 +147,31 @@ def moment(laws: dict[str, Random], draw: Node, power: int) -> Node:
             fourth = node("mul", number(3), node("mul", deviation, deviation))
             mixed = node("mul", number(6), node("mul", square, deviation))
             return node("add", node("mul", square, square), node("add", mixed, fourth))
-        case "uniform":
+        case "uniform" if len(random.args) == 2:
             low, high = random.args
             powers = [node("mul", _power(low, k), _power(high, power - k)) for k in range(power + 1)]
             total = powers[0]
             for part in powers[1:]:
                 total = node("add", total, part)
             return node("mul", number(Fraction(1, power + 1)), total)
-        case "bernoulli":
+        case "bernoulli" if random.args:
             return random.args[0]
         case "rademacher":
             return number(1 - power % 2)
     raise Unknown
+
+
+def _chosen(laws: dict[str, Random], here: Node) -> Node:
+    """The mean of an entry of `indicator(S)` where S is k of all positions of its axis; powers of it are the same."""
+    chosen = here.args[0]
+    random = laws.get(chosen.name) if chosen.role == "draw" and not chosen.args else None
+    if random is None or random.law != "choose" or len(random.args) != 2 or len(here.type.axes) != 1:
+        raise Unknown
+    positions, count = random.args
+    (axis,) = here.type.axes
+    if positions.op != "range" or positions.args != (number(1), leaf("axis", axis, INT)) or drawn(count):
+        raise Unknown
+    return node("div", count, positions.args[1])
 
 
 def _power(base: Node, exponent: int) -> Node:
