@@ -30,6 +30,7 @@ SENTENCES = {
     "show tanh(100*p) != 1": "proved",
     "given exp(-100*p) == exp(-100*q); show p == q": "open",
     "show log(p) < p - 1": "refuted",
+    "given p <= 3; show p^0.75 > p": "refuted",
     # a side without a value
     "show std(u) >= 0": "open",
     "given d > 1; show std(u) >= 0": "open",  # the size and its name are not yet one

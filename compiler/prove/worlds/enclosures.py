@@ -85,7 +85,8 @@ def power(x: Any, y: Any) -> Any:
     """x^y for x that is positive for certain, else None; whole powers of any x."""
     if isinstance(y, Fraction) and y.denominator == 1:
         return x ** int(y) if y >= 0 else None if order(x) is None else 1 / x ** int(-y)
-    return iv.exp(y * iv.log(x)) if order(x) == 1 else None
+    exponent = y if isinstance(y, Enclosure) else enclosure(y)
+    return iv.exp(exponent * iv.log(x)) if order(x) == 1 else None
 
 
 def floor(x: Any) -> Fraction | None:
