@@ -33,11 +33,34 @@ SENTENCES = {
     "given p <= 3; show p^0.75 > p": "refuted",
     # a side without a value
     "show std(u) >= 0": "open",
-    "given d > 1; show std(u) >= 0": "open",  # the size and its name are not yet one
+    "given d > 1; show std(u) >= 0": "proved",
     "show atanh(x) == x + atanh(x) - x": "open",
     "show x^i*x == x^(i + 1)": "open",
     "show p^i*p == p^(i + 1)": "proved",
     "show x^n*x == x^(n + 1)": "proved",
+    "show (1/x if x > 0 else 0)*x + (1/x if x <= 0 else 0)*x == 1": "open",
+    "show (1/x if x > 0 else 0)*x + (1/x if x < 0 else 0)*x == (1 if x != 0 else 0)": "proved",
+    # the name of an axis is its size
+    "show sum(u)² <= d*sum(u²)": "proved",
+    "show ‖u‖[1] <= √d*‖u‖": "proved",
+    "show sum(u) <= d*max(u)": "proved",
+    "given d == 2; show sum(u)² <= 2*sum(u²)": "proved",
+    "given d == 3; show sum(u)² <= 2*sum(u²)": "refuted",
+    "show ‖u‖[1] <= √d*‖u‖[∞]": "refuted",
+    "show d >= 2": "refuted",
+    # the largest and the smallest entry
+    "show max(-u) == -min(u)": "proved",
+    "given a >= 0; show max(a*u) == a*max(u)": "proved",
+    "show max(a*u) == a*max(u)": "refuted",
+    "given u >= 0; show max(u) <= sum(u)": "proved",
+    "show max(u) <= sum(u)": "refuted",
+    "given u >= 0 and sum(u) == 0; show u == 0": "proved",
+    "show |dot(u, v)| <= ‖u‖[1]*‖v‖[∞]": "proved",
+    "show |‖u‖[∞] - ‖v‖[∞]| <= ‖u - v‖[∞]": "proved",
+    "show |‖u‖[∞] - ‖v‖[∞]| < ‖u - v‖[∞]": "refuted",
+    # false at one point only: where both sides meet
+    "given ‖u‖ > 0 and ‖v‖ > 0; show dot(u, v)/(‖u‖*‖v‖) <= 1": "proved",
+    "given ‖u‖ > 0 and ‖v‖ > 0; show dot(u, v)/(‖u‖*‖v‖) < 1": "refuted",
 }
 
 

@@ -103,6 +103,8 @@ def _infinity(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial
 def _leaf(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
     if here.type.kind in ("sample", "set", "list", "tuple", "any"):
         return normal.opaque(here, a)
+    if here.role == "axis":  # its name is its size
+        return reductions.size_of((here.name,))
     axes = set(here.type.axes)
     if here.role in VARYING and (axes or (here.role == "state" and here.name not in normal.shared)):
         axes.add(MODEL)

@@ -9,6 +9,7 @@ from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
     Atom,
+    Monomial,
     Polynomial,
     atom,
     inverse,
@@ -37,9 +38,9 @@ def reduction(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial
         case "sum":
             return along(p, axes, normal.words)
         case "mean":
-            return along(p, axes, normal.words) * inverse(_size(axes))
+            return along(p, axes, normal.words) * inverse(size_of(axes))
         case "size":
-            return _size(axes)
+            return size_of(axes)
         case "norm" if here.attrs[2] == 2:
             return normal.root(along(p**2, axes, normal.words))
         case "norm" if here.attrs[2] == 1:
@@ -49,7 +50,7 @@ def reduction(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial
         case "amax" | "amin":
             return _largest(normal, here.op, p, axes)
         case "std":
-            size = _size(axes)
+            size = size_of(axes)
             spread = along(p**2, axes, normal.words) - along(p, axes, normal.words) ** 2 * inverse(size)
             return normal.root(spread * inverse(size - 1))
         case _:
@@ -83,7 +84,8 @@ def opened(normal: Normaliser, p: Polynomial) -> Polynomial:
     return p.replace(open_)
 
 
-def _size(axes: tuple[str, ...]) -> Polynomial:
+def size_of(axes: tuple[str, ...]) -> Polynomial:
+    """The number of places along these axes."""
     result = ONE
     for axis in axes:
         result = result * (number(int(axis)) if axis.isdigit() else single(atom("size", axis)))
@@ -103,17 +105,29 @@ def _largest(normal: Normaliser, name: str, p: Polynomial, axes: tuple[str, ...]
     factor = ONE
     if not p.zero:
         (monomial, lead), _ = split_content(p)
-        outer = tuple(f for f in monomial if not f[0].axes & set(axes) and normal.positive(single(f[0])))
+        outer = tuple(f for f in monomial if not f[0].axes & set(axes) and _comes_out(normal, *f))
         factor = single_product(outer) * abs(lead)
-        p = p * inverse(factor)
+        p = _divided(p, outer) * (1 / abs(lead))
+        if lead < 0:  # the largest of -e is minus the smallest of e
+            name, factor, p = "amin" if name == "amax" else "amax", -factor, -p
     return factor * single(atom(name, inside, p, axes=p.axes - set(inside)))
+
+
+def _comes_out(normal: Normaliser, a: Atom, power: int) -> bool:
+    """Whether max(a^power * e) = a^power * max(e): for positive factors, and for those that may be 0 above the line."""
+    return normal.positive(single(a)) or (power > 0 and normal.nonnegative(single(a)))
+
+
+def _divided(p: Polynomial, factors: Monomial) -> Polynomial:
+    """p without factors that all its terms share."""
+    return p * single_product(tuple((a, -power) for a, power in factors))
 
 
 def _over_square(normal: Normaliser, here: Node, p: Polynomial, axes: tuple[str, ...]) -> Polynomial:
     """A sum over a square matrix: a trace when it is a product of two, else an atom."""
     inner = here.args[0].type.axes
     if here.op == "size":
-        return _size(axes)
+        return size_of(axes)
     if len(inner) != 2 or tuple(here.attrs[0]) != inner or here.attrs[1]:
         return normal.opaque(here, [p])
     body = p**2 if here.op == "norm" and here.attrs[2] == 2 else p
@@ -132,6 +146,6 @@ def _over_square(normal: Normaliser, here: Node, p: Polynomial, axes: tuple[str,
         case "norm":
             return normal.root(total)
         case "mean":
-            return total * inverse(_size(axes))
+            return total * inverse(size_of(axes))
         case _:
             return total

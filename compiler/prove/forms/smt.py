@@ -24,11 +24,14 @@ from dotopt.compiler.prove.forms.polynomial import (
     fraction,
     remaining,
     single,
+    single_product,
 )
+from dotopt.compiler.prove.forms.reductions import size_of
 
 PATIENCE = 2  # wall-clock time for each unit of budget: other processes run too
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "sigmoid", "size")
+MOST_EXTREMES = 4  # maxima and minima whose sums are looked at
 TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
 
 
@@ -126,7 +129,7 @@ class Smt:
             case ("leaf", ("rank" | "axis", *_)):
                 yield v >= 1
             case "sum", (axis, inside):
-                if never_negative(inside):
+                if self._no_negative_term(single_product(inside)):
                     yield v >= 0
                     product: Any = z3.RealVal(1)
                     for b, power in inside:
@@ -137,12 +140,16 @@ class Smt:
                     size = self.variable(_size(axis))
                     uses.add(_size(axis))
                     yield v <= size
-            case "amax", (_, p):
+            case "amax", (axes, p):
                 yield v >= self.term(p, uses)
-                if all(c > 0 and never_negative(m) for m, c in p.terms):
+                uses.update(size_of(axes).atoms())
+                if self._no_negative_term(p):
                     yield v >= 0
-            case "amin", (_, p):
+            case "amin", (axes, p):
                 yield v <= self.term(p, uses)
+                uses.update(size_of(axes).atoms())
+                if self._no_negative_term(p):
+                    yield v >= 0
             case "trace", (word,):
                 if square_of_itself(word):
                     yield v >= 0
@@ -150,6 +157,13 @@ class Smt:
                 yield z3.Or(v == 0, v == 1)
             case ("spectral_norm", *_) | ("spectral_radius", *_):
                 yield v >= 0
+
+    def _no_negative_term(self, p: Polynomial) -> bool:
+        """Whether every term of p is at least zero, by its form or by the premises."""
+        return all(
+            c > 0 and (never_negative(monomial) or self.normal.nonnegative(single_product(monomial)))
+            for monomial, c in p.terms
+        )
 
     def _power_axioms(self, v: Any, base: Polynomial, exponent: Polynomial, uses: set[Atom]) -> Iterator[z3.BoolRef]:
         b = self.term(base, uses)
@@ -244,7 +258,22 @@ class Smt:
         for a in sorted(seen, key=lambda a: a.number):
             axioms.extend(self.axioms[a])
         axioms.extend(self._cauchy_schwarz(seen))
+        axioms.extend(self._extremes(seen))
         return seen, axioms
+
+    def _extremes(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:
+        """n*min(e) <= Σ e <= n*max(e), and max(e) <= Σ e where no term is negative; the same for squares of such."""
+        for a in sorted((a for a in atoms if a.kind in ("amax", "amin")), key=lambda a: a.number)[:MOST_EXTREMES]:
+            axes, p = a.key
+            lawful = self._no_negative_term(p)
+            for power in (1, 2) if lawful else (1,):
+                total = self.normal.add_up(p**power, axes)
+                if not atoms.issuperset(total.atoms()):
+                    continue
+                v, places, t = self.variable(a) ** power, self.term(size_of(axes), set()), self.term(total, set())
+                yield t <= places * v if a.kind == "amax" else t >= places * v
+                if lawful and a.kind == "amax":
+                    yield v <= t
 
     def _cauchy_schwarz(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:
         sums = {a.key: a for a in sorted(atoms, key=lambda a: a.number) if a.kind == "sum"}
@@ -281,6 +310,9 @@ def _squares(a: Atom) -> Iterator[Atom]:
         found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
         if found is not None:
             yield found
+            size = existing("size", axis)
+            if size is not None:
+                yield size
 
 
 def _squared(inside: Any) -> Any:

@@ -137,8 +137,31 @@ def _proved(goal: Node, task: Task) -> Proved | None:
         outcome = _prove(goal, task)
         return outcome if outcome is not None or not task.refute else _where_defined(goal, task)
     large = sum(1 for _ in goal.walk()) > LARGE
-    attempts = (_for_any_value, _prove, _where_defined) if large else (_prove, _where_defined, _for_any_value)
+    sides = (_prove, _by_sides, _where_defined)
+    attempts = (_for_any_value, *sides) if large else (*sides, _for_any_value)
     return next((outcome for attempt in attempts if (outcome := attempt(goal, task)) is not None), None)
+
+
+def _by_sides(goal: Node, task: Task) -> Proved | None:
+    """|e| <= c by e <= c and -e <= c, max(a, b) <= c by both, and so on, where z3 sees no sum or maximum as a whole."""
+    small, large = goal.args if goal.op in ("le", "lt") else goal.args[::-1]
+    relation = "le" if goal.op in ("le", "ge") else "lt"
+    match small.op, large.op:
+        case "abs", _:
+            parts = [node(relation, side, large) for side in (small.args[0], node("neg", small.args[0]))]
+        case "max", _:
+            parts = [node(relation, side, large) for side in small.args]
+        case _, "min":
+            parts = [node(relation, small, side) for side in large.args]
+        case _:
+            return None
+    found = []
+    for part in parts:
+        outcome = _prove(part, task) or _by_sides(part, task)
+        if outcome is None:
+            return None
+        found.append(outcome)
+    return Proved(found[0].procedure, {"kind": "all", "parts": [outcome.certificate for outcome in found]})
 
 
 def _where_defined(goal: Node, task: Task) -> Proved | None:
@@ -277,10 +300,10 @@ def _entrywise(p: Polynomial, relation: str, facts: Facts) -> Proved | None:
 
 
 def _largest_entry(p: Polynomial) -> Polynomial | None:
-    """max(e) + rest <= 0 follows from e + rest <= 0 at every place."""
+    """max(e) + rest <= 0, and rest - min(e) <= 0 likewise, follow from the same with e at every place."""
     for monomial, c in p.terms:
         for a, power in monomial:
-            if a.kind == "amax" and power == 1 and c > 0 and len(monomial) == 1:
+            if (a.kind, c > 0) in (("amax", True), ("amin", False)) and power == 1 and len(monomial) == 1:
                 rest = p - single(a) * c
                 axes = set(a.key[0])
                 if not any(a in m_atoms for m_atoms in (set(rest.atoms()),)) and not rest.axes & axes:

@@ -81,7 +81,7 @@ class Search:
         for seed in range(most):
             if time.process_time() > deadline:
                 return None
-            world = self.setting.world(seed * 7919 + 1)
+            world = self.setting.world(seed * 7919 + 1, self.setting.sizes(seed))
             try:
                 failed = self._fails(world, form)
             except (Undecidable, OverflowError):

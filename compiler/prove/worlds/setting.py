@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 from dotopt.compiler.ir import Interval, Node, Program, leaf
@@ -19,6 +20,9 @@ NICE = [
     Fraction(n, d)
     for n, d in ((0, 1), (1, 1), (1, 2), (2, 1), (1, 10), (9, 10), (3, 1), (1, 4), (3, 4), (5, 1), (99, 100))
 ]
+
+ALONE = 7  # of so many random worlds one has a single place along every axis
+LARGEST = 12  # size of an axis
 
 
 @dataclass
@@ -78,6 +82,19 @@ class Setting:
             if interval is not None and not all(world.truth(bound) is True for bound in inside(here, interval)):
                 return False
         return True
+
+    def sizes(self, seed: int) -> dict[str, int]:
+        """Sizes that the premises ask for, a few at most; now and then every axis has one place."""
+        if seed % ALONE == ALONE - 1:
+            return Sized(1)
+        found: dict[str, int] = {}
+        for here, (low, high) in self.bounds.items():
+            if here.op == "leaf" and here.role == "axis":
+                least = 1 if low is None else max(1, ceil(low))
+                most = least + 2 if high is None else min(least + 2, floor(high))
+                if least <= most <= LARGEST:
+                    found[here.name] = random.Random(seed).randint(least, most)
+        return found
 
     def chosen(self, here: Node) -> bool:
         """Whether any number may stand for a leaf: sizes, indices and steps are what they are, draws obey their law."""

@@ -17,7 +17,7 @@ from dotopt.compiler.ir import Node
 from dotopt.compiler.types import REST
 
 Value = tuple[tuple[str, ...], Any]
-
+TIE = 1e-8  # how much sides that are equal count as a failure of a strict inequality
 
 ROLES = ("param", "state", "input", "hyper", "time", "axis", "draw", "free")  # leaves that may be drawn
 
@@ -56,12 +56,14 @@ class Swarm:
                 return np.maximum.reduce([self.margin(a) for a in goal.args])
             case "or":
                 return np.minimum.reduce([self.margin(a) for a in goal.args])
-            case "le" | "lt" | "ge" | "gt" | "eq":
+            case "le" | "lt" | "ge" | "gt" | "eq" | "ne":
                 x, y = goal.args if goal.op not in ("ge", "gt") else goal.args[::-1]
                 _, arrays = self._aligned([self.value(x), self.value(y)])
                 a, b = (np.asarray(array, dtype=float) for array in arrays)
-                gap = np.abs(a - b) if goal.op == "eq" else a - b
+                gap = np.abs(a - b) if goal.op == "eq" else -np.abs(a - b) if goal.op == "ne" else a - b
                 relative = gap / (1 + np.abs(a) + np.abs(b))
+                if goal.op in ("lt", "gt", "ne"):  # a tie fails as well
+                    relative += TIE * (gap >= -TIE)
                 return relative.reshape(self.count, -1).max(axis=1)
         raise Unvectorised(goal.op)
 
