@@ -81,3 +81,25 @@ def test_what_holds_in_this_step_keeps_no_sign(decided: Decided, premise: str) -
 def test_a_premise_about_an_answer_holds_in_every_step(decided: Decided) -> None:
     found = decided(f"{RULE}  given ∇f(θ) == 1\n  show a == t - 1 for all steps\n")
     assert found.status in ("proved", "open")
+
+
+PROVED = [
+    ("given t == 2", "n == 1"),
+    ("given t == 2 and β == 1/2", "k == 1/2"),
+    ("given t == 3", "k == β²"),
+    ("given β == 1/t and t == 3", "k == 1/9"),
+    ("given t == 2 and η == 0", "p == θ"),
+    ("", "n == t - 1"),
+    ("given β == 0.5", "k <= 1"),
+]
+
+
+@pytest.mark.parametrize("premise, sentence", PROVED)
+def test_a_step_is_written_out_and_what_every_step_keeps_is_known(
+    decided: Decided, premise: str, sentence: str
+) -> None:
+    assert decided(f"{RULE}  {premise}\n  show {sentence}\n").status == "proved"
+
+
+def test_each_step_may_have_its_own_sample(decided: Decided) -> None:
+    assert decided(f"{RULE}  given t == 2 and η == 0\n  show a == g\n").status != "proved"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
-from dotopt.compiler.prove.procedures.decide import BUDGET
-from dotopt.compiler.prove.procedures.induction import for_all_steps
+from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.procedures.decide import BUDGET, Task, decide
+from dotopt.compiler.prove.procedures.induction import for_all_steps, kept_by_itself
 from dotopt.compiler.prove.procedures.orders import coefficients, speaks_of_orders
 from dotopt.compiler.prove.procedures.sentences import with_invariants
+from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.prove.worlds.numbers import text
 
 
@@ -39,7 +42,8 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
                 return Refuted("arithmetic", sides(case, condition))
             if all_steps:
                 return for_all_steps(case, goal, seconds)
-            return with_invariants(case, goal, seconds)
+            outcome = with_invariants(case, goal, seconds)
+            return _by_steps(case, goal, seconds / 2) or outcome if isinstance(outcome, Open) else outcome
         case s.Becomes():
             from dotopt.compiler.prove.procedures.symmetry import becomes
 
@@ -53,6 +57,25 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
 
             return stable(case, show.goal, seconds)
     raise Unreadable("this form of claim")
+
+
+def _by_steps(case: Case, goal: Node, seconds: float) -> Proved | None:
+    """A proof of what is left open: it is so in every step, or in the step that a premise names, written out."""
+    if case.at_start or not case.program.next or not state_leaves([goal]):
+        return None
+    run = reached(case)
+    if run.asked is None:
+        return kept_by_itself(every_step(case), goal, seconds)
+    if run.asked > LATEST or not run.readable:
+        return None
+    premises = (*case.premises, *case.point_premises)
+    own = run.nodes(run.asked)
+    parts = [
+        decide(shown, Task(given, case.program, own, seconds=seconds, refute=False))
+        for given, shown in run.written_out(premises, goal)
+    ]
+    outcome = all_of(parts) if parts else None
+    return outcome if isinstance(outcome, Proved) else None
 
 
 def _expanded(outcome: Outcome) -> Outcome:

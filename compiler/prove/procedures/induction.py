@@ -60,6 +60,18 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     return Open(f"induction: {where} is not proved ({missing}); no counterexample at steps {seen}")
 
 
+def kept_by_itself(case: Case, goal: Node, seconds: float) -> Proved | None:
+    """A proof of the sentence for every step, of a case whose premises all speak of every step."""
+    first = first_step(case.program, case.settle)
+    begin = said_of(first, case.premises)
+    base = _base(case, goal, first, begin, seconds / 2, refute=False) if begin is not None else None
+    if not isinstance(base, Proved):
+        return None
+    induction = next(_inductions(case, 1))
+    step = induction.outcome(goal, seconds / 2)
+    return _proved(base, step, ()) if isinstance(step, Proved) else None
+
+
 def _proved(base: Proved, step: Proved, notes: Iterable[str]) -> Proved:
     certificate = {"kind": "induction", "parts": [base.certificate, step.certificate]}
     return Proved("induction", certificate, tuple(dict.fromkeys((*notes, *base.assumptions, *step.assumptions))))
@@ -78,12 +90,14 @@ def said_of(moment: Moment, premises: Iterable[Node]) -> tuple[Node, ...] | None
     return None if any(p.op == "bool" and not p.attrs[0] for p in read) else tuple(p for p in read if p.op != "bool")
 
 
-def _base(case: Case, goal: Node, first: Moment, premises: tuple[Node, ...], seconds: float) -> Outcome:
+def _base(
+    case: Case, goal: Node, first: Moment, premises: tuple[Node, ...], seconds: float, refute: bool = True
+) -> Outcome:
     """The sentence at the first step."""
     initial = first.read(goal)
     if initial.op == "bool" and initial.attrs[0]:
         return TRIVIAL
-    held = replace(task(case, seconds), premises=premises, points=(), reached=None)
+    held = replace(task(case, seconds, refute=refute), premises=premises, points=(), reached=None)
     outcome = decide(initial, held)
     if not (isinstance(outcome, Refuted) and initial.op == "bool"):
         return outcome
@@ -186,4 +200,4 @@ def _counterexample(case: Case, goal: Node, first: Moment, seconds: float) -> Re
     return None
 
 
-__all__ = ["for_all_steps"]
+__all__ = ["for_all_steps", "kept_by_itself"]

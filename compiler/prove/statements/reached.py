@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import TIME, Node, Program, node, number, substitute
-from dotopt.compiler.prove.statements.run import first_step, moves, steps
+from dotopt.compiler.prove.statements.run import Moment, any_step, first_step, moves, steps
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves
@@ -65,11 +65,32 @@ class Reached:
     fixed: tuple[tuple[Node, Node], ...] = ()
     readable: bool = True  # whether it can be said what the steps before do
 
+    @property
+    def asked(self) -> int | None:
+        """The step that a premise `t == k` names."""
+        return next((int(k) for name, body in self.fixed if name is TIME and (k := body.value) is not None), None)
+
+    def nodes(self, count: int) -> frozenset[Node]:
+        """What the rule computes in its first steps."""
+        return frozenset(
+            here for m in steps(self._begin, count) for root in self.program.roots for here in m.written(root).walk()
+        )
+
+    @property
+    def _begin(self) -> Moment:
+        """The first step of a run in which every step has its own sample."""
+        return replace(first_step(self.program, fold), renewed=any_step(self.program, fold).renewed)
+
+    def written_out(self, premises: Sequence[Node], goal: Node) -> list[Form]:
+        """The sentence in the step that a premise names, for proofs."""
+        assert self.asked is not None
+        return list(self._instants(premises, goal, steps(self._begin, self.asked)))
+
     def forms(self, premises: Sequence[Node], goal: Node, count: int) -> list[Form]:
         """The sentence in steps that a run can reach; as it stands if it reads nothing that steps change."""
         states = state_leaves([*premises, goal])
         timed = any(here is TIME or here.op == "fires" for root in (*premises, goal) for here in root.walk())
-        asked = next((int(k) for name, body in self.fixed if name is TIME and (k := body.value) is not None), None)
+        asked = self.asked
         moving = any(here.role == "param" for root in (*premises, goal) for here in root.walk())
         if not states and not (moving and self.program.next and (timed or asked not in (None, 1))):
             return [(tuple(premises), goal)]
@@ -79,10 +100,10 @@ class Reached:
             count = min(asked, LATEST)
         elif timed:
             count = max(count, TIMED)
-        return list(self._instants(premises, goal, count))
+        return list(self._instants(premises, goal, steps(first_step(self.program, fold), count)))
 
-    def _instants(self, premises: Sequence[Node], goal: Node, count: int) -> Iterator[Form]:
-        for moment in steps(first_step(self.program, fold), count):
+    def _instants(self, premises: Sequence[Node], goal: Node, moments: Iterator[Moment]) -> Iterator[Form]:
+        for moment in moments:
             written = [moment.written(here) for here in (*premises, goal)]
             waiting = [(moment.written(name), moment.read(body)) for name, body in self.fixed]
             equations: list[Node] = []
@@ -114,4 +135,4 @@ def reached(case: Case) -> Reached:
     return Reached(program, fixed, set(standing.functions) == set(case.functions))
 
 
-__all__ = ["Form", "Reached", "every_step", "given_at", "hangs_on_time", "reached"]
+__all__ = ["LATEST", "Form", "Reached", "every_step", "given_at", "hangs_on_time", "reached"]
