@@ -12,17 +12,53 @@ from dotopt.compiler.prove.report import ClaimReport
 Decided = Callable[..., ClaimReport]
 
 HEAD = """theorem Matrices
-for all A : real[n, n], B : real[n, n], M : real[n, m], x : real[n], y : real[n], c > 0, a
+for all A : real[n, n], B : real[n, n], S : real[n, n], U : real[n, r], M : real[n, m], x : real[n], y : real[n]
+for all z : real[r], c > 0, a
 
 claim c:
 """
 TRUE = [
     "show trace(outer(x, y)) == dot(x, y)",
+    # transposes of entrywise functions, sums of all entries
+    "show (A*B)ᵀ == Aᵀ*Bᵀ",
+    "show exp(A)ᵀ == exp(Aᵀ)",
+    "show sum(A) == sum(Aᵀ)",
+    "show sum(A) == dot(ones(n), A @ ones(n))",
+    "show ‖A‖[1] == ‖Aᵀ‖[1]",
+    "show max(A) == max(Aᵀ)",
+    # orthogonal columns, on the side where they are
+    "given Uᵀ @ U == I\n  show trace(U @ Uᵀ) == size(z)",
+    "given Uᵀ @ U == I\n  show ‖x - U @ Uᵀ @ x‖² == ‖x‖² - ‖Uᵀ @ x‖²",
+    # symmetric, skew, idempotent, definite
+    "given Sᵀ == S\n  show trace(S @ A) == trace(S @ Aᵀ)",
+    "given Sᵀ == S\n  show trace(S @ S @ S @ S) >= 0",
+    "given Sᵀ == -S\n  show dot(x, S @ x) == 0",
+    "given Sᵀ == -S\n  show trace(S @ S) <= 0",
+    "given S @ S == S\n  show (I - S) @ (I - S) @ x == x - S @ x",
+    "given Sᵀ == S and S @ S == S\n  show dot(x, S @ x) >= 0",
+    "given S @ S == I\n  show S @ S @ S == S",
+    "given A @ x == c*x\n  show A @ A @ x == c²*x",
+    "given positive_definite(A) and positive_definite(B)\n  show trace(A @ B) >= 0",
+    # inverses
+    "show inverse(A @ B) == inverse(B) @ inverse(A)",
+    "show inverse(A)ᵀ == inverse(Aᵀ)",
+    "show inverse(A) - inverse(B) == inverse(A) @ (B - A) @ inverse(B)",
+    "show inverse(I + c*outer(x, x)) == I - c/(1 + c*‖x‖²)*outer(x, x)",
+    "show inverse(I + c*(M @ Mᵀ)) @ (I + c*(M @ Mᵀ)) == I",
+    "show spectral_norm(-3*Mᵀ) == 3*spectral_norm(M)",
 ]
 FALSE = [
     "show trace(outer(x, y)) == ‖x‖*‖y‖",
     "show spectral_norm(A) <= spectral_radius(A)",
     "show inverse(c*A) == c*inverse(A)",
+    "show (A*B)ᵀ == A*Bᵀ",
+    "show sum(A @ B) == sum(B @ A)",
+    "given Uᵀ @ U == I\n  show trace(U @ Uᵀ) == size(x)",
+    "given Uᵀ @ U == I\n  show U @ Uᵀ @ x == x",
+    "given Sᵀ == S\n  show trace(S @ S @ S) >= 0",
+    "show inverse(A @ B) == inverse(A) @ inverse(B)",
+    "show inverse(I + c*outer(x, x)) == I - c*outer(x, x)",
+    "show spectral_norm(a*M) == a*spectral_norm(M)",
 ]
 
 
@@ -36,10 +72,8 @@ def test_matrices(decided: Decided, claim: str, status: str) -> None:
 @pytest.mark.parametrize(
     "claim",
     [
-        "show sum(A) == sum(Aᵀ)",
         "show max(A + B) <= max(A) + max(B)",
         "show spectral_radius(A) <= spectral_norm(A)",
-        "show inverse(inverse(A)) == A",
         "show matrix_power(I + M @ Mᵀ, -1) == inverse(I + M @ Mᵀ)",
     ],
 )

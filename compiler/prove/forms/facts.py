@@ -14,10 +14,11 @@ from typing import Any
 import z3
 
 from dotopt.compiler.ir import Node, node
+from dotopt.compiler.prove.forms.matrices import as_words, ends
 from dotopt.compiler.prove.forms.normal import Normaliser, Unsupported, atoms_below
-from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction, single, single_product
-from dotopt.compiler.prove.forms.smt import Smt, check, square_of_itself
-from dotopt.compiler.prove.forms.words import Words
+from dotopt.compiler.prove.forms.polynomial import ONE, Atom, Polynomial, fraction, single, single_product
+from dotopt.compiler.prove.forms.smt import Smt, check
+from dotopt.compiler.prove.forms.words import Words, precedes
 
 SIGN_MILLISECONDS = 150
 MODELS = 60  # that are kept of the premises, to answer questions about signs before z3 is asked
@@ -48,7 +49,10 @@ class Facts:
         flat = list(conjuncts(self.premises))
         for premise in flat:
             self._simple_bound(premise)
-            self._relation(premise, words)
+            self._transposes(premise, words)
+        self.normal.done.clear()
+        for premise in flat:
+            self._product(premise, words)
         self.normal.done.clear()  # what was normalised before all signs were known is done again
         for premise in flat:
             uses: set[Atom] = set()
@@ -103,26 +107,38 @@ class Facts:
             strict = premise.op in ("gt", "lt") or right.value > 0
             self._quick[a] = max(self._quick.get(a, 0), 2 if strict else 1)
 
-    def _relation(self, premise: Node, words: Words) -> None:
-        """Qᵀ @ Q == I and Sᵀ == S become laws of matrix words."""
-        if premise.op != "eq":
-            return
-        left, right = premise.args
-        if left.op == "eye":
-            left, right = right, left
-        if right.op == "eye" and left.op == "matmul":
-            a, b = left.args
-            for first, second, turned in ((a, b, True), (b, a, False)):
-                if first.op == "transpose" and first.args[0] is second and second.op == "leaf":
-                    (q,) = self.normal(second).atoms()
-                    words.orthogonal.add((q, turned))
-                    axes = second.type.axes
-                    words.columns[q] = axes[-1]
-                    if len(axes) == 2 and axes[0] == axes[1]:
-                        words.orthogonal.add((q, not turned))
-        for x, y in ((left, right), (right, left)):
-            if x.op == "transpose" and x.args[0] is y and y.op == "leaf":
+    def _transposes(self, premise: Node, words: Words) -> None:
+        """`Sᵀ == S`, `Sᵀ == -S` and `positive_definite(S)` become laws of matrix words."""
+        if premise.op == "positive_definite" and premise.args[0].op == "leaf":
+            words.symmetric.update(self.normal(premise.args[0]).atoms())
+            words.semidefinite.update(self.normal(premise.args[0]).atoms())
+        for x, y in (premise.args, premise.args[::-1]) if premise.op == "eq" else ():
+            if x.op != "transpose" or x.args[0].op != "leaf" or len(set(x.type.axes)) != 1:
+                continue
+            if y is x.args[0]:
                 words.symmetric.update(self.normal(y).atoms())
+            if y.op == "neg" and y.args[0] is x.args[0]:
+                words.skew.update(self.normal(y.args[0]).atoms())
+
+    def _product(self, premise: Node, words: Words) -> None:
+        """`Qᵀ @ Q == I`, `S @ S == S`, `A @ x == c*x` become rules of matrix words."""
+        for x, y in (premise.args, premise.args[::-1]) if premise.op == "eq" else ():
+            if x.op != "matmul" or any(a.type.any for a in (x, *x.args)):
+                continue
+            try:
+                left, right = (as_words(self.normal(side), ends(x), words) for side in (x, y))
+            except (Unsupported, ArithmeticError):
+                continue
+            if len(left) != 1 or left[0][0] != ONE or len(left[0][1]) != 2:
+                continue
+            word = left[0][1]
+            if any(len(w) > 2 or (len(w) == 2 and not precedes(w, word, words)) for _, w in right):
+                continue
+            words.relate(word, right)
+            first = word[0][0]
+            if word[0] == word[1] and right == [(ONE, word[:1])] and first[0][0] in words.symmetric:
+                words.semidefinite.add(first[0][0])
+            return
 
     def _atom_sign(self, a: Atom) -> int:
         """2: positive, 1: never negative, 0: not known."""
@@ -146,7 +162,7 @@ class Facts:
             case "sum", (_, inside):
                 return int(all(power % 2 == 0 or self._atom_sign(b) for b, power in inside))
             case "trace", (word,):
-                return int(square_of_itself(word))
+                return int(self.normal.words.sign_of(word) > 0)
             case (("amax" | "amin"), (_, p)):
                 return 2 if self.positive(p) else int(self.nonnegative(p))
             case "pow", (base, _):

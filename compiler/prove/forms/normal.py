@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 
 from dotopt.compiler.calculus import gradient
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms import reductions
 from dotopt.compiler.prove.forms.families import family
-from dotopt.compiler.prove.forms.matrices import direction, matrix
+from dotopt.compiler.prove.forms.matrices import MODEL, direction, inverted, matrix, spectral, turn
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -28,7 +29,7 @@ from dotopt.compiler.prove.forms.polynomial import (
     single,
     single_product,
 )
-from dotopt.compiler.prove.forms.reductions import MODEL, reduction
+from dotopt.compiler.prove.forms.reductions import reduction
 from dotopt.compiler.prove.forms.scalars import Scalars, Unsupported
 from dotopt.compiler.prove.forms.words import Words
 
@@ -46,6 +47,9 @@ class Normaliser(Scalars):
     chosen: Mapping[str, Node] = field(default_factory=dict)  # sets that are drawn, and from which
     words: Words = field(default_factory=Words)
     done: dict[Node, Polynomial] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.words.turn = partial(turn, self)
 
     def __call__(self, root: Node) -> Polynomial:
         """The normal form of `root`; raises `Unsupported`, or ZeroDivisionError for 1/0."""
@@ -202,6 +206,8 @@ LAWS: dict[str, Law] = {
     **dict.fromkeys(("sum", "mean", "norm", "amax", "amin", "std"), reduction),
     **dict.fromkeys(("matmul", "outer", "transpose", "trace", "eye"), matrix),
     **dict.fromkeys(("polar", "unit"), direction),
+    **dict.fromkeys(("inverse", "solve"), inverted),
+    "spectral_norm": spectral,
     "oracle": _oracle,
     "argmin": _argmin,
     "fold": family,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.forms.matrices import MODEL, turned
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -13,17 +14,14 @@ from dotopt.compiler.prove.forms.polynomial import (
     Polynomial,
     atom,
     inverse,
-    number,
     single,
     single_product,
     split_content,
 )
-from dotopt.compiler.prove.forms.words import Words, add_up, flip
+from dotopt.compiler.prove.forms.words import Letter, Words, add_up, flip, size
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.normal import Normaliser
-
-MODEL = "@model"  # the axis that runs over the tensors of the optimizer
 
 
 def reduction(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
@@ -75,10 +73,11 @@ def opened(normal: Normaliser, p: Polynomial) -> Polynomial:
             return None
         axis, inner = a.key
         factors = [b for b, power in inner for _ in range(max(power, 0))]
-        vectors = len(factors) == 2 and all(power > 0 for _, power in inner) and not a.axes
+        vectors = len(factors) in (1, 2) and all(power > 0 for _, power in inner) and not a.axes
         if not vectors or not any(b.kind == "word" for b in factors) or any(b.axes != {axis} for b in factors):
             return None
-        left, right = (normal.words.letters(((b, 1),), axis, None) for b in factors)
+        ones = atom("ones", axis, None, axes=frozenset({axis}))  # Σ A x is 1ᵀ A x
+        left, right = (normal.words.letters(((b, 1),), axis, None) for b in (*factors, ones)[:2])
         return normal.words.product(flip(left) + right, (None, None))
 
     return p.replace(open_)
@@ -88,7 +87,7 @@ def size_of(axes: tuple[str, ...]) -> Polynomial:
     """The number of places along these axes."""
     result = ONE
     for axis in axes:
-        result = result * (number(int(axis)) if axis.isdigit() else single(atom("size", axis)))
+        result = result * size(axis)
     return result
 
 
@@ -124,28 +123,50 @@ def _divided(p: Polynomial, factors: Monomial) -> Polynomial:
 
 
 def _over_square(normal: Normaliser, here: Node, p: Polynomial, axes: tuple[str, ...]) -> Polynomial:
-    """A sum over a square matrix: a trace when it is a product of two, else an atom."""
+    """Over all entries of a square matrix: tr(Aᵀ B) for products of two, 1ᵀ A 1 with a vector of ones for others."""
     inner = here.args[0].type.axes
     if here.op == "size":
         return size_of(axes)
     if len(inner) != 2 or tuple(here.attrs[0]) != inner or here.attrs[1]:
         return normal.opaque(here, [p])
-    body = p**2 if here.op == "norm" and here.attrs[2] == 2 else p
-    if here.op not in ("sum", "mean", "norm") or (here.op == "norm" and here.attrs[2] != 2):
-        return normal.opaque(here, [p])
-    axis = inner[0]
-    total = ZERO
-    for monomial, coefficient in body.terms:
-        outside = tuple(f for f in monomial if axis not in f[0].axes)
-        pair = [a for a, power in monomial if axis in a.axes for _ in range(max(power, 0))]
-        if len(pair) != 2 or any(power < 0 for a, power in monomial if axis in a.axes):
-            return normal.opaque(here, [p])
-        left, right = (normal.words.letters(((a, 1),), axis, axis) for a in pair)
-        total = total + single_product(outside) * coefficient * normal.words.trace(flip(left) + right, axis)
     match here.op:
-        case "norm":
-            return normal.root(total)
+        case "sum":
+            return _entries(normal, p, inner[0])
         case "mean":
-            return total * inverse(size_of(axes))
+            return _entries(normal, p, inner[0]) * inverse(size_of(axes))
+        case "norm" if here.attrs[2] == 2:
+            return normal.root(_entries(normal, p**2, inner[0]))
+        case "norm" if here.attrs[2] == 1:
+            return _entries(normal, normal.absolute(p), inner[0])
+        case "norm" if here.attrs[2] is None:
+            return _largest(normal, "amax", _either(normal, normal.absolute(p)), axes)
+        case "amax" | "amin":
+            return _largest(normal, here.op, _either(normal, p), axes)
         case _:
-            return total
+            return normal.opaque(here, [p])
+
+
+def _either(normal: Normaliser, p: Polynomial) -> Polynomial:
+    """The matrix or its transpose, which have the same entries."""
+    back = turned(normal, p)
+    return p if back is None else min(p, back, key=repr)
+
+
+def _entries(normal: Normaliser, p: Polynomial, axis: str) -> Polynomial:
+    """The sum of all entries of a square matrix."""
+    ones: Letter = (((atom("ones", axis, None, axes=frozenset({axis})), 1),), False, axis, None)
+    total = ZERO
+    for monomial, coefficient in p.terms:
+        outside = tuple(f for f in monomial if axis not in f[0].axes)
+        inside = tuple(f for f in monomial if axis in f[0].axes)
+        factors = [a for a, power in inside for _ in range(max(power, 0))]
+        if not inside:
+            value = size(axis) ** 2
+        elif len(factors) == 2 and all(power > 0 for _, power in inside):
+            left, right = (normal.words.letters(((a, 1),), axis, axis) for a in factors)
+            value = normal.words.trace(flip(left) + right, axis)
+        else:
+            word = normal.words.letters(inside, axis, axis)
+            value = normal.words.product((*flip((ones,)), *word, ones), (None, None))
+        total = total + single_product(outside) * coefficient * value
+    return total

@@ -151,8 +151,9 @@ class Smt:
                 if self._no_negative_term(p):
                     yield v >= 0
             case "trace", (word,):
-                if square_of_itself(word):
-                    yield v >= 0
+                sign = self.normal.words.sign_of(word)
+                if sign:
+                    yield v * sign >= 0
             case (kind, _) if kind in TRUTHS:
                 yield z3.Or(v == 0, v == 1)
             case ("spectral_norm", *_) | ("spectral_radius", *_):
@@ -338,16 +339,6 @@ def _size(axis: str) -> Atom:
     from dotopt.compiler.prove.forms.polynomial import atom
 
     return atom("size", axis)
-
-
-def square_of_itself(word: tuple[Any, ...]) -> bool:
-    """Whether a trace word is tr(Xᵀ X)."""
-    from dotopt.compiler.prove.forms.words import flip
-
-    n = len(word)
-    return any(
-        flip(turned[: n // 2]) == turned[n // 2 :] for i in range(n) if n % 2 == 0 for turned in (word[i:] + word[:i],)
-    )
 
 
 def _power(base: Any, power: int) -> Any:
