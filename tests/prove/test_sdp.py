@@ -100,19 +100,3 @@ def test_ldl_refuses_what_has_a_negative_eigenvalue(rows: list[list[int]]) -> No
     lowest = float(np.linalg.eigvalsh(matrix)[0])
     found = sdp.ldl([[Fraction(int(x)) for x in row] for row in matrix])
     assert (found is None) == (lowest < -1e-9)
-
-
-def test_the_constants_are_those_of_pepit() -> None:
-    """Outside anchor: the worst case after two steps, found by another program."""
-    PEPit = pytest.importorskip("PEPit")
-    from PEPit.functions import SmoothConvexFunction
-
-    problem = PEPit.PEP()
-    f = problem.declare_function(SmoothConvexFunction, L=1)
-    best = f.stationary_point()
-    x = problem.set_initial_point()
-    problem.set_initial_condition((x - best) ** 2 <= 1)
-    z = x - f.gradient(x)
-    z = z - f.gradient(z)
-    problem.set_performance_metric(f(z) - f(best))
-    assert problem.solve(verbose=0) == pytest.approx(1 / 10, rel=1e-4)
