@@ -28,7 +28,7 @@ SENTENCES = {
     "show exp(-100*p) != 0": "proved",
     "show exp(-100*p) == 0": "refuted",
     "show tanh(100*p) != 1": "proved",
-    "given exp(-100*p) == exp(-100*q); show p == q": "open",
+    "given exp(-100*p) == exp(-100*q); show p == q": "proved",
     "show log(p) < p - 1": "refuted",
     "given p <= 3; show p^0.75 > p": "refuted",
     # a side without a value

@@ -149,7 +149,7 @@ class Facts:
                 return 2
             case "leaf", (("time" | "rank" | "axis"), *_):
                 return 2
-            case (("exp" | "sigmoid"), _):
+            case "exp", _:
                 return 2
             case (("sqrt" | "abs" | "inverse"), (p,)):
                 return 2 if self._ready and self.positive(p) else (0 if a.kind == "inverse" else 1)

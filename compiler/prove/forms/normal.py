@@ -197,6 +197,7 @@ LAWS: dict[str, Law] = {
     "not": lambda normal, here, a: ONE - a[0],
     "select": lambda normal, here, a: a[2] + a[0] * (a[1] - a[2]),
     **dict.fromkeys(("exp", "log", "cos", "sin", "tanh"), lambda normal, here, a: normal.function(here.op, a[0])),
+    "sigmoid": lambda normal, here, a: inverse(ONE + inverse(normal.function("exp", a[0]))),
     "stop": lambda normal, here, a: a[0],
     "cast": lambda normal, here, a: a[0],
     "pi": lambda normal, here, a: single(atom("pi")),

@@ -25,6 +25,8 @@ from dotopt.compiler.prove.forms.polynomial import (
     split_content,
 )
 
+HIGHEST = 12  # power of an exponential that is written out
+
 
 class Unsupported(Exception):
     """The normal form of this node is not defined; the message says why."""
@@ -203,21 +205,22 @@ class Scalars:
         )
 
     def function(self, name: str, p: Polynomial) -> Polynomial:
-        """exp, log, cos, sin or tanh of p: sums below exp become products, signs come out of the others."""
+        """exp, log, cos, sin or tanh of p: sums below exp become products, signs come out of cos, sin and tanh."""
         if p.zero:
             known = {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO}
             return known[name] if name in known else single(atom(name, p))
-        if name == "log" and p == ONE:
-            return ZERO
+        if name == "log":
+            return self._logarithm(p)
         if name == "exp":
             result = ONE
             for monomial, c in p.terms:
-                part = single_product(monomial) * abs(c)
+                power = abs(c.numerator) if abs(c.numerator) <= HIGHEST else 1
+                part = single_product(monomial) * (abs(c) / power)
                 value = single(atom("exp", part, axes=part.axes))
-                result = result * (value if c > 0 else inverse(value))
+                result = result * (value**power if c > 0 else inverse(value) ** power)
             return result
         negative = p.terms[-1][1] < 0
-        if not negative or name == "log":
+        if not negative:
             return single(atom(name, p, axes=p.axes))
         value = single(atom(name, -p, axes=p.axes))
         match name:
@@ -225,6 +228,27 @@ class Scalars:
                 return value
             case _:
                 return -value
+
+
+    def _logarithm(self, p: Polynomial) -> Polynomial:
+        """log p: positive factors become terms."""
+        top, bottom = fraction(p)
+        if bottom != ONE and self.positive(bottom):
+            return self._logarithm(top) - self._logarithm(bottom)
+        factor, rest = self.content(p)
+        ((monomial, scale),) = factor.terms
+        result = ZERO if scale == 1 else single(atom("log", number(scale)))
+        for a, power in monomial:
+            match a.kind, a.key:
+                case "exp", (exponent,):
+                    result = result + exponent * power
+                case "sqrt", (inside,):
+                    result = result + self._logarithm(inside) * Fraction(power, 2)
+                case "inverse", (inside,):
+                    result = result - self._logarithm(inside) * power
+                case _:
+                    result = result + single(atom("log", single(a), axes=a.axes)) * power
+        return result if rest == ONE else result + single(atom("log", rest, axes=rest.axes))
 
 
 def _square_part(n: int) -> int:

@@ -14,13 +14,14 @@ import z3
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.normal import Normaliser
+from dotopt.compiler.prove.forms.pace import ask
+from dotopt.compiler.prove.forms.pairs import laws, squares
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     Atom,
     Monomial,
     Polynomial,
     TooLarge,
-    existing,
     fraction,
     remaining,
     single,
@@ -28,9 +29,9 @@ from dotopt.compiler.prove.forms.polynomial import (
 )
 from dotopt.compiler.prove.forms.reductions import size_of
 
-PATIENCE = 2  # wall-clock time for each unit of budget: other processes run too
+PATIENCE = 2  # a call of z3 may take more than its share: few do
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "sigmoid", "size")
+NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "size")
 MOST_EXTREMES = 4  # maxima and minima whose sums are looked at
 TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
 
@@ -118,8 +119,10 @@ class Smt:
                 )
             case (("cos" | "sin"), _):
                 yield z3.And(v <= 1, v >= -1)
-            case "sigmoid", _:
-                yield z3.And(v < 1, v > 0)
+            case "floor", (_, (p,)):
+                yield v == z3.ToReal(z3.ToInt(self.term(p, uses)))
+            case "ceil", (_, (p,)):
+                yield v == -z3.ToReal(z3.ToInt(-self.term(p, uses)))
             case "size", _:
                 yield v >= 1
             case "pi", _:
@@ -183,6 +186,9 @@ class Smt:
         yield z3.Implies(z3.And(b > 0, e == 0), v == 1)
         yield z3.Implies(z3.And(b == 0, e > 0), v == 0)
         yield z3.Implies(b == 1, v == 1)
+        tangent = 1 + e * (b - 1)  # Bernoulli's inequality
+        yield z3.Implies(z3.And(b > 0, z3.Or(e >= 1, e <= 0)), v >= tangent)
+        yield z3.Implies(z3.And(b > 0, e >= 0, e <= 1), v <= tangent)
 
     # ---- booleans --------------------------------------------------------------------------------------------------
 
@@ -247,18 +253,18 @@ class Smt:
         return found
 
     def closure(self, uses: set[Atom]) -> tuple[set[Atom], list[z3.BoolRef]]:
-        """All atoms that the axioms of these reach, and the axioms; Cauchy-Schwarz among inner products included."""
+        """All atoms that the axioms of these reach, the axioms, and the laws between any two of them."""
         todo, seen, axioms = sorted(uses, key=lambda a: a.number), set(uses), []
         while todo:
             a = todo.pop()
             self.variable(a)
-            for b in sorted((*self.uses[a], *_squares(a)), key=lambda b: b.number):
+            for b in sorted((*self.uses[a], *squares(a)), key=lambda b: b.number):
                 if b not in seen:
                     seen.add(b)
                     todo.append(b)
         for a in sorted(seen, key=lambda a: a.number):
             axioms.extend(self.axioms[a])
-        axioms.extend(self._cauchy_schwarz(seen))
+        axioms.extend(laws(seen, self))
         axioms.extend(self._extremes(seen))
         return seen, axioms
 
@@ -275,55 +281,6 @@ class Smt:
                 yield t <= places * v if a.kind == "amax" else t >= places * v
                 if lawful and a.kind == "amax":
                     yield v <= t
-
-    def _cauchy_schwarz(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:
-        sums = {a.key: a for a in sorted(atoms, key=lambda a: a.number) if a.kind == "sum"}
-        for (axis, inside), a in list(sums.items()):
-            if len(inside) == 2 and all(power == 1 for _, power in inside):
-                (x, _), (y, _) = inside
-                xx, yy = sums.get((axis, ((x, 2),))), sums.get((axis, ((y, 2),)))
-                if xx is not None and yy is not None:
-                    v, vx, vy = self.variable(a), self.variable(xx), self.variable(yy)
-                    yield v * v <= vx * vy
-            if len(inside) == 1 and inside[0][1] == 1:  # (Σx)² ≤ n Σx²
-                xx = sums.get((axis, ((inside[0][0], 2),)))
-                if xx is not None and _size(axis) in atoms:
-                    yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
-            xx = sums.get((axis, _squared(inside)))
-            if xx is not None:  # Σx² ≤ (Σ|x|)² ≤ n Σx²
-                yield self.variable(xx) <= self.variable(a) ** 2
-                yield self.variable(a) >= 0
-                if _size(axis) in atoms:
-                    yield self.variable(a) ** 2 <= self.variable(_size(axis)) * self.variable(xx)
-
-
-def _squares(a: Atom) -> Iterator[Atom]:
-    """For Σ x*y the sums of squares of x and y that occur anywhere: Cauchy and Schwarz relate them."""
-    if a.kind != "sum":
-        return
-    axis, inside = a.key
-    squared = _squared(inside)
-    if squared:
-        found = existing("sum", axis, squared, axes=a.axes)
-        if found is not None:
-            yield found
-    for b, _ in inside if len(inside) <= 2 else ():
-        found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
-        if found is not None:
-            yield found
-            size = existing("size", axis)
-            if size is not None:
-                yield size
-
-
-def _squared(inside: Any) -> Any:
-    """The square of what stands under Σ|…|, as what stands under a sum; empty for other sums."""
-    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "abs":
-        return ()
-    terms = inside[0][0].key[0].terms
-    if len(terms) != 1 or abs(terms[0][1]) != 1:
-        return ()
-    return tuple((b, 2 * power) for b, power in terms[0][0])
 
 
 def never_negative(monomial: Monomial) -> bool:
@@ -351,10 +308,9 @@ def _power(base: Any, power: int) -> Any:
 def check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[str, z3.ModelRef | None]:
     """`sat` with a model, `unsat`, or `unknown`."""
     solver = z3.Solver()
-    left = min(max(remaining() * 1000, 20), 1e9)  # a call of z3 is not interrupted from outside
-    solver.set("timeout", int(min(milliseconds * PATIENCE, left)))
     solver.add(*assertions)
-    result = solver.check()
+    left = min(max(remaining() * 1000, 20), 1e9)  # a call of z3 is not interrupted from outside
+    result = ask(solver, min(milliseconds * PATIENCE, left))
     return str(result), solver.model() if result == z3.sat else None
 
 

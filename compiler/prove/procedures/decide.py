@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,13 +38,14 @@ from dotopt.compiler.prove.forms.smt import check
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.generalise import generalised
 from dotopt.compiler.prove.procedures.missing import missing
-from dotopt.compiler.prove.procedures.termwise import comparisons
+from dotopt.compiler.prove.procedures.termwise import comparisons, products_of_norms
 from dotopt.compiler.prove.procedures.univariate import proof
 from dotopt.compiler.prove.statements.reached import Reached
 from dotopt.compiler.prove.worlds.refute import Search
 
 BUDGET = 2.0  # seconds a claim in the default profile
-LARGE = 40  # nodes of a goal that is first tried for any values in the place of those that it repeats
+SMALL = 12  # nodes of a goal that is first tried as it stands
+HURRIED = 0.25  # the same for a first attempt of each kind
 
 
 @dataclass
@@ -136,10 +138,23 @@ def _proved(goal: Node, task: Task) -> Proved | None:
     if goal.op not in ("lt", "le", "gt", "ge"):
         outcome = _prove(goal, task)
         return outcome if outcome is not None or not task.refute else _where_defined(goal, task)
-    large = sum(1 for _ in goal.walk()) > LARGE
+    small = sum(1 for _ in goal.walk()) <= SMALL
     sides = (_prove, _by_sides, _where_defined)
-    attempts = (_for_any_value, *sides) if large else (*sides, _for_any_value)
-    return next((outcome for attempt in attempts if (outcome := attempt(goal, task)) is not None), None)
+    attempts = (*sides, _for_any_value) if small else (_for_any_value, *sides)
+    hurried = replace(task, seconds=min(task.seconds, HURRIED))
+    failed: Exception | None = None
+    for held in (hurried, task):
+        for attempt in attempts:
+            try:
+                outcome = attempt(goal, held)
+            except (Unsupported, ArithmeticError) as error:
+                failed = failed or error
+                continue
+            if outcome is not None:
+                return outcome
+    if failed is not None:
+        raise failed
+    return None
 
 
 def _by_sides(goal: Node, task: Task) -> Proved | None:
@@ -177,13 +192,10 @@ def _for_any_value(goal: Node, task: Task) -> Proved | None:
     """A proof for every value in the place of those that the goal repeats."""
     for wider, premises in generalised(goal, task.facts):
         general = replace(task, premises=premises)
-        try:
-            with within(remaining() / 2):
-                outcome = _prove(wider, general) or _where_defined(wider, general)
-        except (Unsupported, ArithmeticError):
-            continue
-        if outcome is not None:
-            return outcome
+        with suppress(Unsupported, ArithmeticError), within(remaining() / 2):
+            outcome = _prove(wider, general) or _where_defined(wider, general)
+            if outcome is not None:
+                return outcome
     return None
 
 
@@ -222,8 +234,11 @@ def _prove(goal: Node, task: Task) -> Proved | None:
     assertions, _ = facts.question(goal)
     if check(assertions, milliseconds)[0] == "unsat":
         return Proved("smt", smt_certificate(assertions))
+    norms = products_of_norms(goal, facts)
+    if norms and check([*assertions, *norms], milliseconds)[0] == "unsat":
+        return Proved("smt", smt_certificate([*assertions, *norms]))
     summed = comparisons(goal, facts)
-    question = [*assertions, *(known for known, _ in summed)]
+    question = [*assertions, *norms, *(known for known, _ in summed)]
     if not summed or check(question, milliseconds)[0] != "unsat":
         return None
     return Proved("smt", {"kind": "all", "parts": [*(part for _, part in summed), smt_certificate(question)]})

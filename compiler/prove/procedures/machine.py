@@ -20,6 +20,7 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, leaf, substitute
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.forms.certificates import smt_certificate
+from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.run import any_step, first_step, moves, steps
@@ -110,9 +111,8 @@ def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, millisec
 
 def _check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[z3.CheckSatResult, z3.ModelRef | None]:
     solver = z3.Solver()
-    solver.set("timeout", milliseconds)
     solver.add(*assertions)
-    result = solver.check()
+    result = ask(solver, milliseconds)
     return result, solver.model() if result == z3.sat else None
 
 

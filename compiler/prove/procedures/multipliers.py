@@ -23,6 +23,7 @@ from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.prove.forms.certificates import name
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import atoms_below
+from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -231,7 +232,6 @@ def _support(
     lambdas = [z3.Real(f"l{k}") for k in range(len(rows))]
     constants = [z3.Real(f"c{k}") for k in range(len(linear))]
     solver = z3.Optimize()
-    solver.set("timeout", 1500)
     try:
         for m in names:
             total: Any = z3.RealVal(str(_at(constant.get(m, ZERO), values)))
@@ -246,7 +246,7 @@ def _support(
     solver.add(*(v >= 0 for v in lambdas))
     if lambdas:
         solver.minimize(z3.Sum([v * weight for v, weight in zip(lambdas, weights, strict=True)]))
-    if solver.check() != z3.sat:
+    if ask(solver, 1500) != z3.sat:
         return None
     model = solver.model()
     return [k for k, v in enumerate(lambdas) if not z3.is_false(z3.simplify(model.eval(v, model_completion=True) > 0))]
@@ -267,17 +267,16 @@ def _point(atoms: list[Atom], facts: Facts, seed: int) -> dict[Atom, Fraction] |
     assertions, _reached = facts.assertions(uses)
     for spread in range(8):
         solver = z3.Solver()
-        solver.set("timeout", 300)
         solver.add(*assertions)
         for a in atoms:  # random where the premises allow it: at their ends fewer multipliers would be enough
             for size in (Fraction(1, 1 + spread), Fraction(20), Fraction(1, 20), Fraction(1000), Fraction(-1)):
                 target = size * Fraction(rng.randint(1, 40), rng.choice((7, 11, 13)))
                 solver.push()
                 solver.add(facts.smt.variable(a) == z3.RealVal(str(target)))
-                if solver.check() == z3.sat:
+                if ask(solver, 300) == z3.sat:
                     break
                 solver.pop()
-        if solver.check() == z3.sat:
+        if ask(solver, 300) == z3.sat:
             model = solver.model()
             values = {}
             for a in atoms:

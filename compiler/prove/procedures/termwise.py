@@ -1,4 +1,5 @@
-"""Sums over the same axes compared term by term: Σ a <= Σ b where a <= b at every place, |Σ a| <= Σ b likewise.
+"""Sums over the same axes compared: term by term (Σ a <= Σ b where a <= b at every place, |Σ a| <= Σ b likewise), and
+norms by the inequality of Cauchy and Schwarz.
 
 z3 sees a sum as one number. What is found here is put beside the question in which the sums occur.
 """
@@ -36,10 +37,27 @@ Axes = tuple[str, ...]
 Sum = Callable[[Polynomial], Polynomial]
 
 
+def products_of_norms(goal: Node, facts: Facts) -> list[z3.BoolRef]:
+    """|⟨a, b⟩| <= ‖a‖*‖b‖ for the vectors whose norms the goal compares."""
+    norms = {part for side in goal.args for part in side.walk() if part.op == "norm" and part.attrs[2] == 2}
+    found: list[z3.BoolRef] = []
+    for first, second in combinations(sorted(norms, key=repr)[:MOST], 2):
+        axes = _axes(first)
+        if axes is None or axes != _axes(second) or first.type.axes or second.type.axes:
+            continue
+        try:
+            a, b = facts.normal(first.args[0]), facts.normal(second.args[0])
+            total, bound = facts.normal.add_up(a * b, axes), facts.normal(first) * facts.normal(second)
+        except (Unsupported, ArithmeticError):
+            continue
+        found += [facts.smt.term(bound + total, set()) >= 0, facts.smt.term(bound - total, set()) >= 0]
+    return found
+
+
 def comparisons(goal: Node, facts: Facts) -> list[Found]:
     """What the terms of the sums of a goal say about these sums."""
     terms: dict[Axes, list[Polynomial]] = {}
-    for part in {part for side in goal.args for part in side.walk()}:
+    for part in dict.fromkeys(part for side in goal.args for part in side.walk()):
         found = _summed(part, facts)
         if found is not None and found[1] not in terms.setdefault(found[0], []):
             terms[found[0]].append(found[1])
@@ -67,9 +85,8 @@ def _summed(part: Node, facts: Facts) -> tuple[Axes, Polynomial] | None:
     """The axes of a sum, mean or norm, and what is summed, without factors that are the same in all terms."""
     if part.op not in ("sum", "mean", "norm") or part.type.axes:
         return None
-    axes: Axes = (*((MODEL,) if part.attrs[1] else ()), *part.attrs[0])
-    inner = part.args[0].type.axes
-    if len(set(inner)) != len(inner):  # a square matrix: its sums are words
+    axes = _axes(part)
+    if axes is None:
         return None
     try:
         p = facts.normal(part.args[0])
@@ -81,6 +98,12 @@ def _summed(part: Node, facts: Facts) -> tuple[Axes, Polynomial] | None:
         return None
     (monomial, _), _ = split_content(p)
     return axes, p * inverse(single_product(tuple(f for f in monomial if not f[0].axes & set(axes))))
+
+
+def _axes(part: Node) -> Axes | None:
+    """The axes of a sum; None for a square matrix, whose sums are words."""
+    inner = part.args[0].type.axes
+    return (*((MODEL,) if part.attrs[1] else ()), *part.attrs[0]) if len(set(inner)) == len(inner) else None
 
 
 def _compared(add_up: Sum, terms: list[Polynomial], facts: Facts) -> Iterator[Found]:
@@ -106,4 +129,4 @@ def _signed(add_up: Sum, term: Polynomial, facts: Facts) -> Iterator[Found]:
             return
 
 
-__all__ = ["comparisons"]
+__all__ = ["comparisons", "products_of_norms"]

@@ -1,0 +1,130 @@
+"""Laws that relate two atoms: inequalities of Cauchy and Schwarz between sums, and monotone functions.
+
+Each holds for all values of the arguments for which both sides are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations, product
+from typing import TYPE_CHECKING, Any
+
+import z3
+
+from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, atom, existing
+
+if TYPE_CHECKING:
+    from dotopt.compiler.prove.forms.smt import Smt
+
+MOST = 4  # atoms of one kind that are compared with each other
+
+
+def laws(atoms: set[Atom], smt: Smt) -> Iterator[z3.BoolRef]:
+    """What holds between these atoms, all that are inside others included."""
+    ordered, uses = sorted(atoms, key=lambda a: a.number), set[Atom]()
+    yield from _cauchy_schwarz(ordered, smt)
+    for kind, law in (("exp", _increasing), ("tanh", _increasing), ("log", _logarithms)):
+        for a, b in combinations(_of(kind, ordered), 2):
+            yield from law(smt.variable(a), smt.term(_below(a), uses), smt.variable(b), smt.term(_below(b), uses))
+    for a, b in product(_of("log", ordered), _of("exp", ordered)):
+        inside, exponent = smt.term(_below(a), uses), smt.term(_below(b), uses)
+        yield from _inverse(smt.variable(a), inside, smt.variable(b), exponent)
+    for a, b in combinations(_of("pow", ordered), 2):
+        yield from _powers(a, b, smt, uses)
+
+
+def _of(kind: str, atoms: list[Atom]) -> list[Atom]:
+    return [a for a in atoms if a.kind == kind][:MOST]
+
+
+def _below(a: Atom) -> Polynomial:
+    inside: Polynomial = a.key[0]
+    return inside
+
+
+def _increasing(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
+    """v = f(x), w = f(y), f strictly increasing."""
+    yield (x < y) == (v < w)
+    yield (y < x) == (w < v)
+
+
+def _logarithms(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
+    yield z3.Implies(z3.And(x > 0, y > 0), z3.And(*_increasing(v, x, w, y)))
+
+
+def _inverse(log: Any, inside: Any, exp: Any, exponent: Any) -> Iterator[z3.BoolRef]:
+    """log(p) >= q where p >= exp(q), and the other way round."""
+    yield z3.Implies(inside > 0, z3.And((inside < exp) == (log < exponent), (inside > exp) == (log > exponent)))
+
+
+def _powers(a: Atom, b: Atom, smt: Smt, uses: set[Atom]) -> Iterator[z3.BoolRef]:
+    """b^e grows with b for e >= 0; with e for b >= 1; it falls with e for 0 < b <= 1."""
+    (base, exponent), (other, its) = a.key, b.key
+    v, w = smt.variable(a), smt.variable(b)
+    if exponent == its:
+        x, y, e = smt.term(base, uses), smt.term(other, uses), smt.term(exponent, uses)
+        for low, high, small, large in ((x, y, v, w), (y, x, w, v)):
+            yield z3.Implies(z3.And(low >= 0, low <= high, e > 0), small <= large)
+            yield z3.Implies(z3.And(low >= 0, low < high, e > 0), small < large)
+    if base == other:
+        x, d, e = smt.term(base, uses), smt.term(exponent, uses), smt.term(its, uses)
+        for low, high, small, large in ((d, e, v, w), (e, d, w, v)):
+            yield z3.Implies(z3.And(x >= 1, low <= high), small <= large)
+            yield z3.Implies(z3.And(x > 0, x <= 1, low <= high), small >= large)
+
+
+# ---- sums ----------------------------------------------------------------------------------------------------------
+
+
+def _cauchy_schwarz(atoms: Iterable[Atom], smt: Smt) -> Iterator[z3.BoolRef]:
+    sums = {a.key: a for a in atoms if a.kind == "sum"}
+    for (axis, inside), a in sums.items():
+        size = atom("size", axis)
+        if len(inside) == 2 and all(power == 1 for _, power in inside):
+            (x, _), (y, _) = inside
+            xx, yy = sums.get((axis, ((x, 2),))), sums.get((axis, ((y, 2),)))
+            if xx is not None and yy is not None:
+                v, vx, vy = smt.variable(a), smt.variable(xx), smt.variable(yy)
+                yield v * v <= vx * vy
+        if len(inside) == 1 and inside[0][1] == 1:  # (Σx)² ≤ n Σx²
+            xx = sums.get((axis, ((inside[0][0], 2),)))
+            if xx is not None and size in atoms:
+                yield smt.variable(a) ** 2 <= smt.variable(size) * smt.variable(xx)
+        xx = sums.get((axis, _squared(inside)))
+        if xx is not None:  # Σx² ≤ (Σ|x|)² ≤ n Σx²
+            yield smt.variable(xx) <= smt.variable(a) ** 2
+            yield smt.variable(a) >= 0
+            if size in atoms:
+                yield smt.variable(a) ** 2 <= smt.variable(size) * smt.variable(xx)
+
+
+def squares(a: Atom) -> Iterator[Atom]:
+    """For Σ x*y the sums of squares of x and y that occur anywhere: Cauchy and Schwarz relate them."""
+    if a.kind != "sum":
+        return
+    axis, inside = a.key
+    squared = _squared(inside)
+    if squared:
+        found = existing("sum", axis, squared, axes=a.axes)
+        if found is not None:
+            yield found
+    for b, _ in inside if len(inside) <= 2 else ():
+        found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
+        if found is not None:
+            yield found
+            size = existing("size", axis)
+            if size is not None:
+                yield size
+
+
+def _squared(inside: Any) -> Any:
+    """The square of what stands under Σ|…|, as what stands under a sum; empty for other sums."""
+    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "abs":
+        return ()
+    terms = inside[0][0].key[0].terms
+    if len(terms) != 1 or abs(terms[0][1]) != 1:
+        return ()
+    return tuple((b, 2 * power) for b, power in terms[0][0])
+
+
+__all__ = ["laws", "squares"]
