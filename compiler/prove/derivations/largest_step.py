@@ -24,13 +24,14 @@ from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.characteristic import Step, felt, hurwitz, numeric
 from dotopt.compiler.prove.derivations.frozen import CURVATURE, Frozen, NotLinear, Settled, freeze, settled
 from dotopt.compiler.prove.derivations.late import ForEver, limit, resting, without_clocks
+from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Atom, TooLarge, within
 from dotopt.compiler.prove.forms.smt import check
-from dotopt.compiler.prove.procedures.decide import Task, smt_certificate
 from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
 from dotopt.compiler.prove.procedures.stability import linear_map
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.statement import Unreadable
 from dotopt.compiler.ranges import number_at

@@ -20,11 +20,12 @@ from dotopt.compiler.ir import Node, Program, leaf, node, number, substitute
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.frozen import Settled, settled
 from dotopt.compiler.prove.derivations.late import limit
+from dotopt.compiler.prove.forms.certificates import encode, inverses_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, TooLarge, single, single_product, within
-from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of
 from dotopt.compiler.prove.procedures.multipliers import as_sympy
 from dotopt.compiler.prove.procedures.slow_manifold import displacement
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.procedures.trees import LEAF, POINT, Context, Series, Tree, add, after, draw, scale
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.simplify import fold

@@ -18,7 +18,8 @@ from dotopt.compiler.prove.derivations.frozen import LATE, Settled, decided, nam
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import TooLarge
 from dotopt.compiler.prove.outcome import Proved, all_of
-from dotopt.compiler.prove.procedures.decide import Task, decide
+from dotopt.compiler.prove.procedures.decide import decide
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.ranges import number_at

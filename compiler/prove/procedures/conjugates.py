@@ -15,7 +15,8 @@ from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Node, leaf, node, substitute
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.outcome import Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.procedures.decide import Task, decide
+from dotopt.compiler.prove.procedures.decide import decide
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import inner
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.types import Mismatch

@@ -13,11 +13,12 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.procedures.decide import Task, decide
+from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.matching import matchings
 from dotopt.compiler.prove.procedures.other_rule import other_rule
 from dotopt.compiler.prove.procedures.relations import Relation, next_here, states
 from dotopt.compiler.prove.procedures.signs import signs_kept
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.premises import absorb, binds_function, written_conjuncts, written_parts
 from dotopt.compiler.prove.statements.properties import classes
 from dotopt.compiler.prove.statements.reached import given_at, hangs_on_time

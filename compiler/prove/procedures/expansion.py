@@ -14,13 +14,15 @@ import sympy
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, leaf
+from dotopt.compiler.prove.forms.certificates import encode, inverses_of
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, fraction, single_product
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of, settle
 from dotopt.compiler.prove.procedures.flow import flow_of
+from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
 from dotopt.compiler.prove.procedures.series import series_of
 from dotopt.compiler.prove.procedures.slow_manifold import step_of
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.procedures.trees import POINT, Context, Series, Tree, add, after, draw, scale
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.procedures.decide import BUDGET, Task, decide
+from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.induction import for_all_steps, kept_by_itself
 from dotopt.compiler.prove.procedures.orders import coefficients, speaks_of_orders
 from dotopt.compiler.prove.procedures.sentences import with_invariants
+from dotopt.compiler.prove.procedures.task import BUDGET, Task
 from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves

@@ -14,7 +14,7 @@ from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substit
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Polynomial
-from dotopt.compiler.prove.procedures.decide import settle
+from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.relations import Relation, related, states
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves

@@ -20,7 +20,7 @@ import sympy
 import z3
 
 from dotopt.compiler.ir import Node, leaf
-from dotopt.compiler.prove.forms.certificates import name
+from dotopt.compiler.prove.forms.certificates import encode, inverses_of, name, smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import atoms_below
 from dotopt.compiler.prove.forms.pace import ask
@@ -36,8 +36,9 @@ from dotopt.compiler.prove.forms.polynomial import (
     single,
 )
 from dotopt.compiler.prove.forms.smt import check
-from dotopt.compiler.prove.procedures.decide import Task, encode, inverses_of, settle, smt_certificate
+from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.sdp import with_squares
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import Inequality
 
 POINTS, MOST = 3, 10  # points of the parameters that are looked at, and choices of multipliers

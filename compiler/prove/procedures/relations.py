@@ -24,8 +24,9 @@ from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitu
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import ZERO, Atom, Polynomial, fraction, single_product
-from dotopt.compiler.prove.procedures.decide import Task, settle
+from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import after
 from dotopt.compiler.types import Mismatch

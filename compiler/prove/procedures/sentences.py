@@ -13,10 +13,11 @@ from dotopt.compiler.prove.forms.polynomial import within
 from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.conjugates import conjugate_claim
-from dotopt.compiler.prove.procedures.decide import Task, conjuncts_of, decide, with_domain
+from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.procedures.generalise import stand_in
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
 from dotopt.compiler.prove.procedures.signs import signs_kept
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import (
     cauchy_schwarz,
     classes,

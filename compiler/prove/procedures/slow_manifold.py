@@ -9,8 +9,9 @@ from dotopt.compiler.ir import TIME, Node, Program, boolean, leaf, node, substit
 from dotopt.compiler.lower import Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, inverse
-from dotopt.compiler.prove.procedures.decide import Task, settle
+from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.series import from_point, series_of, small
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.procedures.trees import POINT, PROBE, Context, Series, Tree, add, scale, shifted
 from dotopt.compiler.prove.statements.cases import specialise
 from dotopt.compiler.prove.statements.simplify import fold

@@ -19,11 +19,12 @@ import z3
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
+from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.normal import atoms_below
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single, single_product, variable
 from dotopt.compiler.prove.forms.smt import check, rational
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
-from dotopt.compiler.prove.procedures.decide import Task, smt_certificate
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.held_fixed import held_fixed
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting

@@ -12,10 +12,11 @@ from dataclasses import replace
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Input, Interval, Loop, Node, leaf, node, number, substitute
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
-from dotopt.compiler.prove.procedures.decide import Task, decide
+from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.maps import Maps, Move, read
 from dotopt.compiler.prove.procedures.motions import motions
 from dotopt.compiler.prove.procedures.sentences import outermost
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import classes
 from dotopt.compiler.prove.statements.reached import given_at, hangs_on_time, reached
 from dotopt.compiler.prove.statements.simplify import fold

@@ -15,7 +15,7 @@ from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.normal import Normaliser
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, make, single
 from dotopt.compiler.prove.forms.polynomial import number as constant
-from dotopt.compiler.prove.procedures.decide import settle
+from dotopt.compiler.prove.procedures.identities import settle
 
 Tree = tuple["Tree", ...]  # children, sorted
 Series = dict[Tree, Polynomial]

@@ -20,9 +20,9 @@ from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.forms.facts import conjuncts
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Atom, Monomial, Polynomial
-from dotopt.compiler.prove.procedures.decide import Task
 from dotopt.compiler.prove.procedures.multipliers import lone_square, split
 from dotopt.compiler.prove.procedures.sdp import SMALL, Numbers, Program, available, inner_product, numbers, stacked
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import inequalities
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves

@@ -1,0 +1,42 @@
+"""What would make a refuted sentence true."""
+
+from __future__ import annotations
+
+import time
+
+import z3
+
+from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.prove.forms.normal import Unsupported
+from dotopt.compiler.prove.procedures.direct import direct
+from dotopt.compiler.prove.procedures.task import Task
+
+
+def repair(goal: Node, task: Task) -> str:
+    """A premise under which the goal is provable, tried from a short list; empty if there is none."""
+    leaves = sorted(
+        {here for here in goal.walk() if here.op == "leaf" and here.role in ("hyper", "free") and here.type.scalar},
+        key=lambda n: n.name,
+    )
+    deadline = time.process_time() + 0.6
+    candidates = [node("eq", x, number(0)) for x in leaves]
+    candidates += [node("gt", x, number(0)) for x in leaves]
+    candidates += [node("le", node("mul", x, y), number(1)) for i, x in enumerate(leaves) for y in leaves[i + 1 :]]
+    candidates += [node("le", x, y) for x in leaves for y in leaves if x is not y]
+    for extra in candidates:
+        if time.process_time() > deadline:
+            return ""
+        if extra in task.premises:
+            continue
+        try:
+            trial = Task((*task.premises, extra), task.program, task.of_rule, seconds=0.3, refute=False)
+            if trial.facts.contradictory(100):
+                continue
+            if direct(goal, trial) is not None:
+                return f"given {extra!r}"
+        except (Unsupported, ArithmeticError, z3.Z3Exception):
+            continue
+    return ""
+
+
+__all__ = ["repair"]
