@@ -15,7 +15,7 @@ from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library
 from dotopt.compiler.prove.forms.certificates import forget_names
 from dotopt.compiler.prove.forms.facts import forget_facts
-from dotopt.compiler.prove.forms.polynomial import forget_atoms, within
+from dotopt.compiler.prove.forms.polynomial import TooLarge, forget_atoms, within
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of, one_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.procedures.minima import where_minima_exist
@@ -78,6 +78,8 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
         return Open(f"not readable yet: {error}")
     except OutOfTime:
         return _out_of_time(seconds, undecided)
+    except TooLarge as error:
+        return Open(str(error))
     except RecursionError:
         return Open("the expression is too deep")
     except Exception as error:

@@ -15,15 +15,16 @@ import sympy
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.prove.forms.certificates import encode, inverses_of
-from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, fraction, single_product
+from dotopt.compiler.prove.forms.normal import atoms_below
+from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, fraction, single, single_product
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.flow import flow_of
 from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
-from dotopt.compiler.prove.procedures.series import series_of
+from dotopt.compiler.prove.procedures.series import from_point, series_of, small
 from dotopt.compiler.prove.procedures.slow_manifold import step_of
 from dotopt.compiler.prove.procedures.task import Task
-from dotopt.compiler.prove.procedures.trees import POINT, Context, Series, Tree, add, after, draw, scale
+from dotopt.compiler.prove.procedures.trees import POINT, Context, Series, Tree, add, after, draw, scale, shifted
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
 
@@ -53,8 +54,10 @@ def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
     known: dict[Node, Series] = {point: {POINT: ONE}, remainder: {}}
     for x in condition.walk():
         if x.op == "claim" and x.attrs[0] == "after":
+            if x.args[0] is not point:
+                raise Unreadable(f"flows from two points: `{point!r}` and `{x.args[0]!r}`")
             field = c.cut(series_of(flow_of(case)[x.args[0]], c, {point: {POINT: ONE}}))
-            known[x] = add({POINT: ONE}, after(field, c))
+            known[x] = add({POINT: ONE}, after(field, c, _time(x, c)))
     outcomes: list[Outcome] = []
     found_unknowns: dict[str, Polynomial] = {}
     alternatives = [list(step_of(case, x, c, {})) for x in steps]
@@ -62,11 +65,28 @@ def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
         here = dict(known)
         where: list[str] = []
         for x, (series, chosen) in zip(steps, choice, strict=True):
-            here[x] = add({POINT: ONE}, series)
+            here[x] = _moved(series_of(x.args[0], c, here), series, x, c)
             where += chosen
         difference = c.cut(add(series_of(left, c, here), scale(series_of(right, c, here), -ONE)))
         outcomes.append(_vanishing(difference, unknowns, c, where, case, found_unknowns))
     return all_of(outcomes, "cases")
+
+
+def _moved(origin: Series, step: Series, here: Node, c: Context) -> Series:
+    """Where a step leads from a point that is θ plus terms of order h, such as another step."""
+    off = from_point(origin)
+    if not small(off, c):
+        raise Unreadable(f"a step from `{here.args[0]!r}`, which is not {c.point!r} plus terms of order h"[:200])
+    return c.cut(add(origin, *(scale(shifted(tree, off, c), p) for tree, p in step.items())))
+
+
+def _time(value: Node, c: Context) -> Polynomial:
+    """The time of `θ(2*h)`; raises `Unreadable` if it is not of order h."""
+    time = c.normal(value.args[1])
+    hidden = {a for a in time.atoms() if a is not c.h and c.h in atoms_below(single(a))}
+    if hidden or any(dict(monomial).get(c.h, 0) < 1 for monomial, _ in time.terms):
+        raise Unreadable(f"the value after a time that is not small with h: `{value.args[1]!r}`")
+    return time
 
 
 def _vanishing(

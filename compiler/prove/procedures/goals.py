@@ -6,16 +6,17 @@ from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.induction import for_all_steps, kept_by_itself
 from dotopt.compiler.prove.procedures.orders import coefficients, speaks_of_orders
-from dotopt.compiler.prove.procedures.sentences import with_invariants
+from dotopt.compiler.prove.procedures.sentences import task, with_invariants
 from dotopt.compiler.prove.procedures.task import BUDGET, Task
 from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.prove.worlds.numbers import text
+from dotopt.compiler.prove.worlds.refute import Search
 
 
 def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
@@ -40,7 +41,7 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
             if speaks_of_orders(goal):
                 return _expanded(with_invariants(case, coefficients(case, goal), seconds))
             if goal.op == "bool" and not goal.attrs[0]:
-                return Refuted("arithmetic", sides(case, condition))
+                return _false(case, goal, sides(case, condition), seconds)
             if all_steps:
                 return for_all_steps(case, goal, seconds)
             outcome = with_invariants(case, goal, seconds)
@@ -58,6 +59,20 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
 
             return stable(case, show.goal, seconds)
     raise Unreadable("this form of claim")
+
+
+def _false(case: Case, goal: Node, shown: dict[str, object], seconds: float) -> Outcome:
+    """What is said of a sentence that is false whatever its names stand for: the premises may exclude each other."""
+    held = task(case, seconds)
+    if not held.premises and not held.points:
+        return Refuted("arithmetic", shown)
+    if held.facts.contradictory():
+        return Vacuous()
+    premises = (*held.premises, *held.points)
+    search = Search(premises, goal, held.program, held.classes, held.index_sets, held.reached)
+    if search.quick() is None and search.run(seconds / 4) is None:
+        return Open("it is false, but no numbers were found for which the premises hold")
+    return Refuted("arithmetic", shown)
 
 
 def _by_steps(case: Case, goal: Node, seconds: float) -> Proved | None:

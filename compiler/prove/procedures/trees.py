@@ -76,9 +76,9 @@ def along(tree: Tree, field: Series) -> Series:
     return total
 
 
-def after(field: Series, c: Context) -> Series:
-    """θ(h) - θ of the flow of `field`."""
-    h = single(c.h)
+def after(field: Series, c: Context, time: Polynomial | None = None) -> Series:
+    """θ(time) - θ of the flow of `field`; the time is h, or another that vanishes with it."""
+    h = single(c.h) if time is None else time
     total: Series = {}
     term = field
     for k in range(1, c.order):

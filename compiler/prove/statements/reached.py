@@ -88,7 +88,8 @@ class Reached:
 
     def forms(self, premises: Sequence[Node], goal: Node, count: int) -> list[Form]:
         """The sentence in steps that a run can reach; as it stands if it reads nothing that steps change."""
-        states = state_leaves([*premises, goal])
+        put_in = [here for pair in self.fixed for here in pair] if self.asked != 1 else []
+        states = state_leaves([*premises, goal, *put_in])
         timed = any(here is TIME or here.op == "fires" for root in (*premises, goal) for here in root.walk())
         asked = self.asked
         moving = any(here.role == "param" for root in (*premises, goal) for here in root.walk())
