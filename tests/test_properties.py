@@ -6,7 +6,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+import dotopt.stdlib
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, leaf, substitute
 from dotopt.compiler.library import Library
@@ -15,6 +17,7 @@ from dotopt.compiler.parse import parse
 from dotopt.compiler.prove.procedures.equivariance import invariances
 from dotopt.compiler.source import Source
 from dotopt.runtime import cli
+from dotopt.runtime.loading.catalogue import entries
 from dotopt.runtime.report.explain import explain
 from dotopt.runtime.report.properties import properties
 
@@ -39,6 +42,12 @@ def of(step: str) -> list[str]:
         ("m' = m\nx' = x - η*(∇f(x) + 1)\n", ["permutations"]),
         ("m' = m\nx' = x - η*mean(∇f(x))\n", ["permutations"]),
         ("m' = m + 1\nx' = x - η*m'*∇f(x)\n", ["permutations", "sign"]),
+        ("m' = m\nx' = x - η*clip(∇f(x), -t, t)\n", ["permutations", "sign"]),
+        ("m' = m\nx' = x - η*clip(∇f(x), -1, 2)\n", ["permutations"]),
+        ("m' = max(∇f(x), -t)\nx' = x - η*min(m, t)\n", ["permutations"]),  # a clip of two steps is none
+        ("m' = m\nx' = x - η*∇f(x)/(exp(x) + exp(-x))\n", ["permutations", "sign"]),
+        ("m' = exp(∇f(x))\nx' = x - η*x*(m + exp(-∇f(x)))\n", ["permutations"]),
+        ("m' = ∇f(x) if dot(m, x) < 0 else 0\nx' = x - η*m'\n", ["permutations", "sign", "rotations"]),
     ],
 )
 def test_groups_by_types(step: str, groups: list[str]) -> None:
@@ -61,6 +70,66 @@ def test_what_types_say_of_the_library_is_so(name: str) -> None:
     for group, A in maps.items():
         here = first_step(program, A @ x, A @ g)
         assert np.allclose(here, A @ first_step(program, x, g)) or group not in groups
+
+
+MATRIX = (
+    "rule A\nobjective f\nparam W : real[rows, cols]\nhyper η as lr > 0 = 0.1\nstate L : real[rows, rows] = 0.1*I\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "groups"),
+    [
+        ("L' = L + ∇f(W) @ ∇f(W)ᵀ\nW' = W - η*matrix_power(L', -1/2) @ ∇f(W)\n", ["orthogonal"]),
+        ("L' = L + ∇f(W) @ ∇f(W)ᵀ\nW' = W - η*∇f(W)/trace(L')\n", ["orthogonal"]),
+        ("L' = L + ∇f(W) @ ∇f(W)ᵀ\nW' = W - η*∇f(W)/√(sum(mean(∇f(W)², over=cols)))/trace(L)\n", ["orthogonal"]),
+        ("L' = L + ∇f(W) @ ∇f(W)ᵀ\nW' = W - η*∇f(W)/norm(∇f(W), per=rows)/trace(L)\n", ["permutations"]),
+        ("L' = L + ∇f(W) @ ∇f(W)ᵀ\nW' = W - η*sign(L' @ ∇f(W))\n", ["permutations"]),
+        ("L' = L\nW' = W - η*cumsum(∇f(W))*trace(L)\n", []),
+    ],
+)
+def test_groups_of_matrices_by_types(step: str, groups: list[str]) -> None:
+    assert [name.split(" ")[0] for name in invariances(lower(parse(Source("a.opt", MATRIX + step))))] == groups
+
+
+GRADIENT_ONLY = [
+    entry.name
+    for entry in entries()
+    if entry.family == "optimizers" and explain(entry.path).closure.startswith("step(): the gradient")
+]
+
+
+@pytest.mark.parametrize("name", GRADIENT_ONLY)
+def test_runs_of_the_library_go_along_with_what_types_say(name: str) -> None:
+    """Several steps of the compiled rule, on gradients that are moved with the parameter."""
+    groups = list(invariances(explain(Library().find(name)).program))
+    rng = np.random.default_rng(7)
+    x, gradients = rng.normal(size=(4, 4)), rng.normal(size=(13, 4, 4))
+    order, rows, cols = rng.permutation(16), rng.permutation(4), rng.permutation(4)
+    signs = rng.choice([-1.0, 1.0], size=(4, 4))
+    U, V, R = (np.linalg.qr(rng.normal(size=(n, n)))[0] for n in (4, 4, 16))
+    maps = {
+        "permutations of the entries": lambda a: a.reshape(-1)[order].reshape(4, 4),
+        "sign flips of the entries": lambda a: a * signs,
+        "rotations": lambda a: (R @ a.reshape(-1)).reshape(4, 4),
+        "orthogonal matrices on both sides": lambda a: U @ a @ V,
+        "permutations of rows and of columns": lambda a: a[rows][:, cols],
+    }
+    here = run(name, x, gradients)
+    for group in groups:
+        moved = maps[group.partition(",")[0]]
+        there = run(name, moved(x), np.array([moved(g) for g in gradients]))
+        assert np.allclose(there, moved(here), rtol=1e-7, atol=1e-9), group
+
+
+def run(name: str, x: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """The parameter after steps with these gradients."""
+    parameter = torch.nn.Parameter(torch.tensor(x))
+    optimizer = getattr(dotopt.stdlib, name)([parameter], backend="torch")
+    for g in gradients:
+        parameter.grad = torch.tensor(g)
+        optimizer.step()
+    return parameter.detach().numpy()
 
 
 def first_step(program, x, g):

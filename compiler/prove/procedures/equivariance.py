@@ -1,27 +1,31 @@
 """P0: which changes of coordinates a step goes along with, by the types of its values alone.
 
 A step is equivariant under a group if stepping on f∘A from A⁻¹θ gives A⁻¹ times the step on f from θ. Each value gets a
-kind: it stays (`still`), it moves with θ (`moves`), its entries are products of two that move (`square`), or it is
-nothing of these (None). The kinds of states are found by passing over the step until nothing changes; 0 fits all.
-
-    permutations of the entries     entrywise operations and reductions over all entries
-    sign flips of the entries       odd and even functions
-    rotations                       sums, multiples, inner products and Euclidean norms
+kind: it stays (`STILL`), it moves with θ, it moves in a way that the group knows (`coordinates`), or it is nothing of
+these (None). The kinds of states and of loops are found by passing over them until nothing changes; 0 fits all. What
+is made of states that no pass has reached yet has no kind yet (`UNKNOWN`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from dotopt.compiler.ir import ENTRYWISE, Node, Program
+from dotopt.compiler.ir import ENTRYWISE, Fold, Lambda, Loop, Node, Program, leaf
+from dotopt.compiler.prove.procedures.coordinates import (
+    STILL,
+    UNKNOWN,
+    ZERO,
+    Group,
+    Half,
+    Kind,
+    both_sides,
+    groups,
+    lines,
+)
 
-Kind = str | None
-STILL, MOVES, SQUARE, ZERO = "still", "moves", "square", "zero"
-
-ODD = frozenset(("neg", "sign", "tanh", "erf", "sin", "tan", "atanh", "stop", "cast"))
-EVEN = frozenset(("abs", "cos"))
-REDUCTIONS = frozenset(("sum", "mean", "norm", "amax", "amin", "std"))
-COMPARED = frozenset(("lt", "le", "gt", "ge", "eq", "ne"))
+KEEP_ZERO = {"neg", "add", "sub", "abs", "sqrt", "max", "min", "stop", "cast", "transpose", "sum", "mean", "norm"}
+BODIES = (Fold, Lambda, Loop)  # what reads more than the arguments
+UNIQUE_UP_TO_SIGNS = {"eigenvectors", "qr"}
 
 
 def invariances(program: Program) -> Iterator[str]:
@@ -31,126 +35,121 @@ def invariances(program: Program) -> Iterator[str]:
     >>> from dotopt.compiler.lower import lower
     >>> list(invariances(lower(Library().file("Lion"))))
     ['permutations of the entries', 'sign flips of the entries']
+    >>> list(invariances(lower(Library().file("Muon"))))
+    ['orthogonal matrices on both sides, G -> U G V']
     """
     if program.kind != "optimizer" or len(program.params) != 1:
         return
-    for name, rule in GROUPS.items():
-        if _equivariant(program, rule):
-            yield name
+    found = [group.name for group in groups() if kept(program, group)]
+    yield from found
+    axes = program.params[0].type.axes[-2:]
+    if len(axes) < 2 or "rotations" in found:
+        return
+    sides, along = both_sides(*axes), lines()
+    if kept(program, sides):
+        used = {here.op for root in program.roots for here in root.walk()}
+        yield sides.name + (", where eigenvectors are unique up to sign" if used & UNIQUE_UP_TO_SIGNS else "")
+    elif "permutations of the entries" not in found and kept(program, along):
+        yield along.name
 
 
-def _equivariant(program: Program, rule: Callable[[Node, list[Kind]], Kind]) -> bool:
-    param = program.params[0]
-    states: dict[str, Kind] = {s.name: ZERO for s in program.states}
-    for _ in range(len(states) + 2):
-        before = dict(states)
-        done: dict[Node, Kind] = {}
-
-        def kind(root: Node, done: dict[Node, Kind] = done) -> Kind:
-            for here in root.walk():
-                if here not in done:
-                    done[here] = _kind(here, [done[a] for a in here.args], param.name, states, rule)
-            return done[root]
-
-        for s in program.states:
-            start = ZERO if s.start.value == 0 or s.start.op == "zeros" else kind(s.start)
-            states[s.name] = _join(_join(states[s.name], start), kind(s.next) if s.next is not None else start)
-        if states == before:
-            return kind(program.next[param.name]) in (MOVES, ZERO)
+def kept(program: Program, group: Group) -> bool:
+    """Whether the parameter moves after a step as before it."""
+    (param,) = program.params
+    kinds: dict[Node, Kind] = {leaf("param", param.name, param.type): group.moves}
+    states = {s: leaf("state", s.name, s.type) for s in program.states if not s.indices}
+    kinds |= dict.fromkeys(states.values(), UNKNOWN)
+    for _ in range(2 * len(states) + 2):
+        here = Kinds(group, dict(kinds))
+        for s, x in states.items():
+            start = ZERO if s.start.value == 0 else here.of(s.start)
+            moved = here.of(s.next) if s.next is not None else start
+            kinds[x] = _lasting(group.join(group.join(kinds[x], start), moved))
+        if all(kinds[x] == here.known[x] for x in states.values()):
+            return here.of(program.next[param.name]) in (group.moves, ZERO)
     return False
 
 
-def _join(a: Kind, b: Kind) -> Kind:
-    return b if a == ZERO else a if b == ZERO or a == b else None
+class Kinds:
+    """The kinds of values, given those of the parameter, the states and the variables of loops."""
 
+    def __init__(self, group: Group, known: dict[Node, Kind]) -> None:
+        self.group, self.known = group, known
+        self.done: dict[Node, Kind] = {}
 
-def _kind(
-    here: Node, args: list[Kind], param: str, states: dict[str, Kind], rule: Callable[[Node, list[Kind]], Kind]
-) -> Kind:
-    match here.op:
-        case "leaf" if here.role == "param":
-            return MOVES if here.name == param else None
-        case "leaf" if here.role == "state":
-            return states.get(here.name)
-        case "leaf":
-            return STILL if here.role in ("hyper", "time", "rank", "axis", "option") else None
-        case "oracle":
+    def of(self, here: Node) -> Kind:
+        """The kind of a value."""
+        if here in self.known:
+            return self.known[here]
+        if here not in self.done:
+            self.done[here] = self._of(here)
+        return self.done[here]
+
+    def _of(self, here: Node) -> Kind:
+        """As `of`, for what is neither known nor done."""
+        match here.op:
+            case "leaf":
+                return STILL if here.role in ("hyper", "time", "rank", "axis", "option") else None
+            case "const":
+                return ZERO if here.value == 0 else STILL
+            case "zeros":
+                return ZERO
+            case "bool" | "pi" | "inf" | "size" | "native" | "ones" | "fires":
+                return STILL
+            case "item":
+                kinds = self.of(here.args[0])
+                return kinds[here.attrs[0]] if isinstance(kinds, list) else None
+            case "loop":
+                return self._loop(here)
+        args = [self.of(a) for a in here.args]
+        if None in args or any(isinstance(k, list) for k in args) or any(isinstance(a, BODIES) for a in here.attrs):
+            return None
+        if UNKNOWN in args:
+            return UNKNOWN
+        if here.op == "oracle":
             split = here.attrs[3]
-            points = args[split[0] : split[0] + split[1]]
-            moved = all(k == MOVES for k in points)
-            return {"gradient": MOVES, "value": STILL}.get(here.attrs[1]) if moved else None
-        case "const":
-            return ZERO if here.value == 0 else STILL
-        case "zeros":
+            asked = all(k == self.group.moves for k in args[split[0] : split[0] + split[1]])
+            return {"gradient": self.group.moves, "value": STILL}.get(here.attrs[1]) if asked else None
+        if vanishes(here.op, args):
             return ZERO
-        case "bool" | "pi" | "inf" | "size" | "native" | "ones" | "fires":
+        if here.op == "select" and args[0] == STILL:
+            return self.group.join(args[1], args[2])
+        if args and all(k in (STILL, ZERO) for k in args) and (here.op in ENTRYWISE or self.group.any_still):
             return STILL
-    if None in args:
+        return self.group.rule(here, args)
+
+    def _loop(self, here: Node) -> Kind:
+        """The kinds of the variables after all passes."""
+        body: Loop = here.attrs[0]
+        count = len(body.variables)
+        before, starts = here.args[:-count], here.args[-count:]
+        if body.index is not None or any(self.of(a) != STILL for a in before):
+            return None
+        kinds = [self.of(a) for a in starts]
+        for _ in range(2 * count + 2):
+            inside = Kinds(self.group, {**self.known, **dict(zip(body.variables, kinds, strict=True))})
+            if body.until is not None and inside.of(body.until) != STILL:
+                return None
+            after = [_lasting(self.group.join(k, inside.of(e))) for k, e in zip(kinds, body.nexts, strict=True)]
+            if after == kinds:
+                return kinds
+            kinds = after
         return None
-    if all(k in (STILL, ZERO) for k in args) and here.op in ENTRYWISE:
-        return ZERO if here.op in ("mul", "neg", "stop") and ZERO in args else STILL
-    if here.op == "select" and args[0] == STILL:
-        return _join(args[1], args[2])
-    return rule(here, args)
 
 
-def _whole(here: Node) -> bool:
-    """Whether a reduction runs over all entries."""
-    return not here.type.axes
+def _lasting(kind: Kind) -> Kind:
+    """The kind of a value that is kept: half of something is so in its own step only."""
+    return None if isinstance(kind, Half) else kind
 
 
-def _permutation(here: Node, args: list[Kind]) -> Kind:
-    if here.op in ENTRYWISE or here.op == "cast":
-        return MOVES
-    return STILL if here.op in REDUCTIONS and _whole(here) else None
+def vanishes(op: str, args: list[Kind]) -> bool:
+    """Whether the result is 0 because arguments are."""
+    match op:
+        case "mul" | "matmul" | "outer":
+            return ZERO in args
+        case "div":
+            return bool(args[0] == ZERO)
+    return op in KEEP_ZERO and set(args) == {ZERO}
 
 
-def _sign(here: Node, args: list[Kind]) -> Kind:
-    odd = [k == MOVES for k in args]
-    match here.op:
-        case op if op in ODD:
-            return MOVES
-        case op if op in EVEN:
-            return STILL
-        case "add" | "sub":
-            return _join(args[0], args[1])
-        case "mul" | "div":
-            return STILL if sum(odd) != 1 else MOVES
-        case "pow" if args[1] == STILL and here.args[1].value is not None and here.args[1].value.denominator == 1:
-            return STILL if here.args[1].value % 2 == 0 else MOVES
-        case "norm":
-            return STILL
-        case op if op in REDUCTIONS:
-            return STILL if not any(odd) else None
-    return None
-
-
-def _rotation(here: Node, args: list[Kind]) -> Kind:
-    match here.op:
-        case "add" | "sub":
-            return _join(args[0], args[1])
-        case "neg" | "stop" | "cast":
-            return args[0]
-        case "mul" if args == [MOVES, MOVES]:
-            return SQUARE
-        case "mul" if sorted(map(str, args)) == [MOVES, STILL]:
-            scalar = here.args[args.index(STILL)]
-            return MOVES if scalar.type.scalar else None
-        case "div" if args == [MOVES, STILL]:
-            return MOVES if here.args[1].type.scalar else None
-        case "pow" if args == [MOVES, STILL] and here.args[1].value == 2:
-            return SQUARE
-        case "sum" | "mean" if _whole(here) and args[0] == SQUARE:
-            return STILL
-        case "norm" if _whole(here) and args[0] == MOVES and here.attrs[2] == 2:
-            return STILL
-    return None
-
-
-GROUPS: dict[str, Callable[[Node, list[Kind]], Kind]] = {
-    "permutations of the entries": _permutation,
-    "sign flips of the entries": _sign,
-    "rotations": _rotation,
-}
-
-__all__ = ["GROUPS", "invariances"]
+__all__ = ["invariances", "kept"]
