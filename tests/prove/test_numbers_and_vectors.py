@@ -40,6 +40,20 @@ SENTENCES = {
     "show x^n*x == x^(n + 1)": "proved",
     "show (1/x if x > 0 else 0)*x + (1/x if x <= 0 else 0)*x == 1": "open",
     "show (1/x if x > 0 else 0)*x + (1/x if x < 0 else 0)*x == (1 if x != 0 else 0)": "proved",
+    # an equation that is put in still says that both its sides have a value
+    "given y == √x; show x >= 0": "proved",
+    "given y == 1/x; show x != 0": "proved",
+    "given y == 1/x; show x*y == 1": "proved",
+    "given y == 1/x and x == 0; show z == 1": "vacuous",
+    "given x == 0 and y == 1/x; show z == 1": "vacuous",
+    "given u == √v; show sum(v) >= 0": "proved",
+    "given y == √(x - 1); show x == 1": "refuted",
+    "given y == √(x - 1) + √(1 - x); show x == 1": "proved",
+    "given y == (1/x if x != 0 else 0); show x != 0": "refuted",
+    # and puts whole numbers in only for whole numbers
+    "given i == x; show x != 1": "refuted",
+    "given n == x; show x >= 1": "proved",
+    "given n == x; show x >= 2": "refuted",
     # the name of an axis is its size
     "show sum(u)² <= d*sum(u²)": "proved",
     "show ‖u‖[1] <= √d*‖u‖": "proved",
@@ -62,6 +76,35 @@ SENTENCES = {
     "given ‖u‖ > 0 and ‖v‖ > 0; show dot(u, v)/(‖u‖*‖v‖) <= 1": "proved",
     "given ‖u‖ > 0 and ‖v‖ > 0; show dot(u, v)/(‖u‖*‖v‖) < 1": "refuted",
 }
+
+FAMILIES = """theorem Families
+for all x[i in S], w[i in S] >= 0, z[k in 1..3], s[k in 1..3] in [0, 1], c
+
+claim c:
+"""
+
+OF_FAMILIES = {
+    "show w[i] >= 0": "proved",
+    "show sum(w[i] for i in S) >= 0": "proved",
+    "show sum(w[i] for i in S) > 0": "refuted",
+    "show 0 <= s[2] <= 1": "proved",
+    "show s[2] < 1": "refuted",
+    "show sum(s[k] for k in 1..3) <= 3": "proved",
+    "show max(s[k] for k in 1..3) <= 1": "proved",
+    "given s[2] > 1; show c == 0": "vacuous",
+    "show z[1] + z[2] + z[3] == sum(z[k] for k in 1..3)": "proved",
+    "show z[1] + z[2] == sum(z[k] for k in 1..3)": "refuted",
+    "given z[k] == k; show z[2] == 2": "proved",
+    "show sum(k² for k in 1..3) == 14": "proved",
+    "given x[i] == c; show mean(x[i] for i in S) == c": "open",  # was refuted: every member is c
+    "given x[i] >= c; show mean(x[i] for i in S) > c": "refuted",
+}
+
+
+@pytest.mark.parametrize(("claim", "status"), OF_FAMILIES.items())
+def test_sentence_about_a_family(decided: Decided, claim: str, status: str) -> None:
+    report = decided(FAMILIES + "".join(f"  {line.strip()}\n" for line in claim.split(";")))
+    assert report.status == status, report
 
 
 @pytest.mark.parametrize(("claim", "status"), SENTENCES.items())

@@ -55,7 +55,7 @@ def conditions(roots: Iterable[Node]) -> list[Condition]:
 def _needed(here: Node) -> Node | None:
     zero = number(0)
     match here.op:
-        case "div" if here.args[1].value is None:
+        case "div" if not here.args[1].value:
             return node("ne", here.args[1], zero)
         case "sqrt" if here.args[0].value is None:
             return node("ge", here.args[0], zero)

@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import TIME, Interval, Node, leaf, node, number, substitute
+from dotopt.compiler.ir import TIME, Interval, Node, free_indices, instance, leaf, node, number, substitute
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
+from dotopt.compiler.prove.forms.domain import conditions
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.statements.constants import constants
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.run import moves
-from dotopt.compiler.prove.statements.solved import is_answer, solutions
+from dotopt.compiler.prove.statements.solved import is_answer, is_value_of, solutions
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import like, start
 from dotopt.compiler.types import REAL
+
+MOST_MEMBERS = 8  # of a family, for which premises on all of them are written out
 
 
 def open_case(case: Case) -> bool:
@@ -89,10 +92,13 @@ def written_parts(here: Node) -> Iterator[Node]:
 
 
 def quantified(case: Case, q: s.Quantified) -> list[Node]:
-    """The bounds of a name of `for all`."""
-    if q.indices or not isinstance(q.bounds, s.Bounds):
+    """The bounds of a name of `for all`; those of a family hold for every member."""
+    if not isinstance(q.bounds, s.Bounds):
         return []
-    here = value(case.context, s.Name(q.span, q.name), case.scope)
+    name: s.Expression = s.Name(q.span, q.name)
+    if q.indices:
+        name = s.Index(q.span, name, tuple(s.Name(q.span, i.name) for i in q.indices))
+    here = value(case.context, name, case.scope)
     bounds = q.bounds
     low = value(case.context, bounds.low, case.scope) if bounds.low is not None else None
     high = value(case.context, bounds.high, case.scope) if bounds.high is not None else None
@@ -119,13 +125,31 @@ def absorb(case: Case, written: list[Node]) -> bool:
             continue
         if here.op == "eq" and _no_such_number(here):
             return False
+        functions = len(case.functions)
         if here.op == "eq" and _fix(case, here):
             kept = [case.settle(k) for k in kept]
             case.premises = [case.settle(p) for p in case.premises]
+            if len(case.functions) == functions:  # not `f(θ) == e`, which speaks of every θ
+                waiting += [c.implied for c in conditions([here])]  # what is put in says so no more
             continue
         kept.append(here)
     case.premises += kept
+    case.premises += [member for p in case.premises for member in _members(case, p)]
     return not any(p.op == "bool" and not p.attrs[0] for p in case.premises)
+
+
+def _members(case: Case, premise: Node) -> Iterator[Node]:
+    """What a premise on a family over a few known numbers says of each: `given z[k] >= 0` with `k in 1..3`."""
+    free = free_indices(premise)
+    if len(free) != 1:
+        return
+    (index,) = free
+    domain = case.context.index_sets.get(index.name)
+    if domain is None or domain.op != "range" or any(end.value is None for end in domain.args):
+        return
+    first, last = (int(end.value or 0) for end in domain.args)
+    for k in range(first, min(last, first + MOST_MEMBERS - 1) + 1):
+        yield case.settle(instance(premise, {index: number(k)}))
 
 
 def _no_such_number(equation: Node) -> bool:
@@ -165,7 +189,7 @@ def _fix(case: Case, equation: Node) -> bool:
             continue
         if name in set(body.walk()) or body.type.kind in ("tuple", "any") or body.op in ("inf", "eye"):
             continue
-        if not set(body.type.axes) <= set(name.type.axes):
+        if not set(body.type.axes) <= set(name.type.axes) or not is_value_of(name, body):
             continue
         if name.role in ("param", "state") and body.value is None and case.program.next:
             order = 4

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import reduce
+from itertools import product
 from math import floor
 
-from dotopt.compiler.ir import TIME, Loop, Node, boolean, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir import TIME, Fold, Loop, Node, boolean, instance, leaf, node, number, rebuild, substitute
+
+MOST_TERMS = 12  # of a reduction that is written out
+REDUCTIONS = {"sum": "add", "mean": "add", "max": "max", "min": "min"}
 
 
 def fold(root: Node) -> Node:
@@ -56,6 +61,8 @@ def _fold_one(here: Node) -> Node:
         case "add" | "sub" if any(_identity_of(a) is not None for a in args):
             sized = [_sized(a, b) for a, b in ((args[0], args[1]), (args[1], args[0]))]
             return node(here.op, *sized)
+        case "fold" if (terms := _terms(here)) is not None:
+            return _written_out(here.attrs[0].kind, terms)
         case "matmul" if _second_derivative(args[0]):
             return _hessian_vector(args[0], args[1])
         case "window" if args[1].value == 1:  # over the last step alone
@@ -154,6 +161,26 @@ def _hessian_vector(matrix: Node, v: Node) -> Node:
             if matrix.op == "mul" and x.type.scalar:
                 x, y = y, x
             return node(matrix.op, _hessian_vector(x, v), y)
+
+
+def _terms(here: Node) -> list[Node] | None:
+    """The terms of a sum, mean, maximum or minimum over a few numbers that are all known: `for k in 1..3`."""
+    body = here.attrs[0]
+    if not isinstance(body, Fold) or body.kind not in REDUCTIONS or body.condition is not None or len(here.args) != 1:
+        return None
+    domain = here.args[0]
+    if domain.op != "range" or any(end.value is None or end.value.denominator != 1 for end in domain.args):
+        return None
+    first, last = (int(end.value or 0) for end in domain.args)
+    if not 0 < (last - first + 1) ** len(body.indices) <= MOST_TERMS:
+        return None
+    places = product(range(first, last + 1), repeat=len(body.indices))
+    return [fold(instance(body.body, dict(zip(body.indices, map(number, p), strict=True)))) for p in places]
+
+
+def _written_out(kind: str, terms: list[Node]) -> Node:
+    total = fold(reduce(lambda x, y: node(REDUCTIONS[kind], x, y), terms))
+    return node("div", total, number(len(terms))) if kind == "mean" else total
 
 
 __all__ = ["clocked", "fires", "fold"]

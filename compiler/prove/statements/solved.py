@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir import Node, free_indices, node
 
 Nonzero = Callable[[Node], bool]
 
@@ -17,8 +17,14 @@ def solutions(equation: Node, nonzero: Nonzero) -> Iterator[tuple[Node, Node]]:
     left, right = equation.args
     found = [*_solved(left, right, nonzero), *_solved(right, left, nonzero)]
     apart = [(x, body) for x, body in found if x not in set(body.walk()) and set(body.type.axes) <= set(x.type.axes)]
+    apart = [(x, body) for x, body in apart if is_value_of(x, body)]
     yield from (pair for pair in apart if pair[0].op == "leaf")
     yield from (pair for pair in apart if pair[0].op != "leaf")
+
+
+def is_value_of(name: Node, body: Node) -> bool:
+    """Whether a name can be this: a whole number only a whole one, and a number nothing that hangs on an index."""
+    return (name.type.kind != "int" or body.type.kind == "int") and free_indices(body) <= free_indices(name)
 
 
 def is_answer(here: Node) -> bool:
@@ -46,4 +52,4 @@ def _solved(side: Node, other: Node, nonzero: Nonzero) -> Iterator[tuple[Node, N
             yield from _solved(a, node("mul", other, b), nonzero)
 
 
-__all__ = ["is_answer", "solutions"]
+__all__ = ["is_answer", "is_value_of", "solutions"]

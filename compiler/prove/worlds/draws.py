@@ -33,7 +33,7 @@ class Special:
 def leaf(world: World, here: Node, _: list[Value]) -> Value:
     """The given value of a leaf, else a drawn one; raises `Undecidable` for leaves that stand for no value."""
     axes = here.type.axes
-    if here in world.given:
+    if here in world.given and not here.args:
         given = world.given[here]
         value = axes, given if isinstance(given, np.ndarray) else world.full(axes, given)
     else:
@@ -55,7 +55,8 @@ def leaf(world: World, here: Node, _: list[Value]) -> Value:
         elif here.args:
             key = (here.name, *(x for arg in here.args for x in np.ravel(world.value(arg)[1]).tolist()))
             if key not in world.table:
-                world.table[key] = _drawn(world, here, axes)
+                given = world.given.get(here)  # of one member of a family: its other names must not say otherwise
+                world.table[key] = _drawn(world, here, axes) if given is None else world.full(axes, given)
             value = axes, world.table[key]
         else:
             value = axes, _drawn(world, here, axes)
