@@ -14,7 +14,10 @@ Decided = Callable[..., ClaimReport]
 HEAD = """theorem Classes
 objective f : {}
 objective g : convex
+objective l : convex, lipschitz(L)
 operator  M : monotone
+operator  F : monotone, lipschitz(L)
+operator  C : cocoercive(2), lipschitz(L)
 for all x : real[d], y : real[d], s : real[d], w : real[d], L > 0, μ > 0, η > 0
 z = x - η*∇f(x)
 
@@ -36,6 +39,10 @@ TRUE = [
     (BOTH, "given ∇f(s) + ∇g(s) == 0\n  show f(s) + g(s) <= f(x) + g(x)"),
     (BOTH, "given y == x - η*∇f(x) - η*∇g(y) and η*L <= 2\n  show f(y) + g(y) <= f(x) + g(x)"),
     (BOTH, "given M(s) == 0 and w == x - η*M(w)\n  show ‖w - s‖² <= ‖x - s‖² - ‖w - x‖²"),
+    # Lipschitz functions have bounded gradients
+    (SMOOTH, "show l(x) - l(y) <= L*‖x - y‖"),
+    (SMOOTH, "show ‖∇l(x)‖ <= L"),
+    (SMOOTH, "given L == 1/4\n  show ‖C(x) - C(y)‖³ <= ‖x - y‖³/64"),
     # inequalities among the premises
     (SMOOTH, "given ‖∇f(x)‖² >= 2*μ*(f(x) - f(s)) and η*L == 1\n  show f(z) - f(s) <= (1 - μ/L)*(f(x) - f(s))"),
     # the multipliers that one length of the step suggests do not do for all
@@ -51,6 +58,11 @@ FALSE = [
     (BOTH, "given ∇f(s) - ∇g(s) == 0\n  show f(s) - g(s) <= f(x) - g(x)"),
     (BOTH, "given y == x - η*∇g(y)\n  show g(y) <= g(x) - 2*η*‖∇g(y)‖²"),
     (SMOOTH, "given ‖∇f(x)‖² >= 2*μ*(f(x) - f(s)) and η*L == 1\n  show f(z) - f(s) <= (1 - 2*μ/L)*(f(x) - f(s))"),
+    # where a premise holds with equality, where two points are one, and where operators turn
+    (SMOOTH, "given η*L <= 2.02\n  show f(z) <= f(x)"),
+    (BOTH, "given ∇f(s) == 0 and η*L <= 2.01\n  show ‖z - s‖² <= ‖x - s‖²"),
+    (BOTH, "given ∇f(s) == 0\n  show f(s) < f(x)"),
+    (BOTH, "given F(s) == 0 and η*L <= 1\n  show ‖x - η*F(x) - s‖² <= ‖x - s‖²"),
     (STRONG, "given ∇f(s) == 0 and η*(L + μ) <= 3\n  show ‖z - s‖² <= (1 - η*μ)²*‖x - s‖²"),
 ]
 

@@ -57,6 +57,11 @@ FALSE = [
     "given Uᵀ @ U == I\n  show U @ Uᵀ @ x == x",
     "given Sᵀ == S\n  show trace(S @ S @ S) >= 0",
     "show inverse(A @ B) == inverse(A) @ inverse(B)",
+    # matrices of a shape that random ones never have
+    "given S @ S == S\n  show S == I + 0*A",
+    "given Sᵀ == -S\n  show dot(x, S @ y) == dot(y, S @ x)",
+    "given positive_definite(A) and positive_definite(B)\n  show A @ B == B @ A",
+    "given positive_definite(A)\n  show dot(x, A @ y) >= 0",
     "show inverse(I + c*outer(x, x)) == I - c*outer(x, x)",
     "show spectral_norm(a*M) == a*spectral_norm(M)",
 ]

@@ -5,7 +5,7 @@
     convex, smooth(L)   f(y) >= f(x) + ⟨∇f(x), y - x⟩ + 1/(2L) ‖∇f(x) - ∇f(y)‖²
     strongly_convex(μ)  f(y) >= f(x) + ⟨∇f(x), y - x⟩ + μ/2 ‖y - x‖²          (with smooth: the sharp inequality)
     monotone            ⟨F(x) - F(y), x - y⟩ >= 0                              operators; and the strong forms
-    lipschitz(L)        ‖F(x) - F(y)‖² <= L² ‖x - y‖²
+    lipschitz(L)        ‖F(x) - F(y)‖² <= L² ‖x - y‖²                          of functions f(x) - f(y) <= L ‖x - y‖
 
 The conjugate K^* enters by the points of the graph of ∂K: (k, y) with k = ∇K^*(y) and K(k) = ⟨y, k⟩ - K^*(y). Every
 inequality is a node that is never negative.
@@ -34,14 +34,23 @@ class Inequality:
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """Quadratics with curvatures from `low` (None: -`high`) to `high` belong to it; `unknown`: no model is known."""
+    """Quadratics with curvatures from `low` (None: -`high`) to `high` belong to it; `unknown`: no model is known.
+
+    `turns`: so do maps that turn planes, by no less than `low` along and no more than `high` in all.
+    """
 
     low: Node | None
     high: Node | None
     unknown: bool
+    turns: bool = False
 
 
-KNOWN = {"convex", "smooth", "strongly_convex", "monotone", "strongly_monotone", "cocoercive", "lipschitz"}
+CURVED = {"convex", "smooth", "strongly_convex"}
+KNOWN = {  # the properties of which worlds have models, by what they are said of
+    "objective": CURVED,
+    "function": CURVED | {"even", "unit_scale"},
+    "operator": {"monotone", "strongly_monotone", "cocoercive", "lipschitz"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ def inequalities(case: Case, roots: Iterable[Node]) -> list[Inequality]:
             continue
         held = {p.name: tuple(case.value(a) for a in p.arguments) for p in d.properties}
         points = list(_points(d, nodes))
+        for a in points if d.word != "operator" else ():
+            found.extend(Inequality(i.name, case.settle(i.node)) for i in _alone(d.name, held, a))
         for a, b in permutations(points, 2):
             found.extend(Inequality(i.name, case.settle(i.node)) for i in _pair(d.name, held, a, b))
     return found
@@ -102,7 +113,7 @@ def classes(case: Case) -> dict[str, Class]:
     for d in case.file.statements:
         if isinstance(d, s.Declaration) and d.word in ("objective", "function", "operator") and d.properties:
             held = {p.name: tuple(case.value(a) for a in p.arguments) for p in d.properties}
-            unknown = set(held) - KNOWN - ({"even", "unit_scale"} if d.word == "function" else set())
+            unknown = set(held) - KNOWN[d.word]
             low: Node | None = None
             high = next((held[n][0] for n in ("smooth", "lipschitz") if held.get(n)), None)
             if set(held) & {"convex", "monotone", "cocoercive"}:
@@ -110,8 +121,10 @@ def classes(case: Case) -> dict[str, Class]:
             if held.get("strongly_convex") or held.get("strongly_monotone"):
                 low = (held.get("strongly_convex") or held["strongly_monotone"])[0]
             if held.get("cocoercive"):
-                high = node("div", number(1), held["cocoercive"][0])
-            found[d.name] = Class(low, high, bool(unknown))
+                bound = node("div", number(1), held["cocoercive"][0])
+                high = bound if high is None else node("min", bound, high)
+            turns = d.word == "operator" and not held.get("cocoercive")
+            found[d.name] = Class(low, high, bool(unknown), turns)
     return found
 
 
@@ -187,6 +200,18 @@ def conjugate_gradient(name: str, y: Node) -> Node:
     return node("conjugate", y, attrs=(name, 1, Type("real", y.type.axes)))
 
 
+def _alone(name: str, held: dict[str, tuple[Node, ...]], a: Point) -> Iterator[Inequality]:
+    """The gradients of a function that is Lipschitz are bounded."""
+    if held.get("lipschitz"):
+        (top,) = held["lipschitz"]
+        yield Inequality(f"bound of the gradient of {name} at {a.label}", sub(square_of(top), square(a.gradient)))
+
+
+def square_of(c: Node) -> Node:
+    """c²."""
+    return node("mul", c, c)
+
+
 def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> Iterator[Inequality]:
     """The inequalities of an ordered pair: b seen from a."""
     step = sub(b.at, a.at)
@@ -195,6 +220,11 @@ def _pair(name: str, held: dict[str, tuple[Node, ...]], a: Point, b: Point) -> I
         gap = sub(sub(b.value, a.value), inner(a.gradient, step))
         smooth, strong = held.get("smooth"), held.get("strongly_convex")
         difference = sub(a.gradient, b.gradient)
+        if held.get("lipschitz"):
+            axes = step.type.axes
+            length = node("norm", step, attrs=(axes, False, 2)) if axes else node("abs", step)
+            far = node("mul", held["lipschitz"][0], length)
+            yield Inequality(f"Lipschitz continuity of {label}", sub(far, sub(b.value, a.value)))
         if "convex" in held or strong:
             yield Inequality(f"convexity of {label}", gap)
         if smooth:

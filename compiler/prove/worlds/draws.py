@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,7 +11,8 @@ import numpy as np
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.worlds import numbers as num
-from dotopt.compiler.prove.worlds.arrays import Undecidable, Value, identity, scalar
+from dotopt.compiler.prove.worlds.arrays import Undecidable, Value, scalar
+from dotopt.compiler.prove.worlds.shapes import shaped
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.worlds.world import World
@@ -23,10 +23,9 @@ ROLES = ("param", "state", "input", "hyper", "time", "axis", "draw", "index", "s
 
 @dataclass(frozen=True)
 class Special:
-    """What premises ask for and random numbers never meet: orthogonal and symmetric matrices, zeros of gradients."""
+    """What premises ask for and random numbers never meet: shapes of matrices, zeros of gradients."""
 
-    orthogonal: frozenset[Node] = frozenset()
-    symmetric: frozenset[Node] = frozenset()
+    shapes: Mapping[Node, frozenset[str]] = field(default_factory=dict)  # a leaf -> names of `shapes.drawn`
     zeros: Mapping[str, Node] = field(default_factory=dict)  # f -> a leaf at which its gradient is zero
 
 
@@ -105,31 +104,19 @@ def _by_law(world: World, here: Node, axes: tuple[str, ...]) -> Value:
 
 
 def _drawn(world: World, here: Node, axes: tuple[str, ...]) -> Any:
-    if here in world.special.orthogonal and len(axes) == 2:
-        return _rotation(world.size(axes[0]), world.size(axes[1]), world.rng)
+    wanted = world.special.shapes.get(here, frozenset())
+    if wanted and len(axes) == 2:
+        found = shaped(wanted, world.size(axes[0]), world.size(axes[1]), world.rng)
+        if found is not None:
+            return found
+    if world.twins and here.role in ("free", "param", "input") and not here.args:
+        for other, (_, array) in world.values.items():
+            if other.type == here.type and other.role == here.role and isinstance(array, np.ndarray):
+                return array
     array = world.full(axes, None)
     for place in np.ndindex(array.shape):
         drawn: Any = world.draw(here, world.rng)
         if drawn is None:
             drawn = world.rng.choice((True, False)) if here.type.kind == "bool" else world.rng.choice(world.small)
         array[place] = drawn
-    if here in world.special.symmetric and array.ndim == 2:
-        for i, j in np.ndindex(array.shape):
-            array[i, j] = array[max(i, j), min(i, j)]
     return array
-
-
-def _rotation(rows: int, columns: int, rng: random.Random) -> Any:
-    """A rational matrix with orthonormal columns (or rows): rotations by (3, 4, 5), swaps and signs."""
-    n = max(rows, columns)
-    q = identity(n)
-    for _ in range(2 * n):
-        i, j = rng.randrange(n), rng.randrange(n)
-        if i == j:
-            q[i] = -q[i]
-            continue
-        c, s = rng.choice(
-            ((Fraction(3, 5), Fraction(4, 5)), (Fraction(0), Fraction(1)), (Fraction(5, 13), Fraction(-12, 13)))
-        )
-        q[i], q[j] = c * q[i] - s * q[j], s * q[i] + c * q[j]
-    return q[:rows, :columns].copy()

@@ -1,7 +1,8 @@
 """The user's functions in a world.
 
 An objective or operator is a table: the first time that it is asked at a point an answer is drawn, the same point gets
-the same answer. Functions with properties are drawn from families that have them: quadratics and Huber functions.
+the same answer. Functions with properties are drawn from families that have them: quadratics and Huber functions,
+and maps that turn planes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Place = tuple[tuple[Any, ...], ...]  # the arguments of a function, each as a row of numbers
 RADII = (Fraction(1, 3), Fraction(1, 2), Fraction(1), Fraction(1, 5))
+PLANES = ((Fraction(0), Fraction(1)), (Fraction(3, 5), Fraction(4, 5)), (Fraction(4, 5), Fraction(3, 5)))  # 3, 4 and 5
 
 
 # ---- objectives and operators --------------------------------------------------------------------------------------
@@ -98,7 +100,10 @@ def _hessian_vector(world: World, key: Any, v: Value) -> Value:
 
 
 def _of_class(world: World, here: Node, name: str, x: Value) -> Value:
-    """f = low/2 v² + (a - low) huber(v) in each coordinate, v = x - centre: half of them quadratics."""
+    """f = low/2 v² + (a - low) huber(v) in each coordinate, v = x - centre: half of them quadratics.
+
+    Operators that need not be gradients turn the first two coordinates as well, in half of the worlds.
+    """
     axes, array = x
     table = world.table
     if (name, "centre") not in table or table[(name, "centre")].shape != array.shape:
@@ -108,7 +113,15 @@ def _of_class(world: World, here: Node, name: str, x: Value) -> Value:
         table[(name, "curvature")] = small(world, array.shape, lambda: _curvature(world, name))
         bend = world.classes[name].low is not None and world.rng.random() < 0.5  # straight further out
         table[(name, "radius")] = small(world, array.shape, lambda: world.rng.choice(RADII)) if bend else None
-    world.touched.update(dict.fromkeys(((name, "curvature"), (name, "centre"), (name, "radius"))))
+        plane = None
+        if world.classes[name].turns and array.shape[:1] > (1,) and array.ndim == 1 and world.seed % 2:
+            plane = _plane(world, name)
+        if plane is not None:
+            table[(name, "radius")] = None
+            table[(name, "curvature")][:2] = plane[0]
+            table[(name, "turn")] = scalar(plane[1])
+    words = ("curvature", "turn", "centre", "radius")
+    world.touched.update(dict.fromkeys((name, word) for word in words if (name, word) in table))
     a, centre, radius = (table[(name, word)] for word in ("curvature", "centre", "radius"))
     _check_class(world, name, a)
     allowed = world.classes[name]
@@ -117,7 +130,8 @@ def _of_class(world: World, here: Node, name: str, x: Value) -> Value:
     near = off if radius is None else each(_clipped, off, radius)
     steep = each(lambda k: num.sub(k, low), a)
     if here.attrs[1] in ("gradient", "field"):
-        return axes, each(lambda k, u, v: num.add(num.mul(k, u), num.mul(low, v)), steep, near, off)
+        slope = each(lambda k, u, v: num.add(num.mul(k, u), num.mul(low, v)), steep, near, off)
+        return axes, slope if (name, "turn") not in table else _turned(world, name, slope, off)
     terms = each(
         lambda k, u, v: num.add(
             num.mul(num.mul(k, u), num.sub(v, num.div(u, Fraction(2)))),
@@ -132,6 +146,34 @@ def _of_class(world: World, here: Node, name: str, x: Value) -> Value:
     return (), scalar(num.add(table[(name, "offset")], reduce(num.add, terms.ravel())))
 
 
+def _plane(world: World, name: str) -> tuple[Any, Any] | None:
+    """How an operator of the class may stretch a plane and turn it: a and b of [[a, -b], [b, a]]."""
+    allowed = world.classes[name]
+    low = world.value(allowed.low)[1].item() if allowed.low is not None else None
+    if allowed.high is None:
+        return low or Fraction(0), abs(world.rng.choice(world.small))
+    high = world.value(allowed.high)[1].item()
+    planes = [(num.mul(x, high), num.mul(y, high)) for x, y in PLANES]
+    fitting = [(a, b) for a, b in planes if low is None or num.tell(a, low) in (0, 1)]
+    return world.rng.choice(fitting) if fitting else None
+
+
+def _turned(world: World, name: str, slope: Any, off: Any) -> Any:
+    """The field with the first two coordinates turned as well."""
+    turn = world.table[(name, "turn")].item()
+    curvatures = world.table[(name, "curvature")]
+    high = world.classes[name].high
+    if high is not None:
+        size = num.add(num.mul(turn, turn), num.mul(curvatures[0], curvatures[0]))
+        top = world.value(high)[1].item()
+        if num.tell(size, num.mul(top, top)) not in (0, -1):
+            raise Undecidable(f"a turn outside the class of `{name}`")
+    out = slope.copy()
+    out[0] = num.sub(slope[0], num.mul(turn, off[1]))
+    out[1] = num.add(slope[1], num.mul(turn, off[0]))
+    return out
+
+
 def _clipped(v: Any, r: Any) -> Any:
     return None if v is None else num.largest(num.sub(0, r), num.smallest(r, v))
 
@@ -139,6 +181,8 @@ def _clipped(v: Any, r: Any) -> Any:
 def _check_class(world: World, name: str, curvatures: Any) -> None:
     """The curvatures must be those that the class allows, also after numbers have been made simpler."""
     allowed = world.classes[name]
+    if allowed.unknown:
+        raise Undecidable(f"no model of the properties of `{name}`")
     high = world.value(allowed.high)[1].item() if allowed.high is not None else None
     low = world.value(allowed.low)[1].item() if allowed.low is not None else None
     bottom = low if low is not None else None if high is None else num.sub(Fraction(0), high)

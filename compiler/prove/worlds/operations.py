@@ -228,6 +228,19 @@ def _spectral(world: World, here: Node, a: list[Value]) -> Value:
             raise Undecidable(f"`{here.op}` has no exact value here")
 
 
+def _definite(world: World, here: Node, a: list[Value]) -> Value:
+    """Whether all leading minors of a symmetric matrix are positive, by elimination."""
+    rows = a[0][1].copy()
+    if a[0][1].ndim != 2 or any(not isinstance(x, Fraction) for x in rows.ravel()) or (rows != rows.T).any():
+        raise Undecidable("definiteness of a matrix that is not symmetric, or not known exactly")
+    for i in range(len(rows)):
+        if rows[i, i] <= 0:
+            return (), scalar(False)
+        for j in range(i + 1, len(rows)):
+            rows[j] = rows[j] - rows[i] * (rows[j, i] / rows[i, i])
+    return (), scalar(True)
+
+
 def _constant(world: World, here: Node, _: list[Value]) -> Value:
     return here.type.axes, world.full(here.type.axes, Fraction(int(here.op == "ones")))
 
@@ -243,6 +256,7 @@ LAWS: dict[str, Law] = {
     **dict.fromkeys(("sum", "mean", "amax", "amin", "norm", "std"), _reduction),
     **dict.fromkeys(("zeros", "ones"), _constant),
     "eye": _eye,
+    "positive_definite": _definite,
     **dict.fromkeys(("matmul", "transpose", "outer", "trace", "diagonal", "inverse", "solve", "tril"), _matrix),
     "unit": _unit,
     **dict.fromkeys(("polar", "svdvals", "spectral_norm", "spectral_radius", "eigenvectors"), _spectral),

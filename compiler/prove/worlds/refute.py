@@ -12,12 +12,14 @@ import numpy as np
 from dotopt.compiler.ir import Node, Program
 from dotopt.compiler.prove.statements.reached import Form, Reached
 from dotopt.compiler.prove.worlds.arrays import Undecidable
+from dotopt.compiler.prove.worlds.ends import at_ends
 from dotopt.compiler.prove.worlds.models import modelled, sampled
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.prove.worlds.swarm import Swarm, Unvectorised
 from dotopt.compiler.prove.worlds.witness import witness
 from dotopt.compiler.prove.worlds.world import World
 
+TWINS = 5  # of so many random worlds one has one value for all leaves of a type
 SAMPLES = 20_000
 ENOUGH = 1000  # samples that fulfil the premises, for a swarm to have searched
 
@@ -42,6 +44,10 @@ class Search:
         deadline = time.process_time() + seconds
         for form in self._forms(1):
             found = self._random(form, deadline, 16)
+            if found is not None:
+                return found
+        for form in self._forms(1):
+            found = self._first(at_ends(self.setting, form[0]), form)
             if found is not None:
                 return found
         for form in self._forms(3):
@@ -81,7 +87,7 @@ class Search:
         for seed in range(most):
             if time.process_time() > deadline:
                 return None
-            world = self.setting.world(seed * 7919 + 1, self.setting.sizes(seed))
+            world = self.setting.world(seed * 7919 + 1, self.setting.sizes(seed), twins=seed % TWINS == TWINS - 1)
             try:
                 failed = self._fails(world, form)
             except (Undecidable, OverflowError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
@@ -57,6 +57,7 @@ class Setting:
         sizes: dict[str, int] | None = None,
         given: Mapping[Node, Any] | None = None,
         answer: Callable[[Node], Any] = lambda node: None,
+        twins: bool = False,
     ) -> World:
         """A world whose leaves are drawn from here, but for those that are given."""
         return World(
@@ -69,6 +70,7 @@ class Setting:
             self.index_sets,
             self.special,
             answer,
+            twins=twins,
         )
 
     def declared(self, here: Node) -> Interval | None:
@@ -187,26 +189,36 @@ def _excluded(premises: Sequence[Node]) -> set[tuple[Node, Fraction]]:
 
 
 def _special(premises: Sequence[Node]) -> Special:
-    """The orthogonal and symmetric matrices and the zeros of gradients that premises ask for."""
-    orthogonal: set[Node] = set()
-    symmetric: set[Node] = set()
+    """The shapes of matrices and the zeros of gradients that premises ask for."""
+    shapes: dict[Node, set[str]] = {}
     zeros: dict[str, Node] = {}
     for p in conjuncts(premises):
-        if p.op != "eq":
-            continue
-        for x, y in (p.args, p.args[::-1]):
-            if y.op == "eye" and x.op == "matmul":
-                a, b = x.args
-                if a.op == "transpose" and a.args[0] is b and b.op == "leaf":
-                    orthogonal.add(b)
-                if b.op == "transpose" and b.args[0] is a and a.op == "leaf":
-                    orthogonal.add(a)
-            if x.op == "transpose" and x.args[0] is y and y.op == "leaf":
-                symmetric.add(y)
+        if p.op == "positive_definite" and p.args[0].op == "leaf":
+            shapes.setdefault(p.args[0], set()).add("definite")
+        for x, y in (p.args, p.args[::-1]) if p.op == "eq" else ():
+            for here, shape in _shaped(x, y):
+                shapes.setdefault(here, set()).add(shape)
             asked = x.op == "oracle" and x.attrs[1] in ("gradient", "field") and len(x.args) == 1
             if asked and x.args[0].op == "leaf" and (y.value == 0 or y.op == "zeros"):
                 zeros[x.attrs[0]] = x.args[0]
-    return Special(frozenset(orthogonal), frozenset(symmetric), zeros)
+    return Special({here: frozenset(names) for here, names in shapes.items()}, zeros)
+
+
+def _shaped(x: Node, y: Node) -> Iterator[tuple[Node, str]]:
+    """The leaf of which `x == y` says a shape, and the shape."""
+    match x.op, x.args:
+        case "transpose", (a,) if a.op == "leaf" and y is a:
+            yield a, "symmetric"
+        case "transpose", (a,) if a.op == "leaf" and y.op == "neg" and y.args[0] is a:
+            yield a, "skew"
+        case "matmul", (a, b) if a is b and a.op == "leaf" and y is a:
+            yield a, "idempotent"
+        case "matmul", (a, b) if a is b and a.op == "leaf" and y.op == "eye":
+            yield a, "involutory"
+        case "matmul", (a, b) if y.op == "eye":
+            for turned, plain in ((a, b), (b, a)):
+                if turned.op == "transpose" and turned.args[0] is plain and plain.op == "leaf":
+                    yield plain, "orthogonal"
 
 
 class Sized(dict[str, int]):

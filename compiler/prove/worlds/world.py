@@ -43,6 +43,7 @@ class World:
     answer: Callable[[Node], Any] = lambda node: None  # a wanted answer of an oracle
     parent: World | None = None
     small: tuple[Fraction, ...] = SMALL
+    twins: bool = False  # leaves of one type have one value
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
