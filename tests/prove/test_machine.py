@@ -13,7 +13,7 @@ from dotopt.compiler.prove.report import ClaimReport
 
 Decided = Callable[..., ClaimReport]
 
-RULE = '''rule Rounding
+RULE = """rule Rounding
 objective f
 param  x : real[...]
 hyper  η as lr >= 0 = 0.1
@@ -27,7 +27,7 @@ v' = β*v + (1 - β)*g^2
 x' = x - η*m'/(sqrt(v') + 1)
 
 claim c:
-'''
+"""
 CASES = {
     "in fp16\n  given |g| > 1/1000\n  show g^2 > 0": "proved",
     "in fp16\n  given |g| > 1/10000\n  show g^2 > 0": "refuted",  # 10⁻⁸ is below the smallest number
@@ -59,3 +59,37 @@ def test_numbers_are_rounded_as_torch_does(name: str, dtype: torch.dtype) -> Non
     form = Rounded(FORMATS[name], {})
     ours = torch.tensor([form.round(float(x)) for x in numbers], dtype=torch.float64)
     torch.testing.assert_close(ours, torch.tensor(numbers).to(dtype).double(), rtol=0, atol=0)
+
+
+STEPPED = '''"""Stepped: a product of factors, and a mean."""
+rule Stepped
+objective f
+param  θ : real[...]
+hyper  η as lr >= 0 = 1e-2
+hyper  β in [0, 1)  = 0.9
+state  m : like θ = 0
+state  a : real   = 1
+g  = ∇f(θ)
+m' = m + (1 - β)*(g - m)
+a' = a*β
+θ' = θ - η*m' + 0*a
+
+claim written:
+  in fp16
+'''
+
+
+@pytest.mark.parametrize(
+    "premise, sentence, status",
+    [
+        ("given t == 2", "a == β", "proved"),
+        ("given t == 2", "a == β*β", "refuted"),
+        ("given t == 3", "a <= 1", "proved"),
+        ("given t == 3", "a > 0", "refuted"),
+        ("given m == 1 and g == 1", "m' == 1", "proved"),
+        ("given θ == 2048 and t == 1", "θ - 1 == 2047", "proved"),
+        ("given θ == 2048", "θ + 2 == 2048", "refuted"),
+    ],
+)
+def test_premises_about_the_step_count(decided: Decided, premise: str, sentence: str, status: str) -> None:
+    assert decided(f"{STEPPED}  {premise}\n  show {sentence}\n").status == status

@@ -17,12 +17,13 @@ from typing import Any
 import z3
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import Node, leaf, substitute
+from dotopt.compiler.ir import TIME, Node, leaf, node, substitute
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.statements.intervals import inside
+from dotopt.compiler.prove.statements.reached import Reached, every_step, reached
 from dotopt.compiler.prove.statements.run import any_step, first_step, moves, steps
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
@@ -49,20 +50,26 @@ def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, sec
     goal = value(case.context, condition, case.scope)
     milliseconds = int(seconds * 1000 / 3)
     premises = tuple(case.premises)
-    questions = [(premises, goal)]
-    if all_steps:
+    run = reached(case)
+    questions = [(premises, _fixed(case, goal))]
+    if run.asked is not None and 1 < run.asked <= STEPS and run.readable:  # that step, with those before it written out
+        standing = every_step(case)
+        *_, moment = steps(first_step(case.program, lambda here: here), run.asked)
+        there = [_fixed(standing, moment.written(p)) for p in (*_said(case, run), goal)]
+        questions = [(tuple(there[:-1]), there[-1])]
+    elif all_steps:
         first = first_step(case.program, lambda here: here)
         now, later = steps(any_step(case.program, lambda here: here, case.functions), 2)
         following = tuple(later.written(p) for p in premises if moves(p))
         questions = [
-            (tuple(map(first.written, premises)), first.written(goal)),
-            ((*premises, _fixed(case, now.written(goal)), *following), later.written(goal)),
+            (tuple(map(first.written, premises)), _fixed(case, first.written(goal))),
+            ((*premises, _fixed(case, now.written(goal)), *following), _fixed(case, later.written(goal))),
         ]
     certificates: list[dict[str, Any]] = []
     for step, (held, wanted) in enumerate(questions):
         ask = Question(name, reached=step > 0)
         assumed = [ask.truth(p) for p in held]
-        shown = ask.truth(_fixed(case, wanted))
+        shown = ask.truth(wanted)
         given = [*ask.sides(), *assumed]
         if _check(given, milliseconds)[0] == z3.unsat:
             return Vacuous()
@@ -76,6 +83,12 @@ def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, sec
     return Proved("induction", {"kind": "induction", "parts": certificates}, assumptions)
 
 
+def _said(case: Case, run: Reached) -> list[Node]:
+    """What premises say of the step in question, those that are put in as well."""
+    fixed = (node("eq", *pair) for pair in run.fixed if pair[0] is not TIME)
+    return [*case.premises, *case.point_premises, *fixed]
+
+
 def _fixed(case: Case, here: Node) -> Node:
     """A node with what premises fix put in, and nothing computed: 1/10 + 2/10 is an operation that rounds."""
     for table in case.substitutions:
@@ -86,14 +99,18 @@ def _fixed(case: Case, here: Node) -> Node:
 def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, milliseconds: int) -> Outcome:
     """Numbers of the first steps at which the goal fails, or what is missing."""
     ranges = {p for i in case.program.inputs for p in inside(leaf("input", i.name, i.type), i.interval)}
-    always = [p for p in case.premises if all_steps or p in ranges]
+    standing, run = every_step(case), reached(case)
+    said = _said(case, run)
+    always = [p for p in said if all_steps or p in ranges]
     before: list[Node] = []
     count = STEPS if case.program.kind != "theorem" else 1
     for step, moment in enumerate(steps(first_step(case.program, lambda here: here), count), start=1):
         ask = Question(name)
-        premises = [*before, *(_fixed(case, moment.written(p)) for p in case.premises)]
-        before += [_fixed(case, moment.written(p)) for p in always]
-        wanted = _fixed(case, moment.written(goal))
+        premises = [*before, *(_fixed(standing, moment.written(p)) for p in said)]
+        before += [_fixed(standing, moment.written(p)) for p in always]
+        if run.asked not in (None, step):
+            continue
+        wanted = _fixed(standing, moment.written(goal))
         question = [ask.truth(p) for p in premises] + [z3.Not(ask.truth(wanted))]
         result, model = _check([*ask.sides(), *question], milliseconds)
         if result != z3.sat or model is None:
@@ -159,8 +176,8 @@ class Question:
                 return z3.FPVal(float(here.value or 0), self.sort) if _exact(here) else self._quotient(here)
             case "bool":
                 return z3.BoolVal(bool(here.attrs[0]))
-            case "zeros":
-                return z3.FPVal(0.0, self.sort)
+            case "zeros" | "ones":
+                return z3.FPVal(float(here.op == "ones"), self.sort)
             case "leaf" | "oracle":
                 if here.type.kind != "real" or (here.op == "leaf" and here.role == "time"):
                     raise Unreadable(f"`{here!r}` in rounded arithmetic")
@@ -235,6 +252,8 @@ class Rounded:
     def _made(self, here: Node) -> Any:
         if here.op == "const":
             return self.round(float(here.value or 0))
+        if here.op == "ones":
+            return 1.0
         if here.op in ("bool", "zeros"):
             return bool(here.attrs[0]) if here.op == "bool" else 0.0
         a = [self(x) for x in here.args]
