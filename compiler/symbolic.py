@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from dotopt.compiler.ir import Node, Program, leaf, number, substitute
+from dotopt.compiler.ir import Loop, Node, Program, leaf, number, rebuild, substitute
 from dotopt.compiler.types import INT, REST, Type
 
 Entries = Any  # an object array of SymPy expressions, one axis for each axis of the type
@@ -54,23 +54,60 @@ def step(program: Program, sizes: Mapping[str, int], rank: int | None = None) ->
     >>> written.equations[-1].label, written.equations[-1].entries[0]
     ("m'", g_0*(1 - β2) + m_0*β2)
     """
-    table = asked(program) | _places(program, sizes, rank)
-    roots = [(equation.label, substitute(equation.node, table)) for equation in program.equations]
-    starts = [(f"{s.name} at first", substitute(s.start, table)) for s in program.states if s.kind == "first"]
+    answers, places = asked(program), _places(program, sizes, rank)
+    outermost = sorted(answers, key=lambda here: -sum(1 for _ in here.walk()))
+
+    def plain(root: Node) -> Node:
+        for question in outermost:  # one by one: a question may stand inside another one
+            root = substitute(root, {question: answers[question]})
+        return substitute(substitute(root, places), counts)
+
+    counts = _counts(program)
+    roots = [(equation.label, plain(equation.node)) for equation in program.equations]
+    starts = [(f"{s.name} at first", plain(s.start)) for s in program.states if s.kind == "first"]
     writer = _Writer(sizes)
     written: list[Written] = []
     for label, here in (*starts, *roots):
         if here.op == "leaf" or here in writer.done:
             continue
-        for part in (*_parts(here, writer.done), here):
+        flat = rebuild(here, _unrolled)
+        for part in (*_parts(flat, writer.done), flat):
             entries = writer.entries(part)
-            name = label if part is here else f"part {len(written) + 1}, of {label}"
+            name = label if part is flat else f"part {len(written) + 1}, of {label}"
             symbols = _symbols(name, np.shape(entries), part.type)
             writer.done[part] = symbols
-            written.append(Written(name, part, entries, symbols))
+            written.append(Written(name, here if part is flat else part, entries, symbols))  # the judge runs the loop
+        writer.done[here] = writer.done[flat]
     return Step(
         {here: s for here, s in writer.done.items() if here.op == "leaf" and here.role != "axis"}, tuple(written)
     )
+
+
+def _counts(program: Program) -> dict[Node, Node]:
+    """Integer knobs that say how often a loop runs become numbers, small ones of their ranges."""
+    asked = {here.args[0] for root in program.roots for here in root.walk() if here.op == "loop"}
+    found = {}
+    for hyper in program.hypers:
+        here = leaf("hyper", hyper.name, hyper.type)
+        if here in asked:
+            low = hyper.interval.low.value if hyper.interval.low is not None else None
+            found[here] = number(max(PASSES, 0 if low is None else int(low) + hyper.interval.open_low))
+    return found
+
+
+def _unrolled(here: Node) -> Node:
+    """A result of a loop with a known number of passes, written out."""
+    if here.op != "item" or here.args[0].op != "loop":
+        return here
+    count, *values = here.args[0].args
+    body: Loop = here.args[0].attrs[0]
+    if count.value is None or body.until is not None or body.index is not None or any(v.args for v in body.variables):
+        return here
+    for _ in range(int(count.value)):
+        table = dict(zip(body.variables, values, strict=True))
+        values = [substitute(following, table) for following in body.nexts]
+    result: Node = values[here.attrs[0]]
+    return result
 
 
 def _parts(root: Node, done: Mapping[Node, Entries]) -> list[Node]:
@@ -92,7 +129,7 @@ def _select(conditions: Sequence[Any], values: Sequence[Any], default: Any) -> A
 
 
 def asked(program: Program) -> dict[Node, Node]:
-    """Free names for the answers of the objective, those inside others last."""
+    """Free names for the answers of the objective."""
     table: dict[Node, Node] = {}
     for number_, here in enumerate(program.oracles):
         table[here] = leaf("free", "g" if number_ == 0 else f"g{number_ + 1}", here.type)
@@ -195,7 +232,8 @@ def _deviation(entries: Sequence[Any]) -> Any:
     return sp.sqrt(sum((e - mean) ** 2 for e in entries) / (len(entries) - 1))
 
 
-SPLIT = {*FOLDS, "norm", "select", "max", "min"}
+PASSES = 2  # of a loop whose number of passes is a knob
+SPLIT = {*FOLDS, "matmul", "norm", "select", "max", "min"}
 
 
 class _Writer:
@@ -285,12 +323,16 @@ class _Writer:
         """`function` at every place of the result; operands that lack an axis are repeated along it."""
         shape = self.shape(here.type)
         axes = here.type.axes
-        if len(set(axes)) < len(axes):
-            raise Unsupported("an axis that occurs twice")
+        twice = len(set(axes)) < len(axes)
+        if twice and any(arg.type.axes not in ((), axes) for arg in here.args):
+            raise Unsupported("an axis that occurs twice, beside one that occurs once")
         made = np.empty(shape, dtype=object)
         for place in np.ndindex(*shape):
             at = dict(zip(axes, place, strict=True))
-            picked = [a[tuple(at[axis] for axis in arg.type.axes)] for a, arg in zip(args, here.args, strict=True)]
+            picked = [
+                a[place if arg.type.axes == axes else tuple(at[axis] for axis in arg.type.axes)]
+                for a, arg in zip(args, here.args, strict=True)
+            ]
             made[place] = function(*picked)
         return made
 

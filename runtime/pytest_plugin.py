@@ -129,8 +129,8 @@ class Property(OptItem):
         from dotopt.runtime.property import Failed, Untested
 
         match self.test():
-            case Failed(message, reproducer):
-                raise Wrong(f"{message}\n\nreproduce it with\n\n{reproducer}")
+            case Failed() as failed:
+                raise Wrong(failed.text)
             case Untested(reason):
                 pytest.skip(reason)
 

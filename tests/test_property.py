@@ -36,7 +36,7 @@ BUGS = [
 
 @pytest.mark.parametrize("name", ["lion", "adamw", "signum"])
 def test_right_rules_pass(name: str) -> None:
-    report = properties(RULES / f"{name}.opt", FEW)
+    report = properties(RULES / f"{name}.opt", FEW, lambda label: name == "adamw" or "triton" not in label)
     assert report.code == 0, report.failures
     passed = [result.name for result in report.results if isinstance(result.outcome, Passed)]
     assert {"torch, float64", "torch, float32", "torch, bfloat16"} <= set(passed)
@@ -68,7 +68,7 @@ def test_a_false_claim_fails_with_numbers_and_a_reproducer(tmp_path: Path) -> No
         "rule Mine\nobjective f\nparam x : real[...]\nhyper η as lr > 0 = 0.1\ng = ∇f(x)\nx' = x - η*g\n"
         "claim wrong:\n  show ‖x'‖ <= ‖x‖\n"
     )
-    report = properties(path, FEW)
+    report = properties(path, FEW, lambda label: label == "claim wrong")
     (failure,) = [result for result in report.results if result.name == "claim wrong"]
     assert isinstance(failure.outcome, Failed)
     assert "import" in failure.outcome.reproducer

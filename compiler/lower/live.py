@@ -21,7 +21,7 @@ def live(program: Program, wanted: frozenset[str] = frozenset()) -> Program:
         *program.next.values(), *program.outputs.values(), *program.evaluation.values(),
         *(node for role in program.roles for _, _, node in role.sent),
         *(role.condition for role in program.roles if role.condition is not None),
-        *(x.next for x in program.states if x.name in wanted and x.next is not None),
+        *(n for x in program.states if x.name in wanted for n in (x.next, x.start) if n is not None),
     ]
     while roots:
         for here in roots.pop().walk():

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(report: Report) -> None:
-    """A line for each property, then what failed, with Python that shows it."""
+    """A line for each property, then what failed, with Python that shows it: once for the dtypes of a backend."""
     from rich.text import Text
 
     from dotopt.compiler.render import render_all
@@ -57,6 +57,10 @@ def show(report: Report) -> None:
                 cells = Text("untested", style="yellow"), reason
         rows.add_row(result.rule, Text(result.name), cells[0], f"{result.seconds:.2f}", Text(cells[1]))
     out().print(rows)
+    told: set[tuple[str, str]] = set()
     for result in report.failures:
         if isinstance(result.outcome, Failed):
-            out().print(Text(f"\n{result.outcome.message}\n\n{result.outcome.reproducer}"))
+            backend = result.rule, result.name.partition(",")[0]
+            text = result.outcome.message.splitlines()[0] if backend in told else result.outcome.text
+            out().print(Text(f"\n{text}"), soft_wrap=True)  # a program that is wrapped does not run
+            told.add(backend)

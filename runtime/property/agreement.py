@@ -9,8 +9,9 @@ import numpy as np
 from dotopt.runtime.property.compare import Difference, difference
 from dotopt.runtime.property.draw import examples
 from dotopt.runtime.property.example import Example, asks_elsewhere, program
-from dotopt.runtime.property.outcome import Failed, Outcome, Untested
+from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.reproducer import reproducer
+from dotopt.runtime.property.runs import Machine
 from dotopt.runtime.property.search import Budget, Disagreement, search
 from dotopt.runtime.property.tolerance import TABLE
 
@@ -21,21 +22,31 @@ def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget) -> Outco
     if TABLE[dtype].stored != TABLE[dtype].computed and _elsewhere(cls):
         return Untested("the objective that the rule asks would itself be computed in 16 bits")
 
+    ran: list[bool] = []
+
     def check(example: Example) -> None:
         try:
-            found = difference(cls, example, backend)
+            machine = Machine(cls, example, backend)
+            found = difference(cls, example, machine)
         except Exception as error:
             raise Disagreement(crashed(cls, example, backend, error), example.size) from None
         if found is not None:
             raise Disagreement(failed(cls, example, backend, found), example.size)
+        if any(g is not None and g.size for row in example.gradients for g in row):
+            ran.append(machine.on_kernels)
 
-    return search(examples(cls, dtype), check, budget)
+    outcome = search(examples(cls, dtype, loops=backend == "torch"), check, budget)
+    if backend == "torch" or not isinstance(outcome, Passed) or all(ran):
+        return outcome
+    if not any(ran):
+        return Untested("it has no kernels there: torch's code, tested above, takes its steps")
+    return Passed(sum(ran), f"{len(ran) - sum(ran)} others have no kernels and ran torch's code")
 
 
 def _elsewhere(cls: type[Any]) -> bool:
-    ranks = [rank for rank in (1, 2) if cls.rule.pattern.misfit(rank) is None]
+    rank = next(rank for rank in range(1, 9) if cls.rule.pattern.misfit(rank) is None)
     defaults = tuple(option.default for option in cls.rule.options)
-    return asks_elsewhere(program(cls.origin, defaults, ranks[0] if ranks else 3))
+    return asks_elsewhere(program(cls.origin, defaults, rank))
 
 
 def failed(cls: type[Any], example: Example, backend: str, found: Difference) -> Failed:

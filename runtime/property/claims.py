@@ -10,7 +10,7 @@ engine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.search import Budget, Disagreement, Enough, search
 
 RELATIVE = 1e-9
-TRIES = 20  # examples a wanted point, where premises are hard to meet
+POINTS = 4  # points an example of the budget: a point costs little beside a run of a backend
+TRIES = 20  # tries an example, where premises are hard to meet
 OPAQUE = ("apply", "conjugate", "base", "base_member", "claim", "jvp", "host", "root", "argmin")
 
 
@@ -43,6 +44,7 @@ class Sentence:
     premises: tuple[Node, ...]
     goal: Node
     all_steps: bool
+    text: str  # the line of the file
 
 
 def claim_at_points(file: s.File, claim: s.Claim, library: Library, budget: Budget) -> Outcome:
@@ -56,7 +58,7 @@ def claim_at_points(file: s.File, claim: s.Claim, library: Library, budget: Budg
     met = 0
     for index, sentence in enumerate(sentences):
         share = Budget(max(budget.examples // len(sentences), 4) * TRIES, budget.seed + index, budget.shrinking)
-        counter = [0, share.examples // TRIES]
+        counter = [0, POINTS * share.examples // TRIES]
         outcome = search(_moments(sentence), _check(claim, sentence, counter), share)
         if isinstance(outcome, Failed):
             return outcome
@@ -80,7 +82,8 @@ def _sentences(file: s.File, claim: s.Claim, library: Library) -> tuple[list[Sen
             if why:
                 reason = why
                 continue
-            found.append(Sentence(case, premises, goal, clause.goal.all_steps))
+            text = " ".join(file.span.source.text[clause.span.start : clause.span.end].split())
+            found.append(Sentence(case, premises, goal, clause.goal.all_steps, text))
     return found, reason
 
 
@@ -98,10 +101,8 @@ def _unfit(case: Case) -> str:
         return f"`{objectives[0].name}` stands for all functions of a class"
     if case.functions:
         return "it defines the objective"
-    if case.program.roles or case.program.randoms:
-        return "the rule draws numbers, or is run by several parties"
-    if not case.program.params and case.program.states:
-        return "the rule has no parameter"
+    if case.program.roles:
+        return "the rule is run by several parties"
     return ""
 
 
@@ -118,6 +119,7 @@ class Moment:
     free: Mapping[Node, Any]
     sizes: Mapping[str, int]
     seed: int
+    earlier: tuple[Mapping[str, Any], ...] = ()  # the inputs of the steps before
 
 
 @st.composite
@@ -134,18 +136,26 @@ def _moments(draw: st.DrawFn, sentence: Sentence) -> Moment:
     for hyper in case.program.hypers:
         hypers[hyper.name] = draw(_number(hyper.interval, hyper.type.kind == "int"))
     hypers = _settled(case, hypers)
-    once = case.at_start
-    steps = 1 if once else draw(st.integers(1, 4))
+    moves = case.program.params or case.program.states
+    steps = draw(st.integers(1, 4)) if moves and not case.at_start else 1
     shape = _param_shape(case, sizes, rest)
-    start = draw(tensors(shape))
-    gradients = tuple(draw(tensors(shape)) for _ in range(steps))
-    free = {}
-    for here in leaves:
-        if here.role in ("free", "input"):
-            many = tuple(int(a) if a.isdigit() else sizes.get(a, 0) for a in here.type.axes if a != REST)
-            like = shape if REST in here.type.axes else many
-            free[here] = draw(tensors(like)) if here.type.axes else np.asarray(draw(_scalar(here, sentence.premises)))
-    return Moment(start, gradients, hypers, free, sizes, draw(st.integers(0, 99)))
+    parametric = bool(case.program.params)
+    start = draw(tensors(shape)) if parametric else np.zeros(shape)
+    gradients = tuple(draw(tensors(shape)) if parametric else start for _ in range(steps))
+
+    def drawn(role: str) -> dict[Node, Any]:
+        found = {}
+        for here in leaves:
+            if here.role == role:
+                many = tuple(int(a) if a.isdigit() else sizes.get(a, 0) for a in here.type.axes if a != REST)
+                like = shape if REST in here.type.axes else many
+                scalar = None if here.type.axes else _scalar(here, sentence.premises)
+                found[here] = draw(tensors(like)) if scalar is None else np.asarray(draw(scalar))
+        return found
+
+    free = drawn("free") | drawn("input")
+    earlier = tuple({here.name: value for here, value in drawn("input").items()} for _ in range(steps - 1))
+    return Moment(start, gradients, hypers, free, sizes, draw(st.integers(0, 99)), earlier)
 
 
 def _leaves(roots: tuple[Node, ...]) -> list[Node]:
@@ -236,7 +246,7 @@ class _Look(Simulation):
         return value
 
     def leaf(self, here: Node, tensor: int, frame: Frame) -> Any:
-        if here in self.moment.free:
+        if here in self.moment.free and (self.last or here.role == "free"):
             return self.moment.free[here]
         return super().leaf(here, tensor, frame)
 
@@ -297,7 +307,8 @@ def look(sentence: Sentence, moment: Moment) -> Any:
         for step, gradient in enumerate(moment.gradients, start=1):
             run.last = step == len(moment.gradients)
             answers = {"f": _value(gradient), "∇f": _gradient(gradient)}
-            run.step(None if elsewhere else gradient, oracles=answers, inputs=_inputs(moment))
+            inputs = _inputs(moment) if run.last else moment.earlier[step - 1]
+            run.step(None if elsewhere else gradient, oracles=answers, inputs=inputs)
     except (KeyError, NotImplementedError, IndexError, ValueError, np.linalg.LinAlgError):
         return None
     return run.seen
@@ -346,15 +357,22 @@ def _failed(claim: s.Claim, sentence: Sentence, moment: Moment, part: Node, side
     label = f" ({case.label})" if case.label else ""
     values = [f"  {name} = {np.asarray(side).tolist()}" for name, side in zip(("left", "right"), sides, strict=False)]
     param = case.program.params[0].name if case.program.params else ""
+    moves = bool(case.program.params or case.program.states)
     lines = [
-        f"claim `{claim.name}`{label} fails at step {len(moment.gradients)}",
-        f"    {part!r}",
+        f"claim `{claim.name}`{label} fails" + f" at step {len(moment.gradients)}" * moves,
+        f"    {sentence.text}",
+        f"  that is, {part!r}",
         *values,
         *(f"  given {premise!r}" for premise in sentence.premises if premise.op != "leaf" and not _range(premise)),
-        f"  with {', '.join(f'{name} = {value:g}' for name, value in moment.hypers.items())}",
+        *([f"  with {', '.join(f'{n} = {value:g}' for n, value in moment.hypers.items())}"] if moment.hypers else []),
         *([f"  {param} = {moment.start.tolist()}"] if param else []),
         *([f"  gradients {[g.tolist() for g in moment.gradients]}"] if param else []),
         *(f"  {here.name} = {np.asarray(value).tolist()}" for here, value in moment.free.items()),
+        *(
+            f"  in step {step}, {', '.join(f'{n} = {np.asarray(v).tolist()}' for n, v in inputs.items())}"
+            for step, inputs in enumerate(moment.earlier, 1)
+            if inputs
+        ),
     ]
     return Failed("\n".join(lines), _snippet(claim, sentence, moment))
 
@@ -366,8 +384,8 @@ def _range(premise: Node) -> bool:
 def _snippet(claim: s.Claim, sentence: Sentence, moment: Moment) -> str:
     case = sentence.case
     path = case.file.span.source.path
-    free = ", ".join(f"{here.name!r}: np.array({np.asarray(value).tolist()!r})" for here, value in moment.free.items())
-    free = ", ".join(f"{here.name!r}: np.array({np.asarray(v).tolist()!r})" for here, v in moment.free.items())
+    free = _literal({here.name: value for here, value in moment.free.items()})
+    earlier = "".join(f"{_literal(inputs)}, " for inputs in moment.earlier)
     return (
         "import numpy as np\n"
         "from pathlib import Path\n"
@@ -381,12 +399,16 @@ def _snippet(claim: s.Claim, sentence: Sentence, moment: Moment) -> str:
         f"    start=np.array({moment.start.tolist()!r}, dtype=float),\n"
         f"    gradients=({', '.join(f'np.array({g.tolist()!r}, dtype=float)' for g in moment.gradients)},),\n"
         f"    hypers={dict(moment.hypers)!r},\n"
-        f"    free={{{free}}},\n"
-        f"    sizes={dict(moment.sizes)!r}, seed={moment.seed},\n"
+        f"    free={free},\n"
+        f"    sizes={dict(moment.sizes)!r}, seed={moment.seed}, earlier=({earlier}),\n"
         ")\n"
         "for part, sides in at(case, moment):\n"
         "    print(part, sides)\n"
     )
+
+
+def _literal(values: Mapping[str, Any]) -> str:
+    return f"{{{', '.join(f'{name!r}: np.array({np.asarray(v).tolist()!r})' for name, v in values.items())}}}"
 
 
 def at(case: Case, moment: Moment) -> Iterator[tuple[Node, list[Any]]]:
@@ -397,7 +419,6 @@ def at(case: Case, moment: Moment) -> Iterator[tuple[Node, list[Any]]]:
             premises = tuple(p for p in case.premises if p is not boolean(True))
             leaves = {here.name: here for here in _leaves((goal, *premises, *case.program.roots))}
             free = {leaves[str(name)]: value for name, value in moment.free.items() if str(name) in leaves}
-            placed = Moment(moment.start, moment.gradients, moment.hypers, free, moment.sizes, moment.seed)
-            seen = look(Sentence(case, premises, goal, clause.goal.all_steps), placed)
+            seen = look(Sentence(case, premises, goal, clause.goal.all_steps, ""), replace(moment, free=free))
             for part, sides, _ in seen[1] if seen else ():
                 yield part, sides

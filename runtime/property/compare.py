@@ -18,7 +18,8 @@ import numpy as np
 
 from dotopt.runtime.property.example import Array, Example, decomposed, takes_bases, takes_signs
 from dotopt.runtime.property.runs import Machine, Reference, Values
-from dotopt.runtime.property.tolerance import LOOKS, ROUNDINGS, SPREAD, TABLE, Tolerance
+from dotopt.runtime.property.tolerance import LOOKS, ROUNDINGS, SPREAD, Tolerance
+from dotopt.runtime.property.tolerance import tolerance as tolerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,10 @@ class Spread:
         return [run.values(tensor)[name] for run in self.runs]
 
 
-def difference(cls: type[Any], example: Example, backend: str) -> Difference | None:
-    """The first difference between a backend and the reference, or None."""
-    tolerance = TABLE[example.dtype]
-    machine = Machine(cls, example, backend)
+def difference(cls: type[Any], example: Example, machine: Machine) -> Difference | None:
+    """The first difference between a run on a backend and the reference, or None."""
+    backend = machine.backend
+    tolerance = tolerated(example.dtype, backend)
     reference = Reference(cls, example, tolerance)
     low = tolerance.stored != tolerance.computed
     stored: list[list[Array]] | None = [] if low else None

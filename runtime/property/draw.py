@@ -36,8 +36,8 @@ SPECIAL = {
 
 
 @st.composite
-def examples(draw: st.DrawFn, cls: Any, dtype: str, most_steps: int = 8) -> Example:
-    """Examples for an optimizer class."""
+def examples(draw: st.DrawFn, cls: Any, dtype: str, most_steps: int = 8, loops: bool = True) -> Example:
+    """Examples for an optimizer class; with `loops` some say `foreach=False`, which kernels never take."""
     rule: Rule = cls.rule
     options = {o.keyword: draw(st.sampled_from(sorted(o.values, key=lambda v: v != o.default))) for o in rule.options}
     fitting = [shape for shape in SHAPES if rule.pattern.misfit(len(shape)) is None]
@@ -67,7 +67,7 @@ def examples(draw: st.DrawFn, cls: Any, dtype: str, most_steps: int = 8) -> Exam
         gradients = tuple(
             tuple(None if (t, k) in left_out else g for k, g in enumerate(row)) for t, row in enumerate(gradients)
         )
-    foreach = draw(st.sampled_from((None, None, False)))
+    foreach = draw(st.sampled_from((None, None, False))) if loops else None
     maximize = draw(st.sampled_from((False, False, True)))
     return Example(dtype, options, tuple(groups), tuple(members), starts, gradients, foreach, maximize)
 

@@ -108,6 +108,19 @@ def takes_bases(step: Program) -> bool:
     return any(here.op in bases for root in step.roots for here in root.walk())
 
 
+def own(step: Program, given: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The hyperparameters that the file declares, and the seed that a rule with draws takes besides."""
+    if any("seed" in (hyper.name, hyper.keyword) for hyper in step.hypers):
+        return dict(given), 0
+    return {name: value for name, value in given.items() if name != "seed"}, int(given.get("seed", 0))
+
+
+def answered(step: Program) -> tuple[str, str]:
+    """The word and the name of what the rule asks: `objective` or `operator`."""
+    asked = [(here.word, here.name) for here in step.callables if here.word in ("objective", "operator")]
+    return asked[0] if asked else ("objective", "f")
+
+
 def asks_elsewhere(step: Program) -> bool:
     """Whether the rule asks for more than the gradient at the parameter, so that it needs a closure."""
     return any(here.attrs[1] != "gradient" or here.args[here.attrs[3][0]].role != "param" for here in step.oracles)

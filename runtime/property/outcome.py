@@ -22,6 +22,11 @@ class Failed:
     message: str
     reproducer: str
 
+    @property
+    def text(self) -> str:
+        """Both."""
+        return f"{self.message}\n\nreproduce it with\n\n{self.reproducer}"
+
 
 @dataclass(frozen=True, slots=True)
 class Untested:

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 
 from dotopt.compiler.evaluate import Simulation
-from dotopt.compiler.ir import REDUCTIONS, Node
+from dotopt.compiler.ir import REDUCTIONS, Node, Program
 from dotopt.runtime.property.example import (
     Array,
     Example,
+    answered,
     asks_elsewhere,
     decomposed,
     entrywise,
+    own,
     program,
     programs,
     sums_over_model,
@@ -30,17 +32,24 @@ class Machine:
     """An example on a backend; `step(k)` takes step k, `values(k)` are the numbers of tensor k."""
 
     def __init__(self, cls: type[Any], example: Example, backend: str) -> None:
-        self.example = example
+        self.example, self.backend = example, backend
         self.dtype = getattr(torch, example.dtype)
         self.params = [torch.tensor(start, dtype=self.dtype, requires_grad=True) for start in example.starts]
+        named = [(str(k), p) for k, p in enumerate(self.params)]  # draws depend on names
         groups = [
-            {"params": [p for p, member in zip(self.params, example.members, strict=True) if member == index], **hypers}
+            {"params": [pair for pair, member in zip(named, example.members, strict=True) if member == index], **hypers}
             for index, hypers in enumerate(example.groups)
         ]
         more = {"foreach": example.foreach, "maximize": example.maximize, "backend": backend}
         self.optimizer = cls(groups, **example.options, **more)
         self.rule = cls.rule
-        self.elsewhere = asks_elsewhere(programs(cls, example, [example.starts[0].ndim])[0])
+        step = programs(cls, example, [example.starts[0].ndim])[0]
+        self.elsewhere, self.operator = asks_elsewhere(step), answered(step)[0] == "operator"
+
+    @property
+    def on_kernels(self) -> bool:
+        """Whether kernels have taken a step, and not torch's code in their place."""
+        return bool(self.optimizer._buckets)
 
     def step(self, k: int) -> None:
         """Step k, with the gradients of the example or with the objective that they shape."""
@@ -51,8 +60,12 @@ class Machine:
             self.optimizer.step()
             return
 
-        def closure() -> torch.Tensor:
+        def closure() -> Any:
             self.optimizer.zero_grad()
+            if self.operator:
+                for p, a in zip(self.params, shifts, strict=True):
+                    p.grad = (p + torch.tensor(a, dtype=self.dtype) + p.sin()).detach()
+                return 0.0
             loss = torch.zeros((), dtype=self.dtype)
             for p, a in zip(self.params, shifts, strict=True):
                 loss = loss + (p * p / 2 + torch.tensor(a, dtype=self.dtype) * p - torch.cos(p)).sum()
@@ -143,7 +156,8 @@ class Reference:
         for part in parts:
             hypers = example.groups[example.members[part[0]]]
             starts = {k: example.starts[k] for k in part}
-            simulation = Watched(lambda rank: program(cls.origin, chosen, max(rank, 1)), starts, hypers)
+            known, seed_ = own(self.programs[part[0]], hypers)
+            simulation = Watched(lambda rank: program(cls.origin, chosen, max(rank, 1)), starts, known, seed=seed_)
             simulation.jitter, simulation.rng = jitter, np.random.default_rng(seed)
             simulation.decomposed = frozenset[Node]().union(*map(decomposed, simulation.programs))
             simulation.watching = not jitter
@@ -161,7 +175,7 @@ class Reference:
             if not self.elsewhere:
                 simulation.step({i: None if g is None else sign * g for i, g in shifts.items()})
             else:
-                simulation.step(oracles=_objective(shifts, sign))
+                simulation.step(oracles=_objective(self.programs[part[0]], shifts, sign))
             self._mark(part, simulation)
 
     def values(self, k: int) -> Values:
@@ -197,16 +211,25 @@ class Reference:
                 mask[...] = True
 
 
-def _objective(shifts: Mapping[int, Array | None], sign: float) -> dict[str, Any]:
-    """f(x) = Σ ½x² + a x - cos x, whose gradient and Hessian differ from place to place."""
+def _objective(step: Program, shifts: Mapping[int, Array | None], sign: float) -> dict[str, Any]:
+    """f(x) = Σ ½x² + a x - cos x, whose gradient and Hessian differ from place to place; operators are its gradient."""
+    word, name = answered(step)
 
     def each(function: Any) -> Any:
         return lambda points, *rest: {
             i: np.asarray(sign * function(np.asarray(x), shifts[i], *(r[i] for r in rest))) for i, x in points.items()
         }
 
+    gradient = each(lambda x, a: x + a + np.sin(x))
+    if word == "operator":
+        return {name: gradient}
+
+    def value(points: Mapping[int, Any]) -> float:
+        terms = each(lambda x, a: np.sum(x * x / 2 + a * x - np.cos(x)))(points)
+        return float(sum(terms.values()))
+
     return {
-        "f": lambda points: sign * sum(float(np.sum(x * x / 2 + shifts[i] * x - np.cos(x))) for i, x in points.items()),
-        "∇f": each(lambda x, a: x + a + np.sin(x)),
-        "∇²f": each(lambda x, a, v: (1 + np.cos(x)) * v),
+        name: value,
+        f"∇{name}": gradient,
+        f"∇²{name}": each(lambda x, a, v: (1 + np.cos(x)) * v),
     }

@@ -9,7 +9,8 @@ example.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ TABLE = {
         "parameters are stored with 11 bits, 2^-24 apart near 0; states are float32",
     ),
 }  # fmt: skip
+
+
+def tolerance(dtype: str, backend: str) -> Tolerance:
+    """The row of the table; Triton's interpreter cuts off what does not fit in bfloat16, where cards round."""
+    cut = dtype == "bfloat16" and backend == "triton" and os.environ.get("TRITON_INTERPRET") == "1"
+    return replace(TABLE[dtype], parameter=2 * TABLE[dtype].parameter) if cut else TABLE[dtype]
+
 
 ROUNDINGS = 8  # how many roundings the numbers of the second look are off by
 LOOKS = 20  # how often it is run
