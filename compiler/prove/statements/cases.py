@@ -16,10 +16,10 @@ from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Scope, Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.prove.statements.premises import open_case, written_conjuncts
+from dotopt.compiler.prove.statements.ranks import last_axis, ranks
 from dotopt.compiler.prove.statements.simplify import clocked
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 
-RANKS = (1, 2, 3)
 MOST_CASES = 48
 
 
@@ -31,12 +31,12 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
     named = frozenset(here.name for here in claim.walk() if isinstance(here, s.Name))
     first = context_of(file, Static(options, None, forced, named), library)
     free = _open_options(first[0], claim, options, every_option)
-    ranks: tuple[int | None, ...] = RANKS if _reads_rank(file) else (None,)
+    possible = ranks(file, claim)
     choices = list(product(*(values for _, values in free)))
-    if len(choices) * len(ranks) > MOST_CASES:
-        raise Unreadable(f"{len(choices) * len(ranks)} combinations of options and ranks; fix some by `given`")
+    if len(choices) * len(possible) > MOST_CASES:
+        raise Unreadable(f"{len(choices) * len(possible)} combinations of options and ranks; fix some by `given`")
     for chosen in choices:
-        for rank in ranks:
+        for rank in possible:
             picked = options | dict(zip((name for name, _ in free), chosen, strict=True))
             same = picked == options and rank is None
             program, context = first if same else context_of(file, Static(picked, rank, forced, named), library)
@@ -49,6 +49,7 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
                 library,
                 {k: v for k, v in picked.items() if k not in bound},
                 rank,
+                list(last_axis(program, rank)),
             )
             if open_case(case):
                 yield case
@@ -62,15 +63,6 @@ def _open_options(
 
 def _is_function(values: tuple[bool | str, ...]) -> bool:
     return all(isinstance(v, str) and Library().find(v) is not None for v in values)
-
-
-def _reads_rank(file: s.File) -> bool:
-    for here in file.walk():
-        if isinstance(here, s.Call) and isinstance(here.function, s.Name) and here.function.name == "rank":
-            return True
-        if isinstance(here, s.When) and here.type is not None:
-            return True
-    return False
 
 
 def bound_functions(file: s.File, claim: s.Claim, library: Library) -> tuple[dict[str, str], dict[str, str]]:
