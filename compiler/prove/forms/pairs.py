@@ -5,13 +5,15 @@ Each holds for all values of the arguments for which both sides are defined.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import z3
 
-from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, atom, existing
+from dotopt.compiler.prove.forms.polynomial import Atom, Monomial, Polynomial, atom, existing
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.smt import Smt
@@ -77,47 +79,67 @@ def _powers(a: Atom, b: Atom, smt: Smt, uses: set[Atom]) -> Iterator[z3.BoolRef]
 
 
 def _cauchy_schwarz(atoms: Iterable[Atom], smt: Smt) -> Iterator[z3.BoolRef]:
-    sums = {a.key: a for a in atoms if a.kind == "sum"}
-    for (axis, inside), a in sums.items():
-        size = atom("size", axis)
+    sums = {opened(a): a for a in atoms if a.kind == "sum"}
+    for (axes, inside), a in sums.items():
+        v = smt.variable(a)
+        sizes = [atom("size", axis) for axis in axes]
+        known = all(size in atoms for size in sizes)
         if len(inside) == 2 and all(power == 1 for _, power in inside):
             (x, _), (y, _) = inside
-            xx, yy = sums.get((axis, ((x, 2),))), sums.get((axis, ((y, 2),)))
+            xx, yy = sums.get((axes, ((x, 2),))), sums.get((axes, ((y, 2),)))
             if xx is not None and yy is not None:
-                v, vx, vy = smt.variable(a), smt.variable(xx), smt.variable(yy)
-                yield v * v <= vx * vy
+                yield v * v <= smt.variable(xx) * smt.variable(yy)
         if len(inside) == 1 and inside[0][1] == 1:  # (Σx)² ≤ n Σx²
-            xx = sums.get((axis, ((inside[0][0], 2),)))
-            if xx is not None and size in atoms:
-                yield smt.variable(a) ** 2 <= smt.variable(size) * smt.variable(xx)
-        xx = sums.get((axis, _squared(inside)))
+            xx = sums.get((axes, ((inside[0][0], 2),)))
+            if xx is not None and known:
+                yield v**2 <= _product(smt.variable(size) for size in sizes) * smt.variable(xx)
+        xx = sums.get((axes, _squared(inside)))
         if xx is not None:  # Σx² ≤ (Σ|x|)² ≤ n Σx²
-            yield smt.variable(xx) <= smt.variable(a) ** 2
-            yield smt.variable(a) >= 0
-            if size in atoms:
-                yield smt.variable(a) ** 2 <= smt.variable(size) * smt.variable(xx)
+            yield smt.variable(xx) <= v**2
+            yield v >= 0
+            if known:
+                yield v**2 <= _product(smt.variable(size) for size in sizes) * smt.variable(xx)
+
+
+def opened(a: Atom) -> tuple[tuple[str, ...], Monomial]:
+    """The axes of nested sums, the outer one first, and what is summed."""
+    axis, inside = a.key
+    if len(inside) == 1 and inside[0][1] == 1 and inside[0][0].kind == "sum":
+        axes, term = opened(inside[0][0])
+        return (axis, *axes), term
+    return (axis,), inside
 
 
 def squares(a: Atom) -> Iterator[Atom]:
     """For Σ x*y the sums of squares of x and y that occur anywhere: Cauchy and Schwarz relate them."""
     if a.kind != "sum":
         return
-    axis, inside = a.key
-    squared = _squared(inside)
-    if squared:
-        found = existing("sum", axis, squared, axes=a.axes)
-        if found is not None:
-            yield found
-    for b, _ in inside if len(inside) <= 2 else ():
-        found = existing("sum", axis, ((b, 2),), axes=b.axes - {axis})
-        if found is not None:
-            yield found
-            size = existing("size", axis)
-            if size is not None:
-                yield size
+    axes, inside = opened(a)
+    found = [_made(axes, squared)] if (squared := _squared(inside)) else []
+    found += [_made(axes, ((b, 2),)) for b, _ in inside if len(inside) <= 2]
+    for total in found:
+        if total is not None:
+            yield total
+            yield from (size for axis in axes if (size := existing("size", axis)) is not None)
 
 
-def _squared(inside: Any) -> Any:
+def _made(axes: tuple[str, ...], inside: Monomial) -> Atom | None:
+    """The atom of a nested sum, if it was ever made."""
+    varying = frozenset(axis for b, _ in inside for axis in b.axes)
+    for axis in reversed(axes):
+        varying -= {axis}
+        found = existing("sum", axis, inside, axes=varying)
+        if found is None:
+            return None
+        inside = ((found, 1),)
+    return inside[0][0]
+
+
+def _product(factors: Iterable[Any]) -> Any:
+    return reduce(operator.mul, factors)
+
+
+def _squared(inside: Monomial) -> Monomial:
     """The square of what stands under Σ|…|, as what stands under a sum; empty for other sums."""
     if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "abs":
         return ()
@@ -127,4 +149,4 @@ def _squared(inside: Any) -> Any:
     return tuple((b, 2 * power) for b, power in terms[0][0])
 
 
-__all__ = ["laws", "squares"]
+__all__ = ["laws", "opened", "squares"]

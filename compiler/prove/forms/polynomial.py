@@ -136,7 +136,7 @@ class Polynomial:
             term = _frozen(((kept, coefficient),))
             for value, power in new:
                 term = term * value**power
-            _accumulate(total, term)
+            accumulate(total, term)
         return make(total)
 
 
@@ -154,7 +154,8 @@ def make(terms: dict[Monomial, Fraction]) -> Polynomial:
     return _frozen(tuple(sorted(((m, c) for m, c in terms.items() if c != 0), key=_order)))
 
 
-def _accumulate(total: dict[Monomial, Fraction], p: Polynomial) -> None:
+def accumulate(total: dict[Monomial, Fraction], p: Polynomial) -> None:
+    """Adds p to a polynomial that is being made."""
     for monomial, coefficient in p.terms:
         total[monomial] = total.get(monomial, Fraction(0)) + coefficient
 
@@ -338,7 +339,7 @@ def fraction(p: Polynomial) -> tuple[Polynomial, Polynomial]:
                 power = here.get(a, 0)
                 base = a.key[0] if a.kind == "inverse" else single(a)
                 term = term * base ** (most - power if a.kind == "inverse" else most + power)
-            _accumulate(total, term)
+            accumulate(total, term)
         top = make(total)
         for a, most in powers.items():
             bottom = bottom * (a.key[0] if a.kind == "inverse" else single(a)) ** most

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
@@ -19,7 +20,9 @@ from dotopt.compiler.prove.forms.polynomial import (
     Atom,
     Monomial,
     Polynomial,
+    accumulate,
     atom,
+    make,
     number,
     single,
     single_product,
@@ -239,7 +242,7 @@ def _carried(word: Word) -> set[str]:
 
 def add_up(p: Polynomial, axis: str, words: Words) -> Polynomial:
     """The sum of p along one axis: what does not vary along it is pulled out."""
-    result = ONE - ONE
+    result: dict[Monomial, Fraction] = {}
     for monomial, coefficient in p.terms:
         outside = tuple(f for f in monomial if axis not in f[0].axes)
         inside = tuple(f for f in monomial if axis in f[0].axes)
@@ -249,11 +252,11 @@ def add_up(p: Polynomial, axis: str, words: Words) -> Polynomial:
             inner, body = inside[0][0].key  # sums are nested in one order
             total = add_up(add_up(single_product(body), axis, words), inner, words)
         else:
-            total = _trace_of_product(inside, axis, words) or single(
+            total = _trace_of_product(inside, axis, words) or _of_outer(inside, axis, words) or single(
                 atom("sum", axis, inside, axes=frozenset(x for a, _ in inside for x in a.axes) - {axis})
             )
-        result = result + single_product(outside) * coefficient * total
-    return result
+        accumulate(result, single_product(outside) * coefficient * total)
+    return make(result)
 
 
 def _trace_of_product(inside: Monomial, row: str, words: Words) -> Polynomial | None:
@@ -268,6 +271,18 @@ def _trace_of_product(inside: Monomial, row: str, words: Words) -> Polynomial | 
         return None
     left, right = (words.letters(((a, 1),), row, column) for a in factors)
     return words.trace(flip(left) + right, column)
+
+
+def _of_outer(inside: Monomial, axis: str, words: Words) -> Polynomial | None:
+    """Σ_c u_r v_c is u_r Σ v: an outer product in a word comes apart."""
+    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "word":
+        return None
+    word: Word = inside[0][0].key[0]
+    if not any(letter[3] is None for letter in word[:-1]) or word[0][2] == word[-1][3]:
+        return None
+    ones: Letter = (((atom("ones", axis, None, axes=frozenset({axis})), 1),), False, axis, None)
+    turned = word if word[-1][3] == axis else flip(word)
+    return words.product((*turned, ones), (turned[0][2], None)) if turned[-1][3] == axis else None
 
 
 __all__ = ["Letter", "Sum", "Word", "Words", "add_all", "add_up", "flip", "precedes", "size"]

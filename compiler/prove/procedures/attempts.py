@@ -24,12 +24,12 @@ def attempts(goal: Node, task: Task) -> Proved | None:
         outcome = direct(goal, task)
         return outcome if outcome is not None or not task.refute else _where_defined(goal, task)
     small = sum(1 for _ in goal.walk()) <= SMALL
-    sides = (direct, _by_sides, _where_defined)
+    sides = (direct, _by_sides)
     ways = (*sides, _for_any_value) if small else (_for_any_value, *sides)
     hurried = replace(task, seconds=min(task.seconds, HURRIED))
     failed: Exception | None = None
-    for held in (hurried, task):
-        for way in ways:
+    for held, here in ((hurried, ways), (task, (*ways, _where_defined))):
+        for way in here:
             try:
                 outcome = way(goal, held)
             except (Unsupported, ArithmeticError) as error:
@@ -78,7 +78,9 @@ def _for_any_value(goal: Node, task: Task) -> Proved | None:
     for wider, premises in generalised(goal, task.facts):
         general = replace(task, premises=premises)
         with suppress(Unsupported, ArithmeticError), within(remaining() / 2):
-            outcome = direct(wider, general) or _where_defined(wider, general)
+            outcome = direct(wider, general)
+            if outcome is None and task.seconds > HURRIED:
+                outcome = _where_defined(wider, general)
             if outcome is not None:
                 return outcome
     return None

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 from dotopt.compiler.ir import Fold, Lambda, Loop, Node, leaf, node, number, substitute
+from dotopt.compiler.ir.operations import REDUCTIONS
+from dotopt.compiler.prove.forms.domain import never_negative
 from dotopt.compiler.prove.forms.facts import Facts
-from dotopt.compiler.prove.forms.normal import MODEL, Unsupported
+from dotopt.compiler.prove.forms.normal import VARYING, Unsupported
 
 BOUND = ("index", "loop", "sequence", "function", "set")
+SIMPLE = 60  # nodes of an expression whose sign is looked for
 LEVELS = 3  # how deep inside each other the replaced expressions are sought
 
 
@@ -36,11 +40,19 @@ def generalised(goal: Node, facts: Facts) -> Iterator[tuple[Node, tuple[Node, ..
 
 def stand_in(part: Node, name: str, facts: Facts) -> Node:
     """A leaf with any value in the place of `part`: another one for each tensor, unless `part` has the same."""
-    try:
-        shared = MODEL not in facts.normal(part).axes
-    except (Unsupported, ArithmeticError):
-        shared = False
-    return leaf("free" if shared else "state", name, part.type)
+    return leaf("free" if _shared(part, facts.normal.shared) else "state", name, part.type)
+
+
+def _shared(part: Node, states: frozenset[str]) -> bool:
+    """Whether a value is the same for all tensors of the model."""
+    if part.op == "leaf":
+        own = part.role in VARYING and (part.type.axes or (part.role == "state" and part.name not in states))
+        return not own and all(_shared(index, states) for index in part.args)
+    if part.op in REDUCTIONS and part.attrs[1]:
+        return True
+    if part.op == "oracle" and part.attrs[1] == "value":  # one number for the whole model
+        return True
+    return all(_shared(child, states) for child in part.args)
 
 
 def _binds(part: Node) -> bool:
@@ -66,14 +78,16 @@ def _indexed(part: Node) -> bool:
 
 
 def _sign(part: Node, name: Node, facts: Facts) -> Iterator[Node]:
-    try:
+    if never_negative(part):
+        yield node("ge", name, number(0))
+    if sum(1 for _ in part.walk()) > SIMPLE:
+        return
+    with suppress(Unsupported, ArithmeticError):
         p = facts.normal(part)
         if facts.positive(p):
             yield node("gt", name, number(0))
         elif facts.nonnegative(p):
             yield node("ge", name, number(0))
-    except (Unsupported, ArithmeticError):
-        return
 
 
 __all__ = ["generalised", "stand_in"]

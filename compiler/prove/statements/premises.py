@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dotopt.compiler import syntax as s
+from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import TIME, Interval, Node, free_indices, instance, leaf, node, number, substitute
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
@@ -49,15 +50,20 @@ def open_case(case: Case) -> bool:
         if p.bounds is not None:
             case.premises += quantified(case, s.Quantified(p.span, p.name, (), p.type, p.bounds))
     written: list[Node] = list(constants(case))
+    unread: OptError | None = None  # names of other ranks and options do no harm where another line excludes this case
     for clause in (*case.file.statements, *case.claim.body):
         if isinstance(clause, s.Given):
             for condition in written_conjuncts(clause.condition):
                 if binds_function(case, condition):
                     continue
-                here = value(case.context, condition, case.scope)
-                written.extend(written_parts(here))
+                try:
+                    written.extend(written_parts(value(case.context, condition, case.scope)))
+                except OptError as error:
+                    unread = unread or error
     if any(w.op == "bool" and not w.attrs[0] for w in written):
         return False
+    if unread is not None:
+        raise unread
     return absorb(case, [w for w in written if w.op != "bool"])
 
 
