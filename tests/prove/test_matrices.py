@@ -86,3 +86,19 @@ def test_functions_of_matrices_keep_to_their_own_laws(decided: Decided, claim: s
     report = decided(f"{HEAD}  {claim}\n")
     assert report.status in ("proved", "open")
     assert "internal" not in (report.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show ‖z‖² == sum(z)²", "open"),  # true of one entry; it was refuted by vectors with two
+        ("show ‖z‖ == ‖z‖[1]", "open"),
+        ("show ‖u‖ == ‖u‖[1]", "refuted"),
+        ("show A @ B == B @ A", "open"),
+        ("show P @ R == R @ P", "refuted"),
+        ("show ‖I + 0*P‖² == 2", "proved"),
+    ],
+)
+def test_axes_with_a_number_for_a_name_have_that_size(decided: Decided, claim: str, status: str) -> None:
+    names = "z : real[1], u : real[2], A : real[1, 1], B : real[1, 1], P : real[2, 2], R : real[2, 2]"
+    assert decided(f"theorem Sizes\nfor all {names}\n\nclaim c:\n  {claim}\n").status == status

@@ -222,7 +222,7 @@ def _shaped(x: Node, y: Node) -> Iterator[tuple[Node, str]]:
 
 
 class Sized(dict[str, int]):
-    """Every axis has the same number of entries."""
+    """Every axis has the same number of entries, but for those whose name is a number."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -232,4 +232,4 @@ class Sized(dict[str, int]):
         return True
 
     def __missing__(self, key: str) -> int:
-        return self.size
+        return int(key) if key.isdigit() else self.size

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -90,15 +91,19 @@ class Swarm:
             case "sum" | "mean" | "norm" | "amax" | "amin":
                 return self._reduction(here, a[0])
             case "size":
-                return (), np.full(self.count, float(self.size ** len(here.attrs[0])))
+                return (), np.full(self.count, float(prod(map(self.places, here.attrs[0]))))
             case "zeros" | "ones":
                 return here.type.axes, self._fill(here.type.axes, float(op == "ones"))
             case "oracle" | "apply" | "conjugate":
                 return self._function(here, a)
         raise Unvectorised(op)
 
+    def places(self, axis: str) -> int:
+        """How many entries there are along an axis."""
+        return int(axis) if axis.isdigit() else self.size
+
     def _fill(self, axes: tuple[str, ...], value: float) -> Any:
-        return np.full((self.count, *(self.size for _ in axes)), value)
+        return np.full((self.count, *map(self.places, axes)), value)
 
     def _aligned(self, a: list[Value]) -> tuple[tuple[str, ...], list[Any]]:
         axes: tuple[str, ...] = ()
@@ -110,7 +115,7 @@ class Swarm:
         for own, array in a:
             order = [own.index(x) for x in axes if x in own]
             moved = np.transpose(array, (0, *(i + 1 for i in order)))
-            arrays.append(moved.reshape((self.count, *(self.size if x in own else 1 for x in axes))))
+            arrays.append(moved.reshape((self.count, *(self.places(x) if x in own else 1 for x in axes))))
         return axes, arrays
 
     def _leaf(self, here: Node) -> Value:
@@ -118,10 +123,10 @@ class Swarm:
             raise Unvectorised(here.role)
         axes = here.type.axes
         if here.role == "axis":
-            return (), np.full(self.count, float(self.size))
+            return (), np.full(self.count, float(self.places(here.name)))
         if here.role == "draw" and getattr(self.laws.get(here.name.split("#")[0]), "law", "") != "normal":
             raise Unvectorised("draw")
-        shape = (self.count, *(self.size for _ in axes))
+        shape = (self.count, *map(self.places, axes))
         low, high = self.bounds(here)
         array = self._between(low, high, shape)
         if here.type.kind == "int":
@@ -144,7 +149,7 @@ class Swarm:
         axes, array = x
         reduced = tuple(here.attrs[0])
         places = tuple(i + 1 for i, axis in enumerate(axes) if axis in reduced)
-        missing = self.size ** sum(axis not in axes for axis in reduced)
+        missing = prod(self.places(axis) for axis in reduced if axis not in axes)
         kept = tuple(axis for axis in axes if axis not in reduced)
         match here.op:
             case "sum":
@@ -172,7 +177,7 @@ class Swarm:
         if here.op != "oracle" or here.attrs[1] not in ("value", "gradient", "field") or here.attrs[2]:
             raise Unvectorised(here.op)
         axes = here.type.axes
-        array = self._between(None, None, (self.count, *(self.size for _ in axes)))
+        array = self._between(None, None, (self.count, *map(self.places, axes)))
         self.drawn[here] = array
         return axes, array
 
