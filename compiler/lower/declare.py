@@ -215,6 +215,9 @@ def _definition(context: Context, scope: Scope, d: s.Definition, role: tuple[str
         if left is None:
             raise fail("E117", target.span)
         name, primed, written = left
+        known = scope.find(name)
+        if known is not None and isinstance(known[0], Leaf) and known[0].indices == ("t",):
+            continue  # a recurrence of a sequence says what holds of it
         table = scope.nexts if primed else scope.names
         bound = _bound_names(written)
         if bound or role:

@@ -166,7 +166,8 @@ def define(
     if (scope, name, primed) in context.pending:
         start = context.pending.index((scope, name, primed))
         cycle = [n + ("'" if p else "") for _, n, p in context.pending[start:]]
-        raise fail("E206", definition.span, cycle=" needs ".join(f"`{c}`" for c in (*cycle, cycle[0])))
+        sequence = f"introduce the sequence: `for all {name}[t]`" if indices == ("t",) else None
+        raise fail("E206", definition.span, cycle=" needs ".join(f"`{c}`" for c in (*cycle, cycle[0])), help=sequence)
     inner = scope
     if definition.where or indices:
         from dotopt.compiler.lower.declare import declare

@@ -73,7 +73,8 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
         with time_limit(limit), within(limit):
             return all_of(_outcomes(file, claim, library, seconds, undecided), "cases")
     except OptError as error:
-        return Open(str(error).splitlines()[0])
+        found = error.diagnostics[0]
+        return Open(str(error).splitlines()[0] + (f"; {found.help}" if found.help else ""))
     except Unreadable as error:
         return Open(f"not readable yet: {error}")
     except OutOfTime:

@@ -15,7 +15,6 @@ OPEN = {  # what the engine does not decide; whoever closes one moves it out of 
     "LionKLyapunov.phase_one",
     "ModifiedEquation.not_conservative",
     "NormGrowth.euler",
-    "NormGrowth.momentum_growth",
     "NormGrowth.experiment",
     "SGDStability.trace",
     "SGDStability.larger_batches",

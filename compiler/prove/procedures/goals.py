@@ -13,6 +13,7 @@ from dotopt.compiler.prove.procedures.orders import coefficients, speaks_of_orde
 from dotopt.compiler.prove.procedures.sentences import task, with_invariants
 from dotopt.compiler.prove.procedures.task import BUDGET, Task
 from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
+from dotopt.compiler.prove.statements.run import moves
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.prove.worlds.numbers import text
@@ -42,7 +43,7 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
                 return _expanded(with_invariants(case, coefficients(case, goal), seconds))
             if goal.op == "bool" and not goal.attrs[0]:
                 return _false(case, goal, sides(case, condition), seconds)
-            if all_steps:
+            if all_steps or (case.begins and moves(goal)):
                 return for_all_steps(case, goal, seconds)
             outcome = with_invariants(case, goal, seconds)
             return _by_steps(case, goal, seconds / 2) or outcome if isinstance(outcome, Open) else outcome

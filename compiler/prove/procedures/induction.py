@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from dotopt.compiler.ir import TIME, Node, node
+from dotopt.compiler.ir import TIME, Node, node, number
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes
-from dotopt.compiler.prove.statements.run import Moment, any_step, first_step, moves, speaks_of_states, steps
+from dotopt.compiler.prove.statements.run import Step, any_step, first_step, moves, speaks_of_states, steps
+from dotopt.compiler.prove.statements.sequences import Instant, before, speaks_of_t
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.numbers import text
 from dotopt.compiler.prove.worlds.refute import Search
@@ -29,10 +30,10 @@ TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
 def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     """The outcome of a sentence about all steps."""
-    if case.at_start or any(here is TIME for p in case.premises for here in p.walk()):
+    if case.at_start or any(map(speaks_of_t, case.premises)):
         raise Unreadable("`for all steps` with `given` lines about t")
-    first = first_step(case.program, case.settle)
-    begin = said_of(first, case.premises)
+    first = _first(case)
+    begin = said_of(first, case.premises, before(case))
     if begin is None:
         return Vacuous()
     base = _base(case, goal, first, begin, seconds / 2)
@@ -81,23 +82,54 @@ def _and(left: Node, right: Node) -> Node:
     return node("and", left, right)
 
 
+def _first(case: Case) -> Step:
+    """The first step of a run, or of sequences."""
+    if case.begins:
+        return Instant(case.recurrences, case.begins, case.settle, 0, number(1))
+    return first_step(case.program, case.settle)
+
+
+def _any(case: Case) -> Step:
+    """A step from any state, or any time of sequences."""
+    if case.begins:
+        return Instant(case.recurrences, case.begins, case.settle, 0, TIME)
+    return any_step(case.program, case.settle, case.functions)
+
+
 # ---- the first step --------------------------------------------------------------------------------------------------
 
 
-def said_of(moment: Moment, premises: Iterable[Node]) -> tuple[Node, ...] | None:
-    """What the premises say of a step; None if one of them is false there."""
-    read = [moment.read(p) for p in premises]
+def said_of(moment: Step, premises: Iterable[Node], known: Iterable[Node] = ()) -> tuple[Node, ...] | None:
+    """What is known and what the premises say of a step; None if one of them is false there."""
+    read = [*known, *(moment.read(p) for p in premises)]
     return None if any(p.op == "bool" and not p.attrs[0] for p in read) else tuple(p for p in read if p.op != "bool")
 
 
+def _of_rule(case: Case, moment: Step) -> frozenset[Node]:
+    """What the rule or the recurrences compute in a step: their own quotients are taken as defined."""
+    found: set[Node] = set()
+    for root in (*case.program.roots, *(law.body for law in case.recurrences.values())):
+        try:
+            found.update(moment.read(root).walk())
+        except Unreadable:  # a recurrence that does not hold yet
+            continue
+    return frozenset(found)
+
+
 def _base(
-    case: Case, goal: Node, first: Moment, premises: tuple[Node, ...], seconds: float, refute: bool = True
+    case: Case, goal: Node, first: Step, premises: tuple[Node, ...], seconds: float, refute: bool = True
 ) -> Outcome:
     """The sentence at the first step."""
     initial = first.read(goal)
     if initial.op == "bool" and initial.attrs[0]:
         return TRIVIAL
-    held = replace(task(case, seconds, refute=refute), premises=premises, points=(), reached=None)
+    held = replace(
+        task(case, seconds, refute=refute),
+        premises=premises,
+        of_rule=_of_rule(case, first),
+        points=(),
+        reached=None,
+    )
     outcome = decide(initial, held)
     if not (isinstance(outcome, Refuted) and initial.op == "bool"):
         return outcome
@@ -122,17 +154,17 @@ class Induction:
     def outcome(self, goal: Node, seconds: float) -> Outcome:
         """Whether the sentence follows from itself in the steps before."""
         case = self.case
-        *before, last = steps(any_step(case.program, case.settle, case.functions), self.depth + 1)
+        *earlier, last = steps(_any(case), self.depth + 1)
         known: list[Node] = []
         own: set[Node] = set()
-        for moment in (*before, last):
+        for moment in (*earlier, last):
             read = said_of(moment, [p for p in self.premises if moment.later == 0 or moves(p)])
             if read is None:
                 return Vacuous()
             known += read
             known += [moment.read(k) for k in self.kept]
-            own.update(here for root in case.program.roots for here in moment.read(root).walk())
-        known += [moment.read(goal) for moment in before]
+            own.update(_of_rule(case, moment))
+        known += [moment.read(goal) for moment in earlier]
         held = replace(
             task(case, seconds, refute=False),
             premises=tuple(k for k in known if k.op != "bool"),
@@ -153,18 +185,21 @@ class Induction:
                 return ()
         return tuple(f"{p!r} in every step" for p in self.of_states)
 
-    def first_steps(self, goal: Node, first: Moment, seconds: float) -> Outcome:
+    def first_steps(self, goal: Node, first: Step, seconds: float) -> Outcome:
         """The sentence in so many first steps."""
         if self.depth == 0:
             return TRIVIAL
-        known: tuple[Node, ...] = ()
+        known: tuple[Node, ...] = tuple(before(self.case))
         parts: list[Outcome] = []
         for moment in steps(first, self.depth):
-            read = said_of(moment, self.case.premises)
+            read = said_of(moment, self.case.premises, known)
             if read is None:
                 return Open("the premises exclude each other in the first steps")
-            known += read
-            held = replace(task(self.case, seconds, refute=False), premises=known, points=(), reached=None)
+            known = read
+            own = _of_rule(self.case, moment)
+            held = replace(
+                task(self.case, seconds, refute=False), premises=known, of_rule=own, points=(), reached=None
+            )
             parts.append(decide(moment.read(goal), held))
         return all_of(parts)
 
@@ -181,14 +216,14 @@ def _inductions(case: Case, depth: int) -> Iterator[Induction]:
 # ---- counterexamples -------------------------------------------------------------------------------------------------
 
 
-def _counterexample(case: Case, goal: Node, first: Moment, seconds: float) -> Refuted | None:
+def _counterexample(case: Case, goal: Node, first: Step, seconds: float) -> Refuted | None:
     """A run in which the premises hold up to a step at which the sentence fails."""
-    known: tuple[Node, ...] = ()
+    known: tuple[Node, ...] = tuple(before(case))
     for moment in steps(first, max(LOOKED_AT)):
-        read = said_of(moment, case.premises)
+        read = said_of(moment, case.premises, known)
         if read is None:
             return None
-        known += read
+        known = read
         if moment.later + 1 not in LOOKED_AT:
             continue
         search = Search(

@@ -19,6 +19,7 @@ from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.statements.constants import constants
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.run import moves
+from dotopt.compiler.prove.statements.sequences import is_start, read_sequences
 from dotopt.compiler.prove.statements.solved import is_answer, is_value_of, solutions
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import like, start
@@ -38,6 +39,7 @@ def open_case(case: Case) -> bool:
     declare(case.context, case.scope, body)
     for later in case.context.later[waiting:]:  # the parameters of the laws of draws
         later()
+    written: list[Node] = []
     for role, declared in (("hyper", case.program.hypers), ("input", case.program.inputs)):
         for x in declared:
             indices = (case.context.index(name) for name, _ in x.indices)
@@ -46,10 +48,11 @@ def open_case(case: Case) -> bool:
         if isinstance(clause, s.ForAll):
             for q in clause.names:
                 case.premises += quantified(case, q)
+    written += read_sequences(case)
     for p in case.file.head.parameters:
         if p.bounds is not None:
             case.premises += quantified(case, s.Quantified(p.span, p.name, (), p.type, p.bounds))
-    written: list[Node] = list(constants(case))
+    written += constants(case)
     unread: OptError | None = None  # names of other ranks and options do no harm where another line excludes this case
     for clause in (*case.file.statements, *case.claim.body):
         if isinstance(clause, s.Given):
@@ -191,7 +194,9 @@ def _fix(case: Case, equation: Node) -> bool:
     best: tuple[int, Node, Node] | None = None
     for name, body in ((left, right), (right, left)):
         family = name.role == "hyper" and body.value is not None  # `given C[l] == 1`: of this member only
-        if name.role not in ("hyper", "free", "time", "param", "state", "input") or (name.args and not family):
+        if name.role not in ("hyper", "free", "time", "param", "state", "input"):
+            continue
+        if name.args and not family and not is_start(case, name):
             continue
         if name in set(body.walk()) or body.type.kind in ("tuple", "any") or body.op in ("inf", "eye"):
             continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from dotopt.compiler.ir import TIME, Node, Program, State, instance, leaf, node, number, rebuild, substitute
 from dotopt.compiler.prove.statements.simplify import fires, fold
@@ -105,7 +106,17 @@ def first_step(program: Program, settle: Callable[[Node], Node] = fold) -> Momen
     return moment
 
 
-def steps(moment: Moment, count: int) -> Iterator[Moment]:
+class Step(Protocol):
+    """A step of a run, or a time of sequences: what sentences say of it, and the one after it."""
+
+    @property
+    def later(self) -> int: ...
+    def read(self, sentence: Node) -> Node: ...
+    def written(self, sentence: Node) -> Node: ...
+    def next(self) -> Step: ...
+
+
+def steps(moment: Step, count: int) -> Iterator[Step]:
     """This step and those after it."""
     for later in range(count):
         if later:
@@ -151,4 +162,4 @@ def _start(state: State, indices: tuple[Node, ...]) -> Node:
     return substitute(begin, {here: leaf("draw", here.name, here.type, *indices) for here in drawn})
 
 
-__all__ = ["Moment", "any_step", "first_step", "held", "indices_of", "moves", "speaks_of_states", "steps"]
+__all__ = ["Moment", "Step", "any_step", "first_step", "held", "indices_of", "moves", "speaks_of_states", "steps"]

@@ -21,6 +21,15 @@ class Unreadable(Exception):
     """The claim says something that the engine has no meaning for; the message says what."""
 
 
+@dataclass(frozen=True)
+class Recurrence:
+    """`name[t + lead] = body` gives the values from the index `first` on."""
+
+    lead: int
+    body: Node
+    first: int
+
+
 @dataclass
 class Case:
     """One choice of options and rank: the program, the scope of the claim, and the premises."""
@@ -36,6 +45,8 @@ class Case:
     premises: list[Node] = field(default_factory=list)
     substitutions: list[dict[Node, Node]] = field(default_factory=list)
     functions: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # f -> (variable, body)
+    recurrences: dict[str, Recurrence] = field(default_factory=dict)  # of sequences in the claim
+    begins: dict[str, int] = field(default_factory=dict)  # the first index of each sequence
     at_start: bool = False  # `given t == 1`
     point_premises: list[Node] = field(default_factory=list)  # equations that fix an answer at a point, as written
     asked: list[Node] = field(default_factory=list)  # oracles whose answer a premise fixes
