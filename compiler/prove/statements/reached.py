@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import TIME, Node, Program, node, number, substitute
-from dotopt.compiler.prove.statements.run import Moment, any_step, first_step, moves, steps
+from dotopt.compiler.prove.statements.run import Step, any_step, first_step, moves, steps
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves
@@ -77,7 +77,7 @@ class Reached:
         )
 
     @property
-    def _begin(self) -> Moment:
+    def _begin(self) -> Step:
         """The first step of a run in which every step has its own sample."""
         return replace(first_step(self.program, fold), renewed=any_step(self.program, fold).renewed)
 
@@ -103,7 +103,7 @@ class Reached:
             count = max(count, TIMED)
         return list(self._instants(premises, goal, steps(first_step(self.program, fold), count)))
 
-    def _instants(self, premises: Sequence[Node], goal: Node, moments: Iterator[Moment]) -> Iterator[Form]:
+    def _instants(self, premises: Sequence[Node], goal: Node, moments: Iterator[Step]) -> Iterator[Form]:
         for moment in moments:
             written = [moment.written(here) for here in (*premises, goal)]
             waiting = [(moment.written(name), moment.read(body)) for name, body in self.fixed]

@@ -90,7 +90,7 @@ class Case:
     def standing(self) -> bool:
         """Whether the claim speaks of all steps, and its premises with it."""
         goals = [clause.goal for clause in self.claim.body if isinstance(clause, s.Show)]
-        return any(isinstance(goal, s.Holds) and goal.all_steps for goal in goals)
+        return bool(self.begins) or any(isinstance(goal, s.Holds) and goal.all_steps for goal in goals)
 
     @property
     def label(self) -> str:
