@@ -12,6 +12,7 @@ from itertools import product
 from math import floor
 
 from dotopt.compiler.ir import TIME, Fold, Loop, Node, boolean, instance, leaf, node, number, rebuild, substitute
+from dotopt.compiler.prove.forms.domain import never_negative
 
 MOST_TERMS = 12  # of a reduction that is written out
 REDUCTIONS = {"sum": "add", "mean": "add", "max": "max", "min": "min"}
@@ -29,6 +30,8 @@ def _fold_one(here: Node) -> Node:
             x, y = args[0].value, args[1].value
             assert x is not None and y is not None
             return boolean({"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[here.op])
+        case "lt" if _zero(args[1]) and never_negative(args[0]):
+            return boolean(False)
         case "select" if args[0].op == "bool":
             chosen = args[1] if args[0].attrs[0] else args[2]
             return chosen if chosen.type == here.type or not here.type.axes else here
@@ -72,6 +75,11 @@ def _fold_one(here: Node) -> Node:
         case "transpose" if args[0].op == "window" and _symmetric(args[0].args[0]):
             return args[0]
     return here
+
+
+def _zero(here: Node) -> bool:
+    """Whether a value is zero by its form, wherever it has one."""
+    return here.value == 0 or (here.op in ("mul", "div") and _zero(here.args[0]))
 
 
 def clocked(root: Node) -> Node:
