@@ -153,7 +153,8 @@ class Expressions:
             self.report.add(diagnostic(code, span, name=name))
             return
         visible = {known: binding for around in scope.chain() for known, binding in around.names.items()}
-        suggestion = closest(name, [*visible, *BUILTINS])
+        own = next((known for known, binding in visible.items() if binding.alias == name), None)
+        suggestion = own or closest(name, [*visible, *BUILTINS])
         place = Span(span.source, span.start, span.start + len(span.text.rstrip("'′")))
         if file_name(name) in catalogue():
             head = re.search(r"^(rule|formula|transform|theorem)\b.*\n", span.source.text, re.MULTILINE)

@@ -62,6 +62,11 @@ class Binding:
     node: s.Syntax | None = None
     branch: tuple[tuple[int, bool], ...] = ()  # the branches of `when` that it stands in
 
+    @property
+    def alias(self) -> str | None:
+        """The name in Python, where a declaration gives one."""
+        return self.node.alias if isinstance(self.node, s.Declaration) else None
+
     def exclusive(self, branch: tuple[tuple[int, bool], ...]) -> bool:
         """Whether this one and something in `branch` never exist together."""
         mine = dict(self.branch)

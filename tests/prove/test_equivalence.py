@@ -58,6 +58,9 @@ def decide(rule: str, goal: str) -> ClaimReport:
 @pytest.mark.parametrize(
     ("rule", "goal", "status"),
     [
+        (MOMENTUM, "equivalent to SGD with momentum = β, dampening = 0, weight_decay = 0, nesterov = false", "proved"),
+        (MOMENTUM, "equivalent to SGD with μ = β, τ = 0, λ = 0, nesterov = false", "proved"),
+        (MOMENTUM, "equivalent to SGD with momentum = β, dampening = ½, weight_decay = 0, nesterov = false", "refuted"),
         (MOMENTUM, "equivalent to SGD with μ = β, λ = 0, nesterov = false", "proved"),
         (MOMENTUM, "equivalent to SGD with μ = β, λ = 0, nesterov = true", "refuted"),
         (PLAIN, "equivalent to ClipValue(SGD) with μ = 0, λ = 0", "proved"),

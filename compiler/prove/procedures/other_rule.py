@@ -30,16 +30,18 @@ def other_rule(case: Case, goal: s.Equivalent) -> tuple[Program, dict[str, Node]
     bound: dict[str, str] = {}
     options: dict[str, bool | str] = {}
     values: dict[str, Node] = {}
+    symbols = _symbols(file)
     for naming in goal.bindings:
+        name = symbols.get(naming.name, naming.name)
         match naming.value:
-            case s.Name(_, chosen) if naming.name in functions:
-                bound[naming.name] = chosen
+            case s.Name(_, chosen) if name in functions:
+                bound[name] = chosen
             case s.Boolean(_, truth):
-                options[naming.name] = truth
-            case s.Name(_, chosen) if naming.name in _choices(file):
-                options[naming.name] = chosen
+                options[name] = truth
+            case s.Name(_, chosen) if name in _choices(file):
+                options[name] = chosen
             case _:
-                values[naming.name] = case.value(naming.value)
+                values[name] = case.value(naming.value)
     file = specialise(file, bound)
     first = context_of(file, Static({**bound, **options}, case.rank, case.context.static.functions), case.library)[0]
     mine = {o.keyword: o.name for o in case.program.options}
@@ -53,7 +55,7 @@ def other_rule(case: Case, goal: s.Equivalent) -> tuple[Program, dict[str, Node]
     program = context_of(file, Static({**bound, **options}, case.rank, case.context.static.functions), case.library)[0]
     known = {h.name for h in program.hypers} | {i.name for i in program.inputs} | {o.name for o in first.options}
     known |= set(bound)
-    unknown = next((n.name for n in goal.bindings if n.name not in known), None)
+    unknown = next((n.name for n in goal.bindings if symbols.get(n.name, n.name) not in known), None)
     if unknown is not None:
         raise Unreadable(f"`{unknown}` is no knob, option, function or input of the other rule (E406)")
     if program.roles or any(p.indices for p in program.params) or any(i.indices for i in program.inputs):
@@ -75,6 +77,13 @@ def _file(case: Case, rule: s.Expression) -> s.File:
 
 def _choices(file: s.File) -> set[str]:
     return {d.name for d in file.statements if isinstance(d, s.Declaration) and d.word == "option"}
+
+
+def _symbols(file: s.File) -> dict[str, str]:
+    """The symbols of knobs by their Python names, where these are no symbols themselves."""
+    declared = [d for d in file.statements if isinstance(d, s.Declaration)]
+    names = {d.name for d in declared}
+    return {d.alias: d.name for d in declared if d.alias and d.alias_index is None and d.alias not in names}
 
 
 def _base(case: Case, rule: s.Name) -> Program:
