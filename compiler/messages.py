@@ -434,7 +434,8 @@ CLAIMS: dict[str, Message] = {
     ),
     "E406": Message(
         "`{rule}` has no `{name}`", "",
-        "`with` names hyperparameters, options and functions of the other rule, by its symbols or as in Python; `matching` its states.",
+        "`with` names hyperparameters, options and functions of the other rule, by its symbols or as in Python; "
+        "`matching` names its states.",
     ),
     "E407": Message(
         "time is continuous in this claim, so there is no next value", "write `ddt({name})`",
