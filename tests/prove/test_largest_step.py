@@ -177,3 +177,27 @@ def test_derive_needs_no_claim(tmp_path: Path) -> None:
     path = tmp_path / "a.opt"
     path.write_text(HEAD + "x' = x - η*∇f(x)\n", encoding="utf-8")
     assert dotopt.load(path).A is not None
+
+
+SLOW = """rule Slow
+objective f
+param  θ : real[...]
+hyper  η as lr >= 0 = 0.1
+hyper  α in [0, 1]  = 0.5
+hyper  k : int > 0  = 5
+state  s : like θ = first θ
+θ̂  = θ - η*∇f(θ)
+s' = s + α*(θ̂ - s) every k
+θ' = s' every k otherwise θ̂
+"""
+
+
+def test_a_step_that_changes_now_and_then_has_no_largest_rate_of_its_own() -> None:
+    """With five fast steps and half of the way, the rate may be (1 + 3^(1/5))/σ, and not 4/σ as if k were 1."""
+    found = of_text(SLOW)
+    assert [x.status for x in found] == ["none"] * len(found)
+    assert all("every so often" in x.reason for x in found)
+
+
+def test_what_is_frozen_may_be_renewed_now_and_then() -> None:
+    assert next(x.text for x in steps("Shampoo")) == "2/σ"

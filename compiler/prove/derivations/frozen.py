@@ -17,6 +17,7 @@ from typing import Literal
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.intervals import assumptions, interval
 from dotopt.compiler.ir import ENTRYWISE, Node, Program, boolean, leaf, node, number, substitute
+from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.ranges import number_at
 from dotopt.compiler.types import REAL
@@ -40,6 +41,7 @@ class Settled:
     premises: tuple[Node, ...] = ()
     where: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    between: Program | None = None  # the steps in which what fires every so often does not
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Frozen:
     moves: dict[Node, Node] = field(default_factory=dict)
     factors: dict[Node, str] = field(default_factory=dict)
     clocks: set[Node] = field(default_factory=set)  # states that no gradient reaches
+    curved: frozenset[str] = frozenset()  # states that are not linear in what moves
     inactive: tuple[str, ...] = ()  # clippings that do not act near the minimum
 
     @property
@@ -75,7 +78,11 @@ def settled(program: Program, usual_only: bool = False) -> Iterator[Settled]:
         roles = {here.role for here in condition.walk() if here.op == "leaf"}
         alone = condition.op == "fires" or roles <= {"time", "rank", "option", "axis"}
         if (alone or usual_only) and late is not None:
-            waiting.insert(0, decided(case, condition, bool(late), quiet=alone))
+            usual = decided(case, condition, bool(late), quiet=alone)
+            if condition.op == "fires":
+                still = replace(case, program=case.between or case.program, between=None)
+                usual = replace(usual, between=decided(still, condition, False, quiet=True).program)
+            waiting.insert(0, usual)
             continue
         if late is None:  # a condition on the data: where it does not hold
             waiting.insert(0, decided(case, condition, False))
@@ -99,7 +106,12 @@ def decided(case: Settled, condition: Node, truth: bool, quiet: bool = False) ->
     table = {condition: boolean(truth)}
     if truth and condition.op == "eq" and condition.args[0].role == "hyper" and condition.args[1].value is not None:
         table[condition.args[0]] = condition.args[1]
-    program = case.program.mapped(lambda root: fold(substitute(fold(substitute(root, table)), table)))
+
+    def put(root: Node) -> Node:
+        return fold(substitute(fold(substitute(root, table)), table))
+
+    program = case.program.mapped(put)
+    case = replace(case, between=None if case.between is None else case.between.mapped(put))
     if quiet:
         return replace(case, program=program)
     if not knobs:
@@ -154,6 +166,7 @@ def freeze(program: Program) -> Frozen:
     if kind == "curved":
         raise NotLinear(reader.blame or "the step is not linear near a minimum")
     frozen = Frozen(factors=reader.factors, inactive=tuple(dict.fromkeys(reader.inactive)))
+    frozen.curved = frozenset(name for name, kind in kinds.items() if kind == "curved")
     frozen.moves[leaf("param", param.name, REAL)] = move
     waiting = [move]
     while waiting:
@@ -166,6 +179,23 @@ def freeze(program: Program) -> Frozen:
             if kinds[here.name] == "constant":
                 frozen.clocks.add(here)
     return frozen
+
+
+def same_in_all_steps(case: Settled, frozen: Frozen) -> bool:
+    """Whether the linear step is the same where nothing fires; what is frozen may be renewed now and then."""
+    if case.between is None:
+        return True
+    fired = {s.name: s.next for s in case.program.states}
+    held = {
+        here: following
+        for s in case.between.states
+        if s.next is (here := leaf("state", s.name, s.type)) and s.name in frozen.curved
+        if (following := fired[s.name]) is not None
+    }
+    between = freeze(case.between.mapped(lambda root: fold(substitute(root, held))))
+    normal = facts_of(()).normal
+    same = between.moves.keys() == frozen.moves.keys()
+    return same and all((normal(frozen.moves[x]) - normal(between.moves[x])).zero for x in frozen.moves)
 
 
 def _moving(program: Program) -> set[str]:
@@ -391,6 +421,7 @@ __all__ = [
     "decided",
     "freeze",
     "named",
+    "same_in_all_steps",
     "settled",
     "undecided",
     "words",

@@ -22,7 +22,15 @@ from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.ir import Hyper, Node, Program, leaf, node, number
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.characteristic import Step, felt, hurwitz, numeric
-from dotopt.compiler.prove.derivations.frozen import CURVATURE, Frozen, NotLinear, Settled, freeze, settled
+from dotopt.compiler.prove.derivations.frozen import (
+    CURVATURE,
+    Frozen,
+    NotLinear,
+    Settled,
+    freeze,
+    same_in_all_steps,
+    settled,
+)
 from dotopt.compiler.prove.derivations.late import ForEver, limit, resting, without_clocks
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
@@ -99,8 +107,11 @@ def largest_steps(program: Program, milliseconds: int = MILLISECONDS) -> Iterato
     for case in settled(program):
         try:
             with within(4.0):
+                frozen = freeze(case.program)
+                if not same_in_all_steps(case, frozen):
+                    raise Unreadable("the step is another one every so often")
                 try:
-                    yield _largest(case, rate, freeze(case.program), milliseconds)
+                    yield _largest(case, rate, frozen, milliseconds)
                 except ForEver:
                     case = resting(case)
                     yield _largest(case, rate, freeze(case.program), milliseconds)
