@@ -65,7 +65,7 @@ claim written:
         ("given η > 1", "refuted"),
         ("given n == 2", "refuted"),
         ("given η > 1 and η < 0", "vacuous"),
-        ("given k > 1 and k < 2", "open"),
+        ("given k > 1 and k < 2", "vacuous"),  # k is whole
         ("given n == -1", "open"),
     ],
 )

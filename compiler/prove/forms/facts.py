@@ -21,6 +21,7 @@ from dotopt.compiler.prove.forms.smt import Smt, check
 from dotopt.compiler.prove.forms.words import Words, precedes
 
 SIGN_MILLISECONDS = 150
+WHOLE_MILLISECONDS = 300  # for whole numbers, which z3 decides or never will
 MODELS = 60  # that are kept of the premises, to answer questions about signs before z3 is asked
 
 
@@ -259,10 +260,20 @@ class Facts:
     def proves(self, goal: Node, milliseconds: int = 1000) -> bool:
         """Whether z3 derives a boolean node from the premises."""
         try:
-            assertions, _ = self.question(goal)
+            assertions, atoms = self.question(goal)
         except (Unsupported, ArithmeticError):
             return False
-        return check(assertions, milliseconds)[0] == "unsat"
+        return self.excluded(assertions, atoms, milliseconds) is not None
+
+    def excluded(
+        self, assertions: list[z3.BoolRef], atoms: set[Atom], milliseconds: int
+    ) -> list[z3.BoolRef] | None:
+        """Assertions that z3 finds to exclude each other: these, or these of whole numbers; None if it finds none."""
+        if check(assertions, milliseconds)[0] == "unsat":
+            return assertions
+        whole = self.smt.whole(atoms)
+        question = [*assertions, *whole]
+        return question if whole and check(question, min(milliseconds, WHOLE_MILLISECONDS))[0] == "unsat" else None
 
     def contradictory(self, milliseconds: int = 500) -> bool:
         """Whether the premises exclude each other."""
@@ -270,8 +281,9 @@ class Facts:
             uses: set[Atom] = set()
             for _, atoms in self._assertions:
                 uses |= atoms
-            _, axioms = self.smt.closure(uses)
-            self._excluded = check([*(f for f, _ in self._assertions), *axioms], milliseconds)[0] == "unsat"
+            atoms, axioms = self.smt.closure(uses)
+            question = [*(f for f, _ in self._assertions), *axioms]
+            self._excluded = self.excluded(question, atoms, milliseconds) is not None
         return self._excluded
 
 

@@ -35,7 +35,9 @@ from dotopt.compiler.prove.forms.words import Words
 
 VARYING = ("param", "state", "draw", "input")
 BIGGEST = 4000  # terms; a normal form larger than this is given up
-LAWFUL = frozenset(("inverse", "sqrt", "abs", "sign", "pow", "sum", "amax", "amin", "trace", "size", "ones", "word"))
+LAWFUL = frozenset(
+    ("inverse", "sqrt", "abs", "sign", "pow", "sum", "amax", "amin", "trace", "size", "ones", "word", "floor")
+)
 HALF = Fraction(1, 2)
 
 
@@ -183,6 +185,8 @@ LAWS: dict[str, Law] = {
     "sqrt": lambda normal, here, a: normal.root(a[0]),
     "abs": lambda normal, here, a: normal.absolute(a[0]),
     "sign": lambda normal, here, a: normal.sign(a[0]),
+    "floor": lambda normal, here, a: normal.floor(a[0]),
+    "ceil": lambda normal, here, a: -normal.floor(-a[0]),
     "relu": lambda normal, here, a: (a[0] + normal.absolute(a[0])) * HALF,
     "max": lambda normal, here, a: (a[0] + a[1] + normal.absolute(a[0] - a[1])) * HALF,
     "min": lambda normal, here, a: (a[0] + a[1] - normal.absolute(a[0] - a[1])) * HALF,

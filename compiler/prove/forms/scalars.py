@@ -28,6 +28,9 @@ from dotopt.compiler.prove.forms.polynomial import (
 HIGHEST = 12  # power of an exponential that is written out
 
 
+WHOLE = ("size", "truth", "sign", "floor")  # kinds of atoms that are integers
+
+
 class Unsupported(Exception):
     """The normal form of this node is not defined; the message says why."""
 
@@ -200,9 +203,19 @@ class Scalars:
         """Whether p is an integer, by its coefficients and atoms."""
         return all(
             c.denominator == 1
-            and all(power > 0 and (a in self.integers or a.kind in ("size", "truth", "sign")) for a, power in monomial)
+            and all(power > 0 and (a in self.integers or a.kind in WHOLE) for a, power in monomial)
             for monomial, c in p.terms
         )
+
+    def floor(self, p: Polynomial) -> Polynomial:
+        """The integer below p: what is whole comes out."""
+        outside = ZERO
+        for monomial, c in p.terms:
+            whole = c.numerator // c.denominator
+            if whole and self.whole(single_product(monomial)) and (not monomial or c == whole):
+                outside = outside + single_product(monomial) * whole
+        rest = p - outside
+        return outside if rest.constant is not None else outside + single(atom("floor", rest, axes=rest.axes))
 
     def function(self, name: str, p: Polynomial) -> Polynomial:
         """exp, log, cos, sin or tanh of p: sums below exp become products, signs come out of cos, sin and tanh."""

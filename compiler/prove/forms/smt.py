@@ -123,6 +123,9 @@ class Smt:
                 yield v == z3.ToReal(z3.ToInt(self.term(p, uses)))
             case "ceil", (_, (p,)):
                 yield v == -z3.ToReal(z3.ToInt(-self.term(p, uses)))
+            case "floor", (p,):
+                inside = self.term(p, uses)
+                yield z3.And(v <= inside, inside < v + 1)
             case "size", _:
                 yield v >= 1
             case "pi", _:
@@ -189,6 +192,14 @@ class Smt:
         tangent = 1 + e * (b - 1)  # Bernoulli's inequality
         yield z3.Implies(z3.And(b > 0, z3.Or(e >= 1, e <= 0)), v >= tangent)
         yield z3.Implies(z3.And(b > 0, e >= 0, e <= 1), v <= tangent)
+
+    def whole(self, atoms: set[Atom]) -> list[z3.BoolRef]:
+        """That those of the atoms are integers which are."""
+        return [
+            self.variable(a) == z3.ToReal(z3.Int(f"n{a.number}"))
+            for a in sorted(atoms, key=lambda a: a.number)
+            if a in self.normal.integers or a.kind in ("size", "floor")
+        ]
 
     # ---- booleans --------------------------------------------------------------------------------------------------
 

@@ -46,9 +46,10 @@ def direct(goal: Node, task: Task) -> Proved | None:
         if alone is not None:
             return Proved(*alone)
     milliseconds = int(task.seconds * 400)
-    assertions, _ = facts.question(goal)
-    if check(assertions, milliseconds)[0] == "unsat":
-        return Proved("smt", smt_certificate(assertions))
+    assertions, atoms = facts.question(goal)
+    excluded = facts.excluded(assertions, atoms, milliseconds)
+    if excluded is not None:
+        return Proved("smt", smt_certificate(excluded))
     norms = products_of_norms(goal, facts)
     if norms and check([*assertions, *norms], milliseconds)[0] == "unsat":
         return Proved("smt", smt_certificate([*assertions, *norms]))
@@ -66,10 +67,8 @@ def _below(p: Polynomial, strict: bool, facts: Facts) -> Proved | None:
         t = facts.smt.term(p, uses)
         assertions, _ = facts.assertions(uses)
         return Proved("sign", smt_certificate([*assertions, t >= 0 if strict else t > 0]))
-    if strict:
-        return None
-    for reduced in (_largest_entry(p), _under_sum(p, facts)):
-        found = _entrywise(reduced, "<=", facts) if reduced is not None else None
+    for reduced in (_largest_entry(p), _under_sum(p, facts)):  # strict too: there are places, and finitely many
+        found = _entrywise(reduced, "<" if strict else "<=", facts) if reduced is not None else None
         if found is not None:
             return found
     return None
