@@ -87,3 +87,37 @@ def test_a_multiple_root_on_the_circle_lies_within_the_rounding(n: int) -> None:
     turn = np.linalg.qr(np.random.default_rng(n).normal(size=(n, n)))[0]
     matrix = turn @ block @ turn.T
     assert abs(max(abs(np.linalg.eigvals(matrix))) - 1) < rounding(matrix)
+
+
+ENDS = '''"""Ends: heavy ball, or a step that is another one now and then."""
+rule Ends
+objective f
+param  θ : real[...]
+hyper  η as lr       >= 0      = 1e-2
+hyper  μ as momentum in [0, 1) = 0.9
+hyper  k : int > 0  = 5
+option slow = false
+state  m : like θ = 0
+state  s : like θ = first θ
+m' = μ*m + ∇f(θ)
+s' = s + 0.5*(θ - η*m' - s) every k
+θ' = s' if slow else θ - η*m'
+
+claim written:
+  for all σ > 0
+  given f(θ) == σ/2*‖θ‖² and {0}
+  show stable {1}
+'''
+
+
+@pytest.mark.parametrize(
+    "given, sentence, status",
+    [
+        ("not slow", "exactly for η*σ <= 2*(1 + μ)", "proved"),
+        ("not slow", "exactly for η*σ < 2*(1 + μ)", "refuted"),  # at the end itself no root is outside the disc
+        ("not slow", "for η*σ < 2*(1 + μ)", "proved"),
+        ("slow", "for η*σ <= 2", "open"),
+    ],
+)
+def test_the_ends_of_ranges_count(decided: Decided, given: str, sentence: str, status: str) -> None:
+    assert decided(ENDS.format(given, sentence)).status == status

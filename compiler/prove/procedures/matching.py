@@ -32,6 +32,8 @@ def matchings(case: Case, goal: s.Equivalent, other: Program, params: dict[str, 
         value = case.value(n.value)
         if any(fresh(here) for here in value.walk()):
             raise Unreadable(f"a matching of `{n.name}` with what is new in every step")
+        if n.name not in named:
+            raise Unreadable(f"`{n.name}` is no state or parameter of the other rule; it has {', '.join(named)}")
         given[named[n.name]] = value
     if any(x.indices for x in other.states) or any(x.indices for x in case.program.states):
         raise Unreadable("an equivalence with families of states")

@@ -8,7 +8,9 @@ exact.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count, islice
@@ -96,7 +98,13 @@ def linear_map(nexts: dict[Node, Node], held: Task) -> Linear:
         rows[x] = _coefficients(p, atoms, x)
         used += [y for y in rows[x] if y not in used and not rows[x][y].zero]
     matrix = [[rows[x].get(y, ZERO) for y in used] for x in used]
+    if any(a.kind == "truth" and _timed(a) for row in matrix for p in row for a in p.atoms()):
+        raise Unreadable("the stability of a step that is another one now and then: one says little of them all")
     return Linear(tuple(x.name for x in used), matrix, held, late)
+
+
+def _timed(condition: Atom) -> bool:
+    return any(a.kind == "leaf" and a.key[0] == "time" for a in atoms_below(single(condition)))
 
 
 def late_form(p: Polynomial, task: Task) -> tuple[Polynomial, bool]:
@@ -264,22 +272,33 @@ def _unlike(step: Linear, condition: Node, world: World, case: Case, exactly: bo
         wanted = world.truth(condition)
     except Undecidable:
         return None
-    values: dict[Atom, float] = {}
+    values: dict[Atom, Any] = {}
     for here in _hypers(case) | {h for p in (*case.premises, condition) for h in p.walk() if h.role == "free"}:
         if here.type.scalar:
             (a,) = step.task.facts.normal(here).atoms()
-            values[a] = float(world.value(here)[1].item())
+            values[a] = world.value(here)[1].item()
     try:
-        matrix = np.array([[_float(p, values) for p in row] for row in step.matrix])
+        rounded = {a: float(x) for a, x in values.items()}
+        matrix = np.array([[_evaluated(p, rounded) for p in row] for row in step.matrix], dtype=float)
     except (KeyError, ZeroDivisionError, OverflowError):
         return None
     radius = float(max(abs(np.linalg.eigvals(matrix))))
     blur = rounding(matrix)
-    if (wanted is True and radius > 1 + blur) or (wanted is False and exactly and radius < 1 - blur):
+    stands = radius < 1 - blur or (radius < 1 + blur and _on_the_circle(step, values))
+    if (wanted is True and radius > 1 + blur) or (wanted is False and exactly and stands):
         fixed = {name for table in case.substitutions for name in table}
         drawn = sorted((k.name, str(v[1].item())) for k, v in world.values.items() if k not in fixed)
         return {**dict(drawn), "condition": bool(wanted), "spectral radius": round(radius, 6)}
     return None
+
+
+def _on_the_circle(step: Linear, values: dict[Atom, Any]) -> bool:
+    """Whether no root is outside the unit disc, where this can be computed with fractions: up to two states."""
+    c = step.characteristic
+    try:
+        return len(c) <= 3 and all(_evaluated(p, values) >= 0 for p in closed_disc(c))
+    except (KeyError, ArithmeticError, TypeError):
+        return False
 
 
 def rounding(matrix: np.ndarray[Any, Any]) -> float:
@@ -295,25 +314,28 @@ def rounding(matrix: np.ndarray[Any, Any]) -> float:
     return float((2 * size + error) ** (1 - 1 / n) * error ** (1 / n))
 
 
-def _float(p: Polynomial, values: dict[Atom, float]) -> float:
-    total = 0.0
+def _evaluated(p: Polynomial, values: Mapping[Atom, Any]) -> Any:
+    """p at these numbers; of fractions a fraction, and no roots."""
+    total: Any = 0
     for monomial, c in p.terms:
-        term = float(c)
+        term: Any = c
         for a, power in monomial:
             match a.kind:
                 case "inverse":
-                    base = 1 / _float(a.key[0], values)
+                    base = 1 / _evaluated(a.key[0], values)
                 case "sqrt":
-                    base = _float(a.key[0], values) ** 0.5
+                    base = math.sqrt(_evaluated(a.key[0], values))
+                    if any(isinstance(x, Fraction) for x in values.values()):
+                        raise ArithmeticError("a root of fractions")
                 case "truth":
-                    inside = _float(a.key[1], values)
-                    base = float(inside > 0 if a.key[0] == "gt" else inside == 0)
+                    inside = _evaluated(a.key[1], values)
+                    base = int(inside > 0 if a.key[0] == "gt" else inside == 0)
                 case "abs":
-                    base = abs(_float(a.key[0], values))
+                    base = abs(_evaluated(a.key[0], values))
                 case _:
                     base = values[a]
-            term *= base**power
-        total += term
+            term = term * base**power
+        total = total + term
     return total
 
 
