@@ -22,6 +22,7 @@ from typing import Any
 from dotopt.compiler import syntax as s
 from dotopt.compiler.library import Library
 from dotopt.compiler.prove.checker import verify
+from dotopt.compiler.prove.statements.lemma_names import leans_on
 from dotopt.grammar.files import cache_directory
 
 
@@ -52,7 +53,8 @@ def key(file: s.File, claim: s.Claim, library: Library) -> str:
     """
     digest = hashlib.sha256(engine().encode())
     digest.update(_text(file).encode())
-    digest.update(repr(claim).encode())
+    for needed in (claim, *leans_on(file, claim)):
+        digest.update(repr(needed).encode())
     seen: set[Path] = set()
     for path, other in _named(file, claim, library, seen):
         digest.update(f"{path.name} {_text(other)}".encode())

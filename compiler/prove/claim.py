@@ -71,7 +71,7 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
     limit = seconds * RUNS if runs(claim) else seconds
     try:
         with time_limit(limit), within(limit):
-            return all_of(_outcomes(file, claim, library, seconds, undecided), "cases")
+            return all_of(outcomes(file, claim, library, seconds, undecided), "cases")
     except OptError as error:
         found = error.diagnostics[0]
         return Open(str(error).splitlines()[0] + (f"; {found.help}" if found.help else ""))
@@ -97,9 +97,10 @@ def _out_of_time(seconds: float, undecided: list[Open]) -> Open:
     return Open(f"ran out of its {seconds:g} s{longer}")
 
 
-def _outcomes(
+def outcomes(
     file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
 ) -> Iterator[Outcome]:
+    """What every sentence comes to in every case; those that are left open are put into `undecided` too."""
     evidence = experiment(claim)
     if runs(claim) and not evidence:
         yield Open("`run(…)` is for experiments: add `by simulation(seeds=10)`")

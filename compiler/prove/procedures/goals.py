@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial, reduce
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.induction import for_all_steps, kept_by_itself
+from dotopt.compiler.prove.procedures.lemmas import lemmas
 from dotopt.compiler.prove.procedures.orders import coefficients, speaks_of_orders
 from dotopt.compiler.prove.procedures.sentences import task, with_invariants
 from dotopt.compiler.prove.procedures.task import BUDGET, Task
+from dotopt.compiler.prove.statements.lemma_names import lemma_names
 from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
-from dotopt.compiler.prove.statements.run import moves
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.prove.worlds.numbers import text
@@ -38,13 +40,17 @@ def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
                 from dotopt.compiler.prove.procedures.machine import machine
 
                 return machine(case, condition, rounded, all_steps, seconds)
+            if lemma_names(case.claim) and not case.lemmas:
+                return _leaning(case, show, seconds)
             goal = case.value(condition)
             if speaks_of_orders(goal):
                 return _expanded(with_invariants(case, coefficients(case, goal), seconds))
             if goal.op == "bool" and not goal.attrs[0]:
                 return _false(case, goal, sides(case, condition), seconds)
-            if all_steps or (case.begins and moves(goal)):
-                return for_all_steps(case, goal, seconds)
+            if all_steps or case.begins:
+                return _in_every_step(case, goal, seconds)
+            if case.lemmas:
+                case = replace(case, premises=[*case.premises, *case.lemmas])
             outcome = with_invariants(case, goal, seconds)
             return _by_steps(case, goal, seconds / 2) or outcome if isinstance(outcome, Open) else outcome
         case s.Becomes():
@@ -74,6 +80,31 @@ def _false(case: Case, goal: Node, shown: dict[str, object], seconds: float) -> 
     if search.quick() is None and search.run(seconds / 4) is None:
         return Open("it is false, but no numbers were found for which the premises hold")
     return Refuted("arithmetic", shown)
+
+
+def _in_every_step(case: Case, goal: Node, seconds: float) -> Outcome:
+    """A sentence about all steps, alone or together with the others of the claim."""
+    if any(isinstance(c, s.Derive) for c in case.claim.body):
+        raise Unreadable("constants that are to be derived for all steps")
+    outcome = for_all_steps(case, goal, seconds)
+    shown = [c.goal for c in case.claim.body if isinstance(c, s.Show) and not c.refute]
+    others = [case.value(g.condition) for g in shown if isinstance(g, s.Holds) and (g.all_steps or case.begins)]
+    if not isinstance(outcome, Open) or len(others) < 2:
+        return outcome
+    together = for_all_steps(case, reduce(partial(node, "and"), others), seconds / 2)
+    return together if isinstance(together, Proved) else outcome
+
+
+def _leaning(case: Case, show: s.Show, seconds: float) -> Outcome:
+    """The outcome with the lemmas that the claim asks for."""
+    found = lemmas(case, seconds / 2)
+    facts = [fact for lemma in found for fact in lemma.facts]
+    outcome = outcome_of(replace(case, lemmas=facts), show, seconds)
+    if not isinstance(outcome, Proved):
+        return outcome
+    certificate = {"kind": "all", "parts": [outcome.certificate, *(lemma.certificate for lemma in found)]}
+    assumptions = (*outcome.assumptions, *(a for lemma in found for a in lemma.assumptions))
+    return Proved(outcome.procedure, certificate, tuple(dict.fromkeys(assumptions)))
 
 
 def _by_steps(case: Case, goal: Node, seconds: float) -> Proved | None:

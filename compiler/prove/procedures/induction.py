@@ -32,8 +32,10 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     """The outcome of a sentence about all steps."""
     if case.at_start or any(map(speaks_of_t, case.premises)):
         raise Unreadable("`for all steps` with `given` lines about t")
+    if case.begins and any(here.role == "draw" for p in (goal, *case.premises, *_laws(case)) for here in p.walk()):
+        raise Unreadable("draws beside sequences")
     first = _first(case)
-    begin = said_of(first, case.premises, before(case))
+    begin = said_of(first, (*case.premises, *case.lemmas), before(case))
     if begin is None:
         return Vacuous()
     base = _base(case, goal, first, begin, seconds / 2)
@@ -105,10 +107,14 @@ def said_of(moment: Step, premises: Iterable[Node], known: Iterable[Node] = ()) 
     return None if any(p.op == "bool" and not p.attrs[0] for p in read) else tuple(p for p in read if p.op != "bool")
 
 
+def _laws(case: Case) -> list[Node]:
+    return [law.body for law in case.recurrences.values()]
+
+
 def _of_rule(case: Case, moment: Step) -> frozenset[Node]:
     """What the rule or the recurrences compute in a step: their own quotients are taken as defined."""
     found: set[Node] = set()
-    for root in (*case.program.roots, *(law.body for law in case.recurrences.values())):
+    for root in (*case.program.roots, *_laws(case)):
         try:
             found.update(moment.read(root).walk())
         except Unreadable:  # a recurrence that does not hold yet
@@ -192,7 +198,7 @@ class Induction:
         known: tuple[Node, ...] = tuple(before(self.case))
         parts: list[Outcome] = []
         for moment in steps(first, self.depth):
-            read = said_of(moment, self.case.premises, known)
+            read = said_of(moment, (*(self.premises if moment.later else self.case.premises), *self.kept), known)
             if read is None:
                 return Open("the premises exclude each other in the first steps")
             known = read
@@ -208,9 +214,10 @@ def _inductions(case: Case, depth: int) -> Iterator[Induction]:
     """Ways to look back so far: what premises say of states first holds at the first step alone, then in every step."""
     lasting = tuple(p for p in case.premises if not speaks_of_states(p))
     of_states = tuple(p for p in case.premises if speaks_of_states(p))
-    yield Induction(case, depth, lasting, tuple(signs_kept(replace(case, premises=list(lasting)))))
+    signs = signs_kept(replace(case, premises=list(lasting)))
+    yield Induction(case, depth, lasting, (*signs, *case.lemmas))
     if of_states:
-        yield Induction(case, depth, tuple(case.premises), tuple(signs_kept(case)), of_states)
+        yield Induction(case, depth, tuple(case.premises), (*signs_kept(case), *case.lemmas), of_states)
 
 
 # ---- counterexamples -------------------------------------------------------------------------------------------------

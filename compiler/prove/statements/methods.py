@@ -1,7 +1,8 @@
 """What `by` asks for: a kind of proof, or experiments.
 
 A proof of another kind than the one that is asked for leaves the sentence open, and says so. Experiments (`sampling`,
-`simulation`) may refute a sentence and never prove it. `quotient`, `lemma` and `enumeration` are advice to the reader.
+`simulation`) may refute a sentence and never prove it. `lemma` brings in other claims; `quotient` and `enumeration` are
+advice to the reader.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class Case:
     substitutions: list[dict[Node, Node]] = field(default_factory=list)
     functions: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # f -> (variable, body)
     recurrences: dict[str, Recurrence] = field(default_factory=dict)  # of sequences in the claim
+    lemmas: list[Node] = field(default_factory=list)  # what is proved of every step
     begins: dict[str, int] = field(default_factory=dict)  # the first index of each sequence
     at_start: bool = False  # `given t == 1`
     point_premises: list[Node] = field(default_factory=list)  # equations that fix an answer at a point, as written
