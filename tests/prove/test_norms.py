@@ -12,7 +12,8 @@ from dotopt.compiler.prove.report import ClaimReport
 Decided = Callable[..., ClaimReport]
 
 HEAD = """theorem Norms
-for all x : real[d], u : real[d], y : real[n], A : real[n, d], Q : real[n, d], S : real[d, d]
+for all x : real[d], u : real[d], y : real[n], A : real[n, d], B : real[n, d], C : real[d, m], Q : real[n, d]
+for all S : real[d, d], T : real[d, d]
 
 claim c:
 """
@@ -33,6 +34,21 @@ TRUE = [
     "given size(A) > 1\n  show std(A)² <= sum(A²)/(size(A) - 1)",
     "show mean(outer(y, x), over=d) == y*mean(x)",
     "given Qᵀ @ Q == I\n  show ‖Q @ x‖ == ‖x‖",
+    "given Qᵀ @ Q == I\n  show ‖Qᵀ @ y‖ <= ‖y‖",
+    "given Qᵀ @ Q == I\n  show ‖Q @ x - y‖² >= ‖y‖² - ‖Qᵀ @ y‖²",
+    "given Sᵀ @ S == I\n  show trace(S) <= size(x)",
+    "given Sᵀ == S and S @ S == S\n  show ‖S @ x‖ <= ‖x‖",
+    "show |trace(Aᵀ @ B)| <= ‖A‖*‖B‖",
+    "show |trace(S @ T)| <= ‖S‖*‖T‖",
+    "show trace(S)² <= size(x)*‖S‖²",
+    "show ‖A + B‖ <= ‖A‖ + ‖B‖",
+    "show ‖A @ C‖ <= ‖A‖*‖C‖",
+    "show ‖A @ x‖ <= spectral_norm(A)*‖x‖ <= ‖A‖*‖x‖",
+    "show |dot(y, A @ x)| <= spectral_norm(A)*‖x‖*‖y‖",
+    "show ‖A‖² <= size(x)*spectral_norm(A)²",
+    "given positive_definite(S)\n  show dot(x, S @ u)² <= dot(x, S @ x)*dot(u, S @ u)",
+    "given positive_definite(S) and ‖x‖ > 0\n  show dot(x, S @ x) > 0",
+    "given positive_definite(S)\n  show trace(S) > 0",
     "given Qᵀ @ Q == I\n  show dot(Q @ x, Q @ u) == dot(x, u)",
 ]
 FALSE = [
@@ -46,6 +62,14 @@ FALSE = [
     "given Qᵀ @ Q == I\n  show ‖Qᵀ @ y‖ == ‖y‖",
     "show dot(x, S @ S @ x) >= 0",
     "show dot(x, Sᵀ @ S @ x) > 0",
+    "show |trace(S @ T)| <= 0.99*‖S‖*‖T‖",
+    "show trace(S)² <= ‖S‖²",
+    "show ‖A‖ <= spectral_norm(A)",
+    "show ‖A @ x‖ <= 0.98*spectral_norm(A)*‖x‖",
+    "given Sᵀ == S and S @ S == S\n  show ‖S‖ >= 1",
+    "given Qᵀ @ Q == I\n  show ‖Qᵀ @ y‖ >= ‖y‖",
+    "given Sᵀ == S\n  show dot(x, S @ u)² <= dot(x, S @ x)*dot(u, S @ u)",
+    "given positive_definite(S)\n  show dot(x, S @ x) > 0",
     "show dot(S @ x, u) == dot(x, S @ u)",
 ]
 

@@ -113,6 +113,7 @@ class Facts:
         if premise.op == "positive_definite" and premise.args[0].op == "leaf":
             words.symmetric.update(self.normal(premise.args[0]).atoms())
             words.semidefinite.update(self.normal(premise.args[0]).atoms())
+            words.definite.update(self.normal(premise.args[0]).atoms())
         for x, y in (premise.args, premise.args[::-1]) if premise.op == "eq" else ():
             if x.op != "transpose" or x.args[0].op != "leaf" or len(set(x.type.axes)) != 1:
                 continue

@@ -14,6 +14,7 @@ import z3
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.normal import Normaliser
+from dotopt.compiler.prove.forms.norms import norm_axioms
 from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.forms.pairs import laws, squares
 from dotopt.compiler.prove.forms.polynomial import (
@@ -277,6 +278,7 @@ class Smt:
             axioms.extend(self.axioms[a])
         axioms.extend(laws(seen, self))
         axioms.extend(self._extremes(seen))
+        axioms.extend(norm_axioms(seen, self.normal.words, self.variable))
         return seen, axioms
 
     def _extremes(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:

@@ -41,6 +41,7 @@ class Words:
     symmetric: set[Atom] = field(default_factory=set)  # Sᵀ = S
     skew: set[Atom] = field(default_factory=set)  # Sᵀ = -S, of square ones
     semidefinite: set[Atom] = field(default_factory=set)  # symmetric, and xᵀ S x >= 0
+    definite: set[Atom] = field(default_factory=set)  # and xᵀ S x > 0 for x ≠ 0
     turn: Callable[[Monomial], Monomial | None] = lambda monomial: None  # the transpose of an entrywise product
 
     def letters(self, monomial: Monomial, row: str | None, column: str | None) -> Word:
