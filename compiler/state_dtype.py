@@ -34,6 +34,9 @@ ROUNDINGS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "stochastic": (("bf16",), 0),
 }
 
+# where each keeps what it needs, in the state of a parameter
+KEPT_BESIDE = {"kahan": "compensation", "low_word": "low_word", "stochastic": "rounding_key"}
+
 
 class StorageError(OptError, ValueError):
     """What was asked of the storage of states cannot be had; a ValueError, as of other keywords."""

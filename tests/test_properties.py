@@ -163,10 +163,51 @@ def test_lion_has_a_bound_and_no_largest_step() -> None:
     assert facts["scale of f"].startswith("does not matter")
 
 
-def test_adam_says_what_is_open() -> None:
+def test_adam_says_how_far_a_step_goes() -> None:
     facts = said("Adam")
-    assert facts["update bound"] == "open" and facts["largest stable step"].startswith("η < 2*(1 + β1)/((1 - β1)*σ)")
+    assert facts["update bound"] == "|θ' - θ| <= C*η*√(1 - β2^t)/(1 - β1^t) where β1² < β2"
+    assert facts["largest stable step"].startswith("η < 2*(1 + β1)/((1 - β1)*σ)")
     assert "ε" in facts["scale of f"]
+
+
+def test_the_bound_of_adam_is_sharp() -> None:
+    """Gradients that grow by β2/β1 from step to step reach it."""
+    gradients = (0.999 / 0.9) ** np.arange(60.0)[:, None]
+    steps = run("Adam", np.zeros(1), gradients[:-1]) - run("Adam", np.zeros(1), gradients)
+    reached = steps[0] / 1e-3 * (1 - 0.9**60) / np.sqrt(1 - 0.999**60)
+    C = 0.1 / np.sqrt(0.001 * (1 - 0.81 / 0.999))
+    assert 0.99 * C < reached <= C
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        ("AdamW", "|θ' - (1 - η*λ)*θ| <= C*η*√(1 - β2^t)/(1 - β1^t) where β1² < β2"),
+        ("Adamax", "|θ' - θ| <= C*η/(1 - β1^t) where β1 < β2"),
+        ("RMSprop", "|θ' - θ| <= C*η where μ == 0"),
+        ("Adagrad", "|θ' - θ| <= η/(1 + t*δ - δ)"),
+        ("Muon", "spectral_norm(W' - (1 - η*λ)*W) <= 1.2024*η*√max(1, rows/cols)"),
+        ("Rprop", "|θ' - θ| <= h where l <= h"),
+        ("Adan", "open"),
+    ],
+)
+def test_bounds_of_steps(name: str, bound: str) -> None:
+    assert said(name)["update bound"] == bound
+
+
+def test_the_step_of_muon_is_as_short_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        gradient = rng.normal(size=(1, 4, 4)) @ np.diag(10.0 ** rng.uniform(-4, 0, size=4))
+        step = run("Muon", np.zeros((4, 4)), gradient)
+        assert np.linalg.norm(step, 2) <= 1.2024 * 0.02 * (1 + 1e-6)
+
+
+def test_memory_counts_what_rounding_keeps() -> None:
+    path = Library().find("AdamW")
+    assert (explain(path).bytes, explain(path, param_rounding="low_word").bytes) == (8, 10)
+    assert explain(path, param_rounding="stochastic").bytes == 8
+    assert said("Adafactor")["memory"] == "4·…·rows bytes per tensor (R) + 4·…·cols bytes per tensor (C)"
 
 
 def test_explain_prints_them_and_knows_json(capsys: pytest.CaptureFixture[str]) -> None:

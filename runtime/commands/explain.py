@@ -30,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-dtype", action="append", default=[], metavar="[STATE=]FORMAT", help="states in fewer bits"
     )
+    parser.add_argument("--param-rounding", metavar="WORD", help="parameters in bfloat16, rounded so")
     form = parser.add_mutually_exclusive_group()
     for name, sentence in FORMS.items():
         form.add_argument(f"--{name}", action="store_const", const=name, dest="form", help=f"print {sentence} instead")
@@ -46,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         options = dict(_pair(text) for text in args.option)
-        facts = explain(locate(args.rule), options, state_dtype=_dtypes(args.state_dtype))
+        facts = explain(
+            locate(args.rule), options, state_dtype=_dtypes(args.state_dtype), param_rounding=args.param_rounding
+        )
     except OptError:
         raise
     except ValueError as error:  # an option that the rule does not have

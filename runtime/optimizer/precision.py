@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dotopt.compiler.state_dtype import KEPT_BESIDE
 from dotopt.runtime.rule import Rule, State, Step
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ def more(p: Tensor, less: Precision, number: int) -> dict[str, Tensor]:
     """What is kept beside a new parameter because of its rounding, by key."""
     if less.rounding is None:
         return {}
-    from dotopt.runtime.optimizer.rounding import KEYS, beside
+    from dotopt.runtime.optimizer.rounding import beside
 
-    return {KEYS[less.rounding]: beside(p, less.rounding, less.seed, number)}
+    return {KEPT_BESIDE[less.rounding]: beside(p, less.rounding, less.seed, number)}
 
 
 def kept(s: State, values: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
@@ -169,11 +170,9 @@ def beside(step: Step, precision: Precision, own: Mapping[str, Any]) -> Iterator
         if s.name in precision.blocks:
             yield f"{s.name} scale", own[scale_key(s)]
     if precision.rounding is not None:
-        from dotopt.runtime.optimizer.rounding import KEYS
-
-        if KEYS[precision.rounding] not in own:
+        if KEPT_BESIDE[precision.rounding] not in own:
             raise RuntimeError(f"`param_rounding` changed after the first step: {CONVERT}")
-        yield f"{step.pattern.name} beside", own[KEYS[precision.rounding]]
+        yield f"{step.pattern.name} beside", own[KEPT_BESIDE[precision.rounding]]
 
 
 CONVERT = "make an optimizer that has it from the start, and load the `state_dict` of this one into it"

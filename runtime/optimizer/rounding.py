@@ -17,9 +17,6 @@ from torch import Tensor
 MASK = 0xFFFFFFFF
 GOLDEN = 0x9E3779B9
 
-# where each keeps what it needs, in the state of a parameter
-KEYS = {"kahan": "compensation", "low_word": "low_word", "stochastic": "rounding_key"}
-
 
 def beside(p: Tensor, word: str, seed: int, number: int) -> Tensor:
     """What is kept beside a new parameter, the `number`-th of its optimizer."""

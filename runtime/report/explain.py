@@ -29,7 +29,7 @@ from dotopt.compiler.ranges import number_at
 from dotopt.compiler.read import read
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.source import Span
-from dotopt.compiler.state_dtype import formats
+from dotopt.compiler.state_dtype import KEPT_BESIDE, ROUNDINGS, formats, rounding
 from dotopt.compiler.storage import FORMATS, narrow
 from dotopt.compiler.types import REST
 from dotopt.compiler.units import Units, infer
@@ -158,11 +158,12 @@ def explain(
     options: Mapping[str, bool | str] | None = None,
     rank: int | None = None,
     state_dtype: str | Mapping[str, str] | None = None,
+    param_rounding: str | None = None,
 ) -> Explanation:
     """The facts of the file at `path`; `options` replace defaults, by symbol or by Python name.
 
-    `state_dtype` is that of optimizers; bytes are counted for a tensor that is large enough for it. Raises `OptError`
-    if the file is broken, or has no such state or format.
+    `state_dtype` and `param_rounding` are those of optimizers, the latter for parameters in bfloat16; bytes are counted
+    for a tensor that is large enough for them. Raises `OptError` if the file is broken, or has no such state or format.
 
     >>> facts = explain(Library().find("Lion"))
     >>> facts.signature, facts.bytes
@@ -205,7 +206,7 @@ def explain(
     return Explanation(
         name=program.name, word=file.head.word, kind=program.kind, sentence=" ".join((program.docstring or "").split()),
         source=program.source or "", decided=program.decided_by, signature=_signature(first), lines=lines, knobs=knobs,
-        memory=tuple(_memory(program, units, kept)), questions=questions, closure=closure,
+        memory=(*_memory(program, units, kept), *_beside(param_rounding)), questions=questions, closure=closure,
         costs=tuple(_costs(program, kept)), formats=kept,
         choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
         derived=derivations(file, program, context), levels=levels(program),
@@ -312,6 +313,15 @@ def _memory(program: Program, units: Units, kept: Mapping[str, str]) -> Iterator
         kind = {"first": f"first {start}", "draw": f"drawn: {start}"}.get(state.kind, start)
         unit = units.named("state", state.name)
         yield Memory(state.name, state.key, str(state.type), kind, each * whole, place, unit)
+
+
+def _beside(param_rounding: str | None) -> Iterator[Memory]:
+    """What rounding keeps beside a parameter in bfloat16."""
+    word = rounding(param_rounding, "bf16")
+    if word is not None:
+        each = ROUNDINGS[word][1]
+        place = f"{each} bytes per entry, of parameters in bfloat16" if each else "one number per tensor"
+        yield Memory("", KEPT_BESIDE[word], "like the parameter" if each else "int", "0", each, place, "")
 
 
 # ---- what is asked of the user --------------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ Each says how it is known: by types, by units, proved with a certificate, at the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotopt.runtime.report.explain import Explanation
+    from dotopt.runtime.report.explain import Explanation, Knob
 
 SECONDS = 0.5  # for the bound of a step
 
@@ -40,7 +41,9 @@ def properties(facts: Explanation) -> tuple[Property, ...]:
 
 
 def _memory(facts: Explanation) -> Property:
-    return Property("memory", f"{facts.bytes:g} bytes per entry", "declarations")
+    parts = [f"{facts.bytes:g} bytes per entry"] if facts.bytes or not facts.memory else []
+    parts += [f"{m.place} ({m.name})" for m in facts.memory if not m.bytes and m.place.endswith("bytes per tensor")]
+    return Property("memory", " + ".join(parts) or "a few numbers per tensor", "declarations")
 
 
 def _rate(facts: Explanation) -> tuple[str, str]:
@@ -90,28 +93,62 @@ def _steps(facts: Explanation) -> Iterator[Property]:
         formula = f"{found.rate} < {found.text or found.at_defaults}"
         also = f", {found.at_defaults} at the defaults" if found.text and found.at_defaults != found.text else ""
         sign = "numeric, at the defaults and curvature 1" if found.status == "numeric" else found.status
-        yield Property("largest stable step", f"{formula}{also}{where}", f"{sign}; {found.sigma} = {found.curvature}")
+        said = [note for note in dict.fromkeys(found.notes) if note.startswith(("unless", "clip")) and "…" not in note]
+        how = "; ".join((sign, f"{found.sigma} = {found.curvature}", *said))
+        yield Property("largest stable step", f"{formula}{also}{where}", how)
 
 
 def _bound(facts: Explanation) -> Property:
-    """|x' - x| of rules with signs, by the engine; of rules that are homogeneous in f there is none."""
-    rate, unit = _rate(facts)
-    if not facts.remarks and "f" in unit:
+    """How far a step goes, whatever the gradients; of rules that are homogeneous in f there is no bound."""
+    _, unit = _rate(facts)
+    guarded = any("f" in k.unit and k.python == "eps" for k in facts.knobs)  # which may keep the step short
+    if not facts.remarks and "f" in unit and not guarded:
         return Property("update bound", "none: the step grows with the gradient", "units")
-    step = facts.program.next[facts.program.params[0].name]
-    if not any(here.op == "sign" for here in step.walk()):
-        return Property("update bound", "open", "no procedure for steps without signs")
-    decay = next((k.symbol for k in facts.knobs if k.python == "weight_decay"), "")
+    from dotopt.compiler.prove.derivations.update_bound import bound
+
+    found = bound(facts.program, lambda claim: _holds(facts, claim))
+    if found is None:
+        stated = _stated(facts)
+        if stated is not None:
+            return stated
+        return Property("update bound", "open", "no bound by signs, quotients or Newton-Schulz was proved")
+    where = f" where {', '.join(found.where)}" if found.where else ""
+    return Property("update bound", _squares(found.text + where), _squares("; ".join(("proved", *found.notes))))
+
+
+def _squares(text: str) -> str:
+    return re.sub(r"\^2(?!\d)", "²", text)
+
+
+def _stated(facts: Explanation) -> Property | None:
+    """A bound that the file claims itself, if it is proved."""
+    from dotopt.compiler import syntax as s
+    from dotopt.compiler.library import Library
+    from dotopt.compiler.prove import check_claim
+    from dotopt.compiler.prove.checker import verify
+
     x = facts.program.params[0].name
-    sizes = [rate, *([f"{rate}*(1 + {decay}*|{x}|)"] if decay else [])]
-    for size in sizes:
-        if _holds(facts, f"|{x}' - {x}| <= {size}"):
-            return Property("update bound", f"|{x}' - {x}| <= {size}", "proved")
-    return Property("update bound", "open", f"neither {' nor '.join(sizes)} was proved")
+    for claim in facts.file.claims:
+        shown = [clause.goal.span.text for clause in claim.body if isinstance(clause, s.Show) and not clause.refute]
+        if len(shown) != 1 or not re.match(rf"[|‖]{x}' - {x}[|‖] <= ", shown[0]):
+            continue
+        found = check_claim(facts.file, claim, Library(), SECONDS)
+        if found.status == "proved" and verify(found.certificate or {}):
+            given = [clause.condition.span.text for clause in claim.body if isinstance(clause, s.Given)]
+            where = f" where {' and '.join(given)}" if given else ""
+            return Property("update bound", shown[0] + where, f"proved, as claim {claim.name}")
+    return None
 
 
-def _holds(facts: Explanation, condition: str) -> bool:
-    """Whether the engine proves this sentence about the rule, with a certificate that verifies."""
+def _chosen(option: Knob) -> str:
+    """An option as it is explained, as a condition."""
+    known = {"True": option.symbol, "False": f"not {option.symbol}"}
+    return known.get(option.default, f"{option.symbol} == {option.default}")
+
+
+def _holds(facts: Explanation, claim: str) -> bool:
+    """Whether the engine proves a claim with these lines about the rule, with a certificate that verifies."""
+    from dotopt.compiler.errors import OptError
     from dotopt.compiler.library import Library
     from dotopt.compiler.parse import parse
     from dotopt.compiler.prove import check_claim
@@ -119,8 +156,12 @@ def _holds(facts: Explanation, condition: str) -> bool:
     from dotopt.compiler.source import Source
 
     source = facts.file.span.source
-    text = source.text.rstrip("\n") + f"\n\nclaim bound_of_the_step:\n  show {condition}\n"
-    file = parse(Source(source.path, text))
+    options = "".join(f"  given {_chosen(k)}\n" for k in facts.knobs if " | " in k.range)
+    text = source.text.rstrip("\n") + f"\n\nclaim bound_of_the_step:\n{options}  {claim}\n"
+    try:
+        file = parse(Source(source.path, text))
+    except OptError:  # a part is too long to be written
+        return False
     found = check_claim(file, file.claims[-1], Library(), SECONDS)
     return found.status == "proved" and verify(found.certificate or {})
 

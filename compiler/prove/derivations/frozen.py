@@ -84,12 +84,19 @@ def settled(program: Program, usual_only: bool = False) -> Iterator[Settled]:
                 usual = replace(usual, between=decided(still, condition, False, quiet=True).program)
             waiting.insert(0, usual)
             continue
-        if late is None:  # a condition on the data: where it does not hold
-            waiting.insert(0, decided(case, condition, False))
+        if late is None:  # a condition on the data: where it does not hold, if it is not that something differs from 0
+            waiting.insert(0, decided(case, condition, _differs_from_zero(condition, case.program)))
             continue
         first = bool(late)
         choices = [decided(case, condition, truth) for truth in (first, not first)]
         waiting = [choices[0], *waiting, choices[1]]
+
+
+def _differs_from_zero(condition: Node, program: Program) -> bool:
+    """Whether it says of what is never negative that it is positive."""
+    if condition.op != "gt" or condition.args[1].value != 0:
+        return False
+    return interval(condition.args[0], assumptions(program)).low >= 0
 
 
 def undecided(program: Program) -> Node | None:

@@ -125,7 +125,7 @@ def _largest(case: Settled, rate: Hyper, frozen: Frozen, milliseconds: int) -> L
     free = {h for root in frozen.moves.values() for h in root.walk() if h.role == "free"} | {CURVATURE}
     free |= {leaf("free", clock.name, REAL) for clock in frozen.clocks} | {_felt_leaf(case.program)}
     positive = [leaf("hyper", rate.name, rate.type), *sorted(free, key=lambda h: h.name)]
-    premises = [*_interior(case.program), *case.premises, *(node("gt", x, number(0)) for x in positive)]
+    premises = [*interior(case.program), *case.premises, *(node("gt", x, number(0)) for x in positive)]
     held = Task(tuple(premises), case.program)
     moves = {x: limit(v, held.facts) for x, v in frozen.moves.items()}
     late = any(moves[x] is not frozen.moves[x] for x in moves)
@@ -181,7 +181,7 @@ def _felt_leaf(program: Program) -> Node:
     return leaf("free", next(name for name in ("σ", "ς", "curvature") if name not in taken), REAL)
 
 
-def _interior(program: Program) -> list[Node]:
+def interior(program: Program) -> list[Node]:
     """The knobs in their ranges; those whose default is inside a closed range are taken inside."""
     found = []
     for h in program.hypers:
@@ -316,4 +316,4 @@ def _sign(x: sympy.Expr, step: Step, facts: Facts) -> dict[str, Any]:
     return smt_certificate([*facts.assertions(uses)[0], z3.Not(positive)])
 
 
-__all__ = ["LargestStep", "largest_steps"]
+__all__ = ["LargestStep", "interior", "largest_steps"]
