@@ -129,8 +129,8 @@ def summary(claim: ClaimReport) -> str:
     elif claim.counterexample:
         given = {name: value for name, value in claim.counterexample.items() if name not in SIDES and value != []}
         sides = [f"{name} {_value(claim.counterexample[name])}" for name in SIDES[:2] if name in claim.counterexample]
-        words = "for " + ", ".join(f"{name} = {_value(value)}" for name, value in given.items())
-        words += f": {', '.join(sides)}" * bool(sides)
+        words = "for " * bool(given) + ", ".join(f"{name} = {_value(value)}" for name, value in given.items())
+        words += ": " * bool(given and sides) + ", ".join(sides)
     elif found := constants(claim):
         words = ", ".join(f"{name} = {value}" for name, value in found.items())
     else:

@@ -7,6 +7,8 @@ flow, which the report says.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import TIME, Node, leaf, node, number, rebuild, substitute
@@ -81,17 +83,19 @@ def _require_motion(stated: Node, motion: dict[Node, Node]) -> None:
 
 
 def kinks(stated: Node, motion: dict[Node, Node]) -> list[Node]:
-    """What must hold for the derivatives of `stated` to exist: no |0|, no tie in max(a, b), no jump."""
+    """What must hold for the derivatives of `stated` to exist: no |0| and ‖0‖, no tie in max(a, b), no jump."""
     found: dict[Node, None] = {}
     for claimed in stated.walk():
         if claimed.op != "claim" or claimed.attrs[0] != "ddt" or claimed.args[0] in motion:
             continue
-        for here in claimed.args[0].walk():
+        for here in _sharp(claimed.args[0]):
             if not any(x in motion for x in here.walk()):
                 continue
             match here.op:
-                case "abs" | "sign" | "relu" | "floor" | "ceil":
+                case "abs" | "sign" | "relu":
                     found[node("ne", here.args[0], number(0))] = None
+                case "floor" | "ceil":
+                    found[node("ne", here.args[0], here)] = None
                 case "norm" if here.attrs[2] == 1:
                     found[node("ne", here.args[0], number(0))] = None
                 case "max" | "min" | "lt" | "le" | "gt" | "ge" | "eq" | "ne":
@@ -100,7 +104,22 @@ def kinks(stated: Node, motion: dict[Node, Node]) -> list[Node]:
                     x = node("abs", here.args[0]) if here.op == "norm" else here.args[0]
                     ties = node("sum", node("eq", x, here), attrs=(here.attrs[0], False))
                     found[node("eq", ties, number(1))] = None
+                case "norm" | "std":
+                    found[node("ne", here, number(0))] = None
     return list(found)
+
+
+def _sharp(root: Node) -> Iterator[Node]:
+    """The nodes below without lengths that stand under powers above the first only: ‖x‖² is smooth."""
+    found = {root}
+    for here in root.walk():
+        smooth = here.op == "pow" and here.args[1].value is not None and here.args[1].value > 1
+        found.update(a for a in here.args if not (smooth and _is_length(a)))
+    yield from found
+
+
+def _is_length(here: Node) -> bool:
+    return here.op == "abs" or (here.op == "norm" and here.attrs[2] not in (1, None))
 
 
 def along(root: Node, motion: dict[Node, Node]) -> Node:

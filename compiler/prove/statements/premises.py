@@ -6,6 +6,7 @@ An equation that fixes a name is put in wherever the claim is read; what is left
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
@@ -17,7 +18,7 @@ from dotopt.compiler.prove.forms.domain import conditions
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.statements.constants import constants
-from dotopt.compiler.prove.statements.intervals import inside
+from dotopt.compiler.prove.statements.intervals import by_law, inside
 from dotopt.compiler.prove.statements.run import moves
 from dotopt.compiler.prove.statements.sequences import is_start, read_sequences
 from dotopt.compiler.prove.statements.solved import is_answer, is_value_of, solutions
@@ -39,7 +40,11 @@ def open_case(case: Case) -> bool:
     declare(case.context, case.scope, body)
     for later in case.context.later[waiting:]:  # the parameters of the laws of draws
         later()
-    written: list[Node] = []
+    case.program = replace(case.program, randoms=tuple(case.context.randoms))
+    spoken_of = {here.name for here in case.claim.walk() if isinstance(here, s.Name)}
+    for random in case.program.randoms:
+        if random.law != "uniform" or random.name in spoken_of:  # bounds of what nobody asks for only take time
+            case.premises += by_law(leaf("draw", random.name, random.type), random)
     for role, declared in (("hyper", case.program.hypers), ("input", case.program.inputs)):
         for x in declared:
             indices = (case.context.index(name) for name, _ in x.indices)
@@ -48,7 +53,7 @@ def open_case(case: Case) -> bool:
         if isinstance(clause, s.ForAll):
             for q in clause.names:
                 case.premises += quantified(case, q)
-    written += read_sequences(case)
+    written = [*read_sequences(case)]
     for p in case.file.head.parameters:
         if p.bounds is not None:
             case.premises += quantified(case, s.Quantified(p.span, p.name, (), p.type, p.bounds))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import Node, node, number
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.arrays import Undecidable, Value, scalar
 from dotopt.compiler.prove.worlds.shapes import shaped
@@ -76,13 +76,19 @@ def _by_law(world: World, here: Node, axes: tuple[str, ...]) -> Value:
     random = world.laws.get(here.name.split("#")[0])
     if random is None or here.args:
         raise Undecidable(f"the law of `{here.name}`")
+    if random.law in ("uniform", "bernoulli") and any(a.type.axes for a in random.args):
+        raise Undecidable(f"the law of `{here.name}`, whose entries differ")
     match random.law:
         case "normal":
-            return axes, _drawn(world, here, axes)
+            mean, deviation = random.args
+            alone = world.truth(node("eq", deviation, number(0))) is True
+            filled = node("add", mean, node("zeros", attrs=(here.type,)))
+            return world.value(filled) if alone else (axes, _drawn(world, here, axes))
         case "rademacher":
             choices: list[Any] = [Fraction(1), Fraction(-1)]
         case "bernoulli":
-            choices = [True, False]
+            (p,) = (world.value(a)[1].item() for a in random.args)
+            choices = [False] if p == 0 else [True] if p == 1 else [True, False]
         case "uniform":
             low, high = (world.value(a)[1].item() for a in random.args)
             choices = [num.add(low, num.mul(num.sub(high, low), Fraction(k, 4))) for k in (1, 2, 3)]

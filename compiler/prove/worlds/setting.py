@@ -11,7 +11,7 @@ from typing import Any
 
 from dotopt.compiler.ir import Interval, Node, Program, leaf
 from dotopt.compiler.prove.forms.facts import conjuncts
-from dotopt.compiler.prove.statements.intervals import inside
+from dotopt.compiler.prove.statements.intervals import by_law, inside
 from dotopt.compiler.prove.worlds.draws import Special
 from dotopt.compiler.prove.worlds.world import World
 
@@ -78,8 +78,11 @@ class Setting:
         return self.intervals.get((here.role, here.name.split("#")[0])) if here.op == "leaf" else None
 
     def allows(self, world: World) -> bool:
-        """Whether all that was drawn lies where the rule declares it; raises `Undecidable` if that cannot be told."""
+        """Whether all that was drawn lies where declarations and laws have it; raises `Undecidable` if not known."""
         for here in list(world.values):
+            law = self.laws.get(here.name.split("#")[0]) if here.op == "leaf" and here.role == "draw" else None
+            if law is not None and not all(world.truth(x) is True for x in by_law(here, law)):
+                return False
             interval = self.declared(here)
             if interval is not None and not all(world.truth(bound) is True for bound in inside(here, interval)):
                 return False
