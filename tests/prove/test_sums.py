@@ -25,6 +25,10 @@ TRUE = [
     "show mean(x²)*k >= mean(x²)",
     "given a > b\n  show sum((x - a)*(x > a)) >= 0",
     "show 2*(a + b)/(1 + (a + b)²) <= 1",
+    "show norm(x*x*y*y) <= sum(x*x*y*y)",
+    "show max(|clip(c*x, -c, c)|) <= c + c/4",
+    "show min(c*x + 1) >= 1 - c*max(|x|)",
+    "show exp(1) > 2 and log(2) < 7/10",
 ]
 FALSE = [
     "show ‖(x + y)/max(1, ‖x‖)‖ <= 1",
@@ -35,6 +39,10 @@ FALSE = [
     "show mean(x)*k >= mean(x)",
     "given a > b\n  show sum((x - a)*(x > b)) >= 0",
     "show 2*(a + b)/(1 + (a + b)²) < 1",
+    "show norm(x*y) <= sum(x*y)",
+    "show max(|clip(c*x, -c, c)|) <= c - c/4",
+    "show max(c*x) <= max(x)",
+    "show exp(1) > 3",
 ]
 
 

@@ -18,6 +18,7 @@ from dotopt.compiler.prove.forms.polynomial import Atom, Monomial, Polynomial, a
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.smt import Smt
 
+NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "size")  # kinds of atoms
 MOST = 4  # atoms of one kind that are compared with each other
 
 
@@ -140,13 +141,26 @@ def _product(factors: Iterable[Any]) -> Any:
 
 
 def _squared(inside: Monomial) -> Monomial:
-    """The square of what stands under Σ|…|, as what stands under a sum; empty for other sums."""
-    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "abs":
+    """The square of what stands under a sum without negative terms; empty for other sums."""
+    if not never_negative(inside):
         return ()
-    terms = inside[0][0].key[0].terms
-    if len(terms) != 1 or abs(terms[0][1]) != 1:
-        return ()
-    return tuple((b, 2 * power) for b, power in terms[0][0])
+    powers: dict[Atom, int] = {}
+    for a, power in inside:
+        terms = a.key[0].terms if a.kind == "abs" else (((((a, 1),)), 1),)
+        if len(terms) != 1 or abs(terms[0][1]) != 1 or a.kind in ("sqrt", "truth"):
+            return ()
+        for b, own in terms[0][0]:
+            powers[b] = powers.get(b, 0) + 2 * power * own
+    return tuple(sorted(powers.items(), key=lambda item: item[0].number))
 
 
-__all__ = ["laws", "opened", "squares"]
+def never_negative(monomial: Monomial) -> bool:
+    """Whether a product of atoms is at least zero wherever it has a value, whatever the premises say."""
+    return all(power % 2 == 0 or b.kind in NEVER_NEGATIVE or _sum_of_such(b) for b, power in monomial)
+
+
+def _sum_of_such(a: Atom) -> bool:
+    return a.kind == "sum" and never_negative(a.key[1])
+
+
+__all__ = ["laws", "never_negative", "opened", "squares"]

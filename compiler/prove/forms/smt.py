@@ -16,11 +16,10 @@ from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.normal import Normaliser
 from dotopt.compiler.prove.forms.norms import norm_axioms
 from dotopt.compiler.prove.forms.pace import ask
-from dotopt.compiler.prove.forms.pairs import laws, squares
+from dotopt.compiler.prove.forms.pairs import laws, never_negative, squares
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     Atom,
-    Monomial,
     Polynomial,
     TooLarge,
     fraction,
@@ -32,7 +31,6 @@ from dotopt.compiler.prove.forms.reductions import size_of
 
 PATIENCE = 2  # a call of z3 may take more than its share: few do
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "size")
 MOST_EXTREMES = 4  # maxima and minima whose sums are looked at
 TRUTHS = ("contains", "fires", "positive_definite", "apply_bool")
 
@@ -294,15 +292,6 @@ class Smt:
                 yield t <= places * v if a.kind == "amax" else t >= places * v
                 if lawful and a.kind == "amax":
                     yield v <= t
-
-
-def never_negative(monomial: Monomial) -> bool:
-    """Whether a product of atoms is at least zero wherever it has a value, whatever the premises say."""
-    return all(power % 2 == 0 or b.kind in NEVER_NEGATIVE or _sum_of_such(b) for b, power in monomial)
-
-
-def _sum_of_such(a: Atom) -> bool:
-    return a.kind == "sum" and never_negative(a.key[1])
 
 
 def _size(axis: str) -> Atom:

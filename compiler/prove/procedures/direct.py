@@ -67,7 +67,7 @@ def _below(p: Polynomial, strict: bool, facts: Facts) -> Proved | None:
         t = facts.smt.term(p, uses)
         assertions, _ = facts.assertions(uses)
         return Proved("sign", smt_certificate([*assertions, t >= 0 if strict else t > 0]))
-    for reduced in (_largest_entry(p), _under_sum(p, facts)):  # strict too: there are places, and finitely many
+    for reduced in (_largest_entry(p, facts), _under_sum(p, facts)):  # strict too: there are places, and finitely many
         found = _entrywise(reduced, "<" if strict else "<=", facts) if reduced is not None else None
         if found is not None:
             return found
@@ -85,16 +85,18 @@ def _entrywise(p: Polynomial, relation: str, facts: Facts) -> Proved | None:
     return None
 
 
-def _largest_entry(p: Polynomial) -> Polynomial | None:
-    """max(e) + rest <= 0, and rest - min(e) <= 0 likewise, follow from the same with e at every place."""
+def _largest_entry(p: Polynomial, facts: Facts) -> Polynomial | None:
+    """c*max(e) + rest <= 0, and rest - c*min(e) <= 0 likewise, follow from the same with e at every place, c >= 0."""
     for monomial, c in p.terms:
         for a, power in monomial:
-            if (a.kind, c > 0) in (("amax", True), ("amin", False)) and power == 1 and len(monomial) == 1:
-                rest = p - single(a) * c
-                axes = set(a.key[0])
-                if not any(a in m_atoms for m_atoms in (set(rest.atoms()),)) and not rest.axes & axes:
-                    inside: Polynomial = a.key[1]
-                    return rest + inside * c
+            if (a.kind, c > 0) not in (("amax", True), ("amin", False)) or power != 1:
+                continue
+            factor = single_product(tuple(f for f in monomial if f[0] is not a))
+            rest = p - single(a) * factor * c
+            if a in rest.atoms() or (rest.axes | factor.axes) & set(a.key[0]) or not facts.nonnegative(factor):
+                continue
+            inside: Polynomial = a.key[1]
+            return rest + inside * factor * c
     return None
 
 

@@ -27,7 +27,7 @@ class Several(Exception):
 
 
 def proof(goal: Node, premises: Iterable[Node], seconds: float = SECONDS) -> tuple[str, dict[str, Any]] | None:
-    """The procedure and certificate for an inequality between functions of one variable; None if none is found."""
+    """The procedure and certificate for an inequality between functions of one variable, or numbers; None if none."""
     if goal.op not in ("le", "lt", "ge", "gt"):
         return None
     low_side, high_side = goal.args if goal.op in ("le", "lt") else goal.args[::-1]
@@ -36,9 +36,9 @@ def proof(goal: Node, premises: Iterable[Node], seconds: float = SECONDS) -> tup
         tree = plus("sub", _tree(high_side, variables), _tree(low_side, variables))
     except Several:
         return None
-    if len(variables) != 1:
+    if len(variables) > 1:
         return None
-    low, high = bounds(variables[0], premises)
+    low, high = bounds(variables[0], premises) if variables else (Fraction(0), Fraction(0))
     if low is not None and high is not None and low > high:
         return None
     strict = goal.op in ("lt", "gt")
@@ -48,7 +48,7 @@ def proof(goal: Node, premises: Iterable[Node], seconds: float = SECONDS) -> tup
         return None
     certificate = {
         "kind": "elementary",
-        "variable": repr(variables[0]),
+        "variable": repr(variables[0]) if variables else "",
         "function": tree,
         "from": None if low is None else str(low),
         "to": None if high is None else str(high),
