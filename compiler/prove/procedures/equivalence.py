@@ -226,7 +226,9 @@ def _first_difference(
         if given is None:
             return None
         premises += given
-        search = Search(premises, goal, case.program, classes(case))
+        randoms = {r.name: r for r in (*other.randoms, *case.program.randoms)}
+        program = replace(case.program, randoms=tuple(randoms.values()))
+        search = Search(premises, goal, program, classes(case))
         found = search.run(seconds / 4)
         if found is not None:
             return {"step": t, **found}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.ir import Node, Program, State, leaf, node, rebuild
+from dotopt.compiler.ir import Node, Program, State, leaf, node, rebuild, substitute
 from dotopt.compiler.lower import Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.prove.statements.cases import specialise
@@ -134,6 +134,8 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
             table[here] = hyper.default
         else:
             raise Unreadable(f"the other rule needs `{hyper.name}`; give it by `with`")
+    table |= _defaults(program, table)
+    table |= _draws(program, case, table, axes)
     families = {state.name for state in program.states if state.indices}
     for state in program.states:
         table[leaf("state", state.name, state.type)] = leaf("state", f"R.{state.name}", _retyped(state.type, axes))
@@ -185,7 +187,37 @@ def _renamed(program: Program, case: Case, values: dict[str, Node]) -> Program:
         options=(),
         equations=(),
         outputs={name: moved(answer) for name, answer in program.outputs.items()},
+        randoms=tuple(
+            replace(r, name=table[x].name, type=table[x].type, args=tuple(map(moved, r.args)))
+            for r in program.randoms
+            if (x := leaf("draw", r.name, r.type)) in table
+        ),
     )
+
+
+def _defaults(program: Program, table: dict[Node, Node]) -> dict[Node, Node]:
+    """The defaults that knobs of R keep: the knobs that they use are those of R, and not what has their names here."""
+    kept = {here: h.default for h in program.hypers if table[here := leaf("hyper", h.name, h.type)] is h.default}
+
+    def resolved(root: Node) -> Node:
+        used = {here for here in root.walk() if here in table}
+        return substitute(
+            root, {here: resolved(d) if (d := kept.get(here)) is not None else table[here] for here in used}
+        )
+
+    return {here: resolved(default) for here, default in kept.items() if default is not None}
+
+
+def _draws(program: Program, case: Case, table: dict[Node, Node], axes: dict[str, str]) -> dict[Node, Node]:
+    """The draws of R: one with the name and the law of a draw here is that draw, any other has numbers of its own."""
+    mine = {r.name: r for r in case.program.randoms}
+    found: dict[Node, Node] = {}
+    for r in program.randoms:
+        own, type = mine.get(r.name), _retyped(r.type, axes)
+        args = tuple(case.settle(substitute(a, table)) for a in r.args)
+        same = own is not None and (own.law, own.type) == (r.law, type) and tuple(map(case.settle, own.args)) == args
+        found[leaf("draw", r.name, r.type)] = leaf("draw", r.name if same else f"R.{r.name}", type)
+    return found
 
 
 def _axis_map(theirs: tuple[str, ...], mine: tuple[str, ...]) -> dict[str, str]:
