@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from dotopt.compiler import syntax as s
-from dotopt.compiler.library import Library
+from dotopt.compiler.errors import OptError
+from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.statements.lemma_names import leans_on
 from dotopt.grammar.files import cache_directory
@@ -56,8 +57,8 @@ def key(file: s.File, claim: s.Claim, library: Library) -> str:
     for needed in (claim, *leans_on(file, claim)):
         digest.update(repr(needed).encode())
     seen: set[Path] = set()
-    for path, other in _named(file, claim, library, seen):
-        digest.update(f"{path.name} {_text(other)}".encode())
+    for path, text in _named(file, claim, library, seen):
+        digest.update(f"{path.name} {text}".encode())
     return digest.hexdigest()
 
 
@@ -65,8 +66,8 @@ def _text(file: s.File) -> str:
     return repr(replace(file, statements=tuple(d for d in file.statements if not isinstance(d, s.Claim))))
 
 
-def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path]) -> Iterator[tuple[Path, s.File]]:
-    """The files that a file (without its claims) and a claim can name, and those that these can."""
+def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path]) -> Iterator[tuple[Path, str]]:
+    """The files that a file (without its claims) and a claim can name, and those that these can: path and text."""
     parts = [d for d in file.statements if not isinstance(d, s.Claim)]
     names: dict[str, None] = {}
     for part in (file.head, *parts, *((claim,) if claim is not None else ())):
@@ -80,10 +81,13 @@ def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path
         if path is None or path in seen:
             continue
         seen.add(path)
-        other = library.file(name)
-        if other is not None:
-            yield path, other
-            yield from _named(other, None, library, seen)
+        try:
+            other = load(path)
+        except OptError:  # who needs it will say so; a name may only look like that of a file
+            yield path, path.read_bytes().hex()
+            continue
+        yield path, _text(other)
+        yield from _named(other, None, library, seen)
 
 
 # ---- entries -------------------------------------------------------------------------------------------------------

@@ -98,3 +98,8 @@ def test_the_cache_hangs_on_the_files_that_a_claim_names(tmp_path: Path, monkeyp
     assert statuses(path) == ["proved"]
     square.write_text("formula square(a) = a^3\n", encoding="utf-8")
     assert statuses(path) == ["refuted"]
+
+
+def test_a_broken_file_beside_it_with_the_name_of_a_variable_is_of_no_account(file: Path) -> None:
+    (file.parent / "a.opt").write_text("theorem Broken\nshow x' = x\n", encoding="utf-8")
+    assert statuses(file) == ["refuted", "proved"]
