@@ -1,4 +1,4 @@
-"""Known bugs put into the emitted code, torch and C, of rules that have a place for one: the property tests catch all.
+"""Known bugs put into the emitted torch, C and Triton of rules that have a place for one: the property tests catch all.
 
 A bug changes the text that was emitted, never the rule, so the reference stays right. In torch code it is a change of
 the syntax tree; in C a change of lines. A bug that does not change a text does not apply to that rule; one that makes
@@ -8,10 +8,15 @@ the code crash does not count as caught.
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,6 +139,18 @@ def first_step_forgotten(function: ast.FunctionDef) -> None:
     function.body[:] = [ast.Pass() if at else line for at, line in zip(first, function.body, strict=True)]
 
 
+def gradients_overwritten(function: ast.FunctionDef) -> None:
+    """The step leaves something else in `.grad`."""
+    if any(argument.arg == "g" for argument in function.args.args):
+        at = len(function.body) - isinstance(function.body[-1], ast.Return)
+        function.body[at:at] = ast.parse("g = [x.mul_(2) for x in g]").body
+
+
+def counted_from_2(here: ast.AST) -> ast.AST | None:
+    later = isinstance(here, ast.Name) and here.id == "t" and isinstance(here.ctx, ast.Load)
+    return ast.parse("(t + 1)", mode="eval").body if later else None
+
+
 TORCH: dict[str, Callable[[ast.FunctionDef], None]] = {
     "eps inside the root": rewrite(eps_inside_root),
     "no bias correction": rewrite(no_bias_correction),
@@ -143,6 +160,8 @@ TORCH: dict[str, Callable[[ast.FunctionDef], None]] = {
     "learning rate twice": rate_twice,
     "old momentum for new": old_momentum,
     "first step forgotten": first_step_forgotten,
+    "gradients overwritten": gradients_overwritten,
+    "steps counted from 2": rewrite(counted_from_2),
 }
 
 
@@ -197,6 +216,20 @@ C = {
     "old momentum for new": (r"(?<!float )(?<!double )\bm_next\b(?!\);)", "m"),
 }
 
+# what only kernels can get wrong: the rule that has a place for it
+LOOPS: dict[str, tuple[str, str, str]] = {
+    "the last entry of a piece is left out": ("AdamW", r"i < (stop|end); i\+\+", r"i < \1 - 1; i++"),
+    "the first entry of a piece is left out": ("AdamW", r"int64_t i = (start|block);", r"int64_t i = \1 + 1;"),
+    "a state is not stored": ("AdamW", r"\n *m_at\[i\] = [^\n]*", ""),
+    "a state is stored in the place of another": ("AdamW", r"\bv_at\[i\] = (\w+)\(v_next", r"v_at[i] = \1(m_next"),
+    "maximize is ignored": ("AdamW", r"scale\*load", "load"),
+    "steps are counted from 2": ("AdamW", r"const double t = (w->given\[\d+\]);", r"const double t = \1 + 1;"),
+    "a product is no square": ("AdamW", r"g\*g", "g*m"),
+    "the root is left out": ("LAMB", r" sqrt\(u", " fabs(u"),
+    "sums end with the first piece": ("LAMB", r"p < w->first\[tensor \+ 1\]", "p < w->first[tensor] + 1"),
+    "sums count a piece twice": ("LAMB", r"p = w->first\[tensor\]; p", "p = w->first[tensor] - (tensor > 0); p"),
+}
+
 
 def broken(text: str, bug: str) -> str:
     """The C text with the bug."""
@@ -214,21 +247,41 @@ def broken(text: str, bug: str) -> str:
     return re.sub(pattern, wrong, text)
 
 
+@pytest.fixture
+def break_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], str]], set[str]]:
+    """Makes every C text go through a function; the titles of what it has changed."""
+
+    def install(change: Callable[[str], str]) -> set[str]:
+        changed: set[str] = set()
+        real = cpu.emit
+
+        def emit(plan: Any, stored: Any, title: str) -> Any:
+            right = real(plan, stored, title)
+            wrong = change(right.text)
+            if wrong != right.text:
+                changed.add(title)
+            return replace(right, text=wrong)
+
+        monkeypatch.setattr(cpu, "emit", emit)
+        monkeypatch.setattr(backends, "_kernels", {})
+        return changed
+
+    return install
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C compiler")
+@pytest.mark.parametrize("bug", LOOPS)
+def test_no_bug_survives_in_the_loops_of_c(bug: str, break_c: Any) -> None:
+    name, right, wrong = LOOPS[bug]
+    changed = break_c(lambda text: re.sub(right, wrong, text))
+    found = caught(getattr(stdlib, name), "cpu", 60)
+    assert changed and found
+
+
 @pytest.mark.skipif(not cpu.available(), reason="no C compiler")
 @pytest.mark.parametrize("bug", C)
-def test_no_bug_survives_in_c(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed: set[str] = set()
-
-    def emit(plan: Any, stored: Any, title: str) -> Any:
-        right = real(plan, stored, title)
-        wrong = broken(right.text, bug)
-        if wrong != right.text:
-            changed.add(title)
-        return replace(right, text=wrong)
-
-    real = cpu.emit
-    monkeypatch.setattr(cpu, "emit", emit)
-    monkeypatch.setattr(backends, "_kernels", {})
+def test_no_bug_survives_in_c(bug: str, break_c: Any) -> None:
+    changed = break_c(lambda text: broken(text, bug))
     survivors, applied = [], []
     for name in IN_C:
         changed.clear()
@@ -240,3 +293,17 @@ def test_no_bug_survives_in_c(bug: str, monkeypatch: pytest.MonkeyPatch) -> None
             assert not found
     assert len(applied) >= 2, f"{bug}: applies to {applied} only"
     assert survivors == []
+
+
+# ---- bugs in Triton --------------------------------------------------------------------------------------------------
+
+
+def test_no_bug_survives_in_triton() -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "interpreted_bugs.py")],
+        env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) >= 7
+    assert [bug for bug, changed, found in results if not (changed and found)] == []

@@ -16,8 +16,11 @@ from dotopt.runtime.property.search import Budget, Disagreement, search
 from dotopt.runtime.property.tolerance import TABLE
 
 
-def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget) -> Outcome:
-    """Whether the backend agrees with the reference in this dtype; fails with the smallest example found."""
+def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget, largest: int = 10**6) -> Outcome:
+    """Whether the backend agrees with the reference in this dtype; fails with the smallest example found.
+
+    Tensors have up to `largest` entries.
+    """
 
     if TABLE[dtype].stored != TABLE[dtype].computed and _elsewhere(cls):
         return Untested("the objective that the rule asks would itself be computed in 16 bits")
@@ -35,7 +38,7 @@ def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget) -> Outco
         if any(g is not None and g.size for row in example.gradients for g in row):
             ran.append(machine.on_kernels)
 
-    outcome = search(examples(cls, dtype, loops=backend == "torch"), check, budget)
+    outcome = search(examples(cls, dtype, backend, largest), check, budget)
     if backend == "torch" or not isinstance(outcome, Passed) or all(ran):
         return outcome
     if not any(ran):

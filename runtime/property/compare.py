@@ -1,5 +1,7 @@
 """A backend beside the reference, step by step: finite numbers to a tolerance, non-finite ones in place and in kind.
 
+Gradients must be left as they were.
+
 A place (an entry of a tensor) is lost once the parameter or a state there is not finite. The backend must lose the
 same places at the same step, and never show the opposite infinity. An infinity may show as NaN: `lerp`, which torch
 uses for running means, computes the difference of its ends, and ∞ - ∞ is NaN. From that step on nothing is compared
@@ -81,6 +83,12 @@ def difference(cls: type[Any], example: Example, machine: Machine) -> Difference
             if any(_lost(reference.values(k), example.starts[k].shape).any() for k in tensors):
                 return None  # LAPACK refuses numbers that are not finite
             raise
+        for k in tensors:
+            left = machine.gradient(k, step)
+            if left is not None and not np.array_equal(*left, equal_nan=True):
+                (first, *_) = np.argwhere((left[0] != left[1]) & ~(np.isnan(left[0]) & np.isnan(left[1])))
+                at = tuple(int(i) for i in first)
+                return Difference(step, k, "gradient", at, float(left[0][at]), float(left[1][at]), 0.0)
         for k, g in enumerate(example.gradients[step]):
             if signs and g is not None:
                 gone[k] |= np.isnan(g) if reference.entrywise[k] else bool(np.isnan(g).any())

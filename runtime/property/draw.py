@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from dotopt.runtime.optimizer import signature
 from dotopt.runtime.property.example import Array, Example, asks_elsewhere, program, sums_over_model
+from dotopt.runtime.property.pieces import PIECE
 from dotopt.runtime.rule import Hyper, Rule
 
 # one entry, nothing at all, vectors, matrices wide and tall, filters; the small ones first: examples shrink to them
 SHAPES = (
     (1,), (2,), (), (3,), (1, 1), (1, 2), (2, 1), (2, 3), (0,), (7,), (0, 3), (5, 4), (3, 2, 3), (17,), (2, 1, 3, 3),
-    (9, 13), (1, 3, 5), (70,),
+    (9, 13), (1, 3, 5), (70,), (40, 31),
 )  # fmt: skip
 
 ENTRYWISE_UP_TO = 6  # entries that are drawn one by one
@@ -36,12 +37,17 @@ SPECIAL = {
 
 
 @st.composite
-def examples(draw: st.DrawFn, cls: Any, dtype: str, most_steps: int = 8, loops: bool = True) -> Example:
-    """Examples for an optimizer class; with `loops` some say `foreach=False`, which kernels never take."""
+def examples(
+    draw: st.DrawFn, cls: Any, dtype: str, backend: str = "torch", largest: int = 10**6, most_steps: int = 8
+) -> Example:
+    """Examples for an optimizer class, with tensors of up to `largest` entries."""
     rule: Rule = cls.rule
     options = {o.keyword: draw(st.sampled_from(sorted(o.values, key=lambda v: v != o.default))) for o in rule.options}
-    fitting = [shape for shape in SHAPES if rule.pattern.misfit(len(shape)) is None]
-    shapes = draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=3))
+    fitting = [s for s in SHAPES if rule.pattern.misfit(len(s)) is None and math.prod(s) <= largest]
+    several_pieces = [s for s in fitting if math.prod(s) > PIECE]
+    small = backend != "torch" and bool(several_pieces) and draw(st.booleans())
+    shapes = [draw(st.sampled_from(several_pieces))] if small else []
+    shapes += draw(st.lists(st.sampled_from(fitting), min_size=0 if small else 1, max_size=2 if small else 3))
     assume(any(0 not in shape for shape in shapes))
     values = tuple(options[option.keyword] for option in rule.options)
     first = program(cls.origin, values, max(len(shapes[0]), 1))
@@ -67,9 +73,9 @@ def examples(draw: st.DrawFn, cls: Any, dtype: str, most_steps: int = 8, loops: 
         gradients = tuple(
             tuple(None if (t, k) in left_out else g for k, g in enumerate(row)) for t, row in enumerate(gradients)
         )
-    foreach = draw(st.sampled_from((None, None, False))) if loops else None
+    foreach = draw(st.sampled_from((None, None, False))) if backend == "torch" else None  # kernels take no loops
     maximize = draw(st.sampled_from((False, False, True)))
-    return Example(dtype, options, tuple(groups), tuple(members), starts, gradients, foreach, maximize)
+    return Example(dtype, options, tuple(groups), tuple(members), starts, gradients, foreach, maximize, small)
 
 
 def rounded(values: Array, dtype: str) -> Array:

@@ -34,6 +34,7 @@ class Example:
     gradients: tuple[tuple[Array | None, ...], ...]
     foreach: bool | None = None
     maximize: bool = False
+    small: bool = False  # tensors are cut as large ones are
 
     @property
     def size(self) -> tuple[int, ...]:

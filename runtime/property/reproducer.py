@@ -55,6 +55,9 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
             "of = lambda i: {k: x for k, x in enumerate(starts) if members[k] == i}",
             "judges = [Simulation(rule, of(i), g) for i, g in enumerate(groups)]",
         ]
+    if example.small:
+        lines.append("from dotopt.runtime.property.pieces import small_pieces")
+        lines.append("small_pieces().__enter__()  # tensors are cut as large ones are")
     lines.append("for row in gradients:")
     return "\n".join([*lines, *(_closure(example) if asks_elsewhere(step) else _plain(example))])
 

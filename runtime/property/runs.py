@@ -23,6 +23,7 @@ from dotopt.runtime.property.example import (
     programs,
     sums_over_model,
 )
+from dotopt.runtime.property.pieces import small_pieces
 from dotopt.runtime.property.tolerance import Tolerance
 
 Values = dict[str, Array]  # the parameter under its own name, and the states
@@ -57,7 +58,8 @@ class Machine:
         if not self.elsewhere:
             for p, g in zip(self.params, shifts, strict=True):
                 p.grad = None if g is None else torch.tensor(g, dtype=self.dtype)
-            self.optimizer.step()
+            with small_pieces(self.example.small):
+                self.optimizer.step()
             return
 
         def closure() -> Any:
@@ -72,7 +74,15 @@ class Machine:
             loss.backward()
             return loss
 
-        self.optimizer.step(closure)
+        with small_pieces(self.example.small):
+            self.optimizer.step(closure)
+
+    def gradient(self, k: int, step: int) -> tuple[Array, Array] | None:
+        """The gradient of tensor k in a step, as given and as the step left it; None if there was none to leave."""
+        given = self.example.gradients[step][k]
+        if self.elsewhere or given is None:
+            return None
+        return given, _array(self.params[k].grad)
 
     def values(self, k: int) -> Values:
         """The parameter and the states of tensor k."""
