@@ -76,6 +76,16 @@ FALSE = [
     "given b >= 1\n  show d == t - 1 for all steps",
     "show s == n for all steps",
 ]
+TRUE += [
+    "given k == t\n  show s == t*(t - 1)/2 for all steps",
+    "given k <= 1/t\n  show s <= t for all steps",
+    "given z == 1\n  show q <= 1 for all steps",
+]
+FALSE += [
+    "given k == t\n  show s == t*(t + 1)/2 for all steps",
+    "given k <= 1/t\n  show s <= 1 for all steps",
+    "given η*t <= 1\n  show n <= 3 for all steps",
+]
 NEVER_REFUTED = [  # true, though no procedure may see it
     "given m > 0\n  show n >= 1",
     "given t == 5\n  show n == 4",
@@ -115,6 +125,37 @@ def test_what_premises_say_of_states_in_later_steps_is_told(decided: Decided) ->
     assert once.status == every.status == "proved"
     assert not any("every step" in a for a in once.assumptions)
     assert "θ >= 0 in every step" in every.assumptions
+
+
+DRAWN = '''rule Drawn
+param θ : real[...]
+hyper η as lr >= 0 = 0.1
+state x = 0
+ξ ~ rademacher
+ζ ~ uniform(-1, 1)
+x' = x + ξ
+θ' = θ - η*ζ
+
+claim c:
+'''
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show |x| <= t - 1 for all steps", "proved"),
+        ("show |θ' - θ| <= η", "proved"),
+        ("show |x| <= t - 2 for all steps", "refuted"),
+        ("show |θ' - θ| < η*t/2 for all steps", "refuted"),
+    ],
+)
+def test_draws_obey_their_laws(decided: Decided, claim: str, status: str) -> None:
+    assert decided(f"{DRAWN}  {claim}\n").status == status
+
+
+@pytest.mark.parametrize("premise", ["t >= 3", "t == 3", "t != 2"])
+def test_premises_about_later_steps_are_not_read(decided: Decided, premise: str) -> None:
+    assert decided(f"{RULE}  given {premise}\n  show n >= 2 for all steps\n").status == "open"
 
 
 def test_premises_that_the_first_step_breaks_say_nothing(decided: Decided) -> None:

@@ -17,7 +17,16 @@ from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.statements.properties import classes
-from dotopt.compiler.prove.statements.run import Step, any_step, first_step, moves, speaks_of_states, steps
+from dotopt.compiler.prove.statements.run import (
+    ASKED,
+    MOVING,
+    Step,
+    any_step,
+    first_step,
+    moves,
+    speaks_of_states,
+    steps,
+)
 from dotopt.compiler.prove.statements.sequences import Instant, before, speaks_of_t
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.numbers import text
@@ -30,8 +39,8 @@ TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
 def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     """The outcome of a sentence about all steps."""
-    if case.at_start or any(map(speaks_of_t, case.premises)):
-        raise Unreadable("`for all steps` with `given` lines about t")
+    if case.at_start or not all(_of_early_steps(case, p) for p in case.premises if speaks_of_t(p)):
+        raise Unreadable("`for all steps` with `given` lines about t that the first steps do not fulfil")
     if case.begins and any(here.role == "draw" for p in (goal, *case.premises, *_laws(case)) for here in p.walk()):
         raise Unreadable("draws beside sequences")
     first = _first(case)
@@ -73,6 +82,16 @@ def kept_by_itself(case: Case, goal: Node, seconds: float) -> Proved | None:
     induction = next(_inductions(case, 1))
     step = induction.outcome(goal, seconds / 2)
     return _proved(base, step, ()) if isinstance(step, Proved) else None
+
+
+def _of_early_steps(case: Case, premise: Node) -> bool:
+    """Whether a premise about t alone is true before it is false; one about what is new in each step may be any."""
+    if any((here.role in MOVING and here is not TIME) or here.op in ASKED for here in premise.walk()):
+        return True
+    now, later = steps(_any(case), 2)
+    lasting = tuple(p for p in case.premises if not moves(p))
+    held = replace(task(case, 1, refute=False), premises=(*lasting, later.read(premise)))
+    return held.facts.proves(now.read(premise), 300)
 
 
 def _proved(base: Proved, step: Proved, notes: Iterable[str]) -> Proved:

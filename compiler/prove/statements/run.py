@@ -162,4 +162,16 @@ def _start(state: State, indices: tuple[Node, ...]) -> Node:
     return substitute(begin, {here: leaf("draw", here.name, here.type, *indices) for here in drawn})
 
 
-__all__ = ["Moment", "Step", "any_step", "first_step", "held", "indices_of", "moves", "speaks_of_states", "steps"]
+__all__ = [
+    "ASKED",
+    "MOVING",
+    "Moment",
+    "Step",
+    "any_step",
+    "first_step",
+    "held",
+    "indices_of",
+    "moves",
+    "speaks_of_states",
+    "steps",
+]
