@@ -17,6 +17,9 @@ for all a, b, c > 0, e > 0, n : int >= 1, μ in (0, 1), ν in (0, 1)
 claim s:
 """
 TRUE = [
+    "given c > 1\n  show log(c) < c - 1",
+    "given a != 0\n  show exp(a) > 1 + a",
+    "given a != 0\n  show |tanh(a)| < |a|",
     "show log(exp(a) + exp(b)) >= max(a, b)",
     "show log(exp(a + c) + exp(b + c)) == c + log(exp(a) + exp(b))",
     "show log(c/e) == log(c) - log(e)",
@@ -36,6 +39,9 @@ TRUE = [
     "given a >= 3\n  show floor(a) >= 3",
 ]
 FALSE = [
+    "show log(c) < c - 1",
+    "show exp(a) > 1 + a",
+    "given a != 0\n  show tanh(a) < a",
     "show log(exp(a) + exp(b)) >= max(a, b) + 1/2",
     "show log(c + e) == log(c) + log(e)",
     "show log(c²) == log(c)*log(c)",

@@ -103,25 +103,20 @@ class Smt:
             case "exp", (p,):
                 inside = self.term(p, uses)
                 yield v > 0
-                yield v >= 1 + inside
-                yield z3.Implies(inside < 1, v * (1 - inside) <= 1)
+                yield z3.If(inside == 0, v == 1, v > 1 + inside)
+                yield z3.Implies(z3.And(inside < 1, inside != 0), v * (1 - inside) < 1)
             case "log", (p,):
                 inside = self.term(p, uses)
-                yield z3.Implies(inside > 0, z3.And(v <= inside - 1, v * inside >= inside - 1))
+                yield z3.Implies(inside == 1, v == 0)
+                yield z3.Implies(z3.And(inside > 0, inside != 1), z3.And(v < inside - 1, v * inside > inside - 1))
             case "tanh", (p,):
                 inside = self.term(p, uses)
-                yield z3.And(
-                    v < 1,
-                    v > -1,
-                    z3.Implies(inside >= 0, z3.And(v >= 0, v <= inside)),
-                    z3.Implies(inside <= 0, z3.And(v <= 0, v >= inside)),
-                )
+                yield z3.And(v < 1, v > -1)
+                yield z3.Implies(inside == 0, v == 0)
+                yield z3.Implies(inside > 0, z3.And(v > 0, v < inside))
+                yield z3.Implies(inside < 0, z3.And(v < 0, v > inside))
             case (("cos" | "sin"), _):
                 yield z3.And(v <= 1, v >= -1)
-            case "floor", (_, (p,)):
-                yield v == z3.ToReal(z3.ToInt(self.term(p, uses)))
-            case "ceil", (_, (p,)):
-                yield v == -z3.ToReal(z3.ToInt(-self.term(p, uses)))
             case "floor", (p,):
                 inside = self.term(p, uses)
                 yield z3.And(v <= inside, inside < v + 1)
