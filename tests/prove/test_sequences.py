@@ -119,3 +119,26 @@ def test_momentum_makes_the_weights_of_scale_invariant_layers_grow() -> None:
     assert file is not None
     claim = next(c for c in file.claims if c.name == "momentum_growth")
     assert check_claim(file, claim, Library()).status == "proved"
+
+
+RATE = '''theorem Rate
+objective f : convex, smooth(L)
+for all L > 0, s : real[d], η >= 0
+
+claim c:
+  for all x[t] : real[d]
+  x[t + 1] = x[t] - η*∇f(x[t])
+  given η <= 1/L and ∇f(s) == 0
+'''
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("f(x[t]) <= f(x[0])", "proved"),
+        ("2*η*t*(f(x[t]) - f(s)) <= ‖x[0] - s‖² - ‖x[t] - s‖²", "proved"),
+        ("4*η*t*(f(x[t]) - f(s)) <= ‖x[0] - s‖² - ‖x[t] - s‖²", "refuted"),
+    ],
+)
+def test_rates_of_gradient_descent_for_any_number_of_steps(decided: Decided, sentence: str, status: str) -> None:
+    assert decided(f"{RATE}  show {sentence} for all steps\n", seconds=8).status == status

@@ -14,8 +14,9 @@ from functools import reduce
 from dotopt.compiler.ir import TIME, Node, node, number
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
-from dotopt.compiler.prove.procedures.sentences import task
+from dotopt.compiler.prove.procedures.sentences import by_properties, task
 from dotopt.compiler.prove.procedures.signs import signs_kept
+from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import classes
 from dotopt.compiler.prove.statements.run import (
     ASKED,
@@ -141,6 +142,15 @@ def _of_rule(case: Case, moment: Step) -> frozenset[Node]:
     return frozenset(found)
 
 
+def _shown(case: Case, goal: Node, held: Task) -> Outcome:
+    """The outcome of a sentence about written steps, from the properties of functions too."""
+    outcome = decide(goal, held)
+    if not isinstance(outcome, Open):
+        return outcome
+    written = replace(case, premises=list(held.premises), point_premises=[])
+    return by_properties(written, goal, held.seconds / 2) or outcome
+
+
 def _base(
     case: Case, goal: Node, first: Step, premises: tuple[Node, ...], seconds: float, refute: bool = True
 ) -> Outcome:
@@ -155,7 +165,7 @@ def _base(
         points=(),
         reached=None,
     )
-    outcome = decide(initial, held)
+    outcome = _shown(case, initial, held)
     if not (isinstance(outcome, Refuted) and initial.op == "bool"):
         return outcome
     sides = [first.read(side).value for side in goal.args] if len(goal.args) == 2 else []
@@ -197,7 +207,7 @@ class Induction:
             points=(),
             reached=None,
         )
-        return all_of(decide(part, held) for part in conjuncts_of(last.read(goal)))
+        return all_of(_shown(case, part, held) for part in conjuncts_of(last.read(goal)))
 
     def needed(self, goal: Node, seconds: float) -> tuple[str, ...]:
         """What is told of premises on states: nothing if they hold at the first step and every step keeps them too."""
@@ -225,7 +235,7 @@ class Induction:
             held = replace(
                 task(self.case, seconds, refute=False), premises=known, of_rule=own, points=(), reached=None
             )
-            parts.append(decide(moment.read(goal), held))
+            parts.append(_shown(self.case, moment.read(goal), held))
         return all_of(parts)
 
 
