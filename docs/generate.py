@@ -226,6 +226,7 @@ THEOREMS = [
 CERTIFICATES = {
     "multipliers": "an identity of multipliers",
     "nf-zero": "a polynomial that is zero",
+    "positive": "a sum of products, in each case",
     "smt-unsat": "unsatisfiable in z3",
     "cases": "cases, each of them",
     "all": "parts, each of them",

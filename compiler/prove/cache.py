@@ -104,7 +104,7 @@ def find(name: str, seconds: float) -> dict[str, Any] | None:
             return None
         if report["status"] == "proved" and not verify(report["certificate"]):
             return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return dict(report)
 

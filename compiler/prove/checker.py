@@ -6,7 +6,9 @@ multipliers                   goal - Σ multiplier * inequality - Σ weight * sq
                               must be >= 0 (its part; where there are squares, it is a number)
 elementary                    a function of one variable: Sturm's theorem, intervals of mpmath, signs of derivatives
 trees                         the coefficient of every tree must vanish
-smt-unsat                     an SMT-LIB question that z3 must still find unsatisfiable
+positive                      formulas that exclude each other, the last of them what is denied: in each case a sum
+                              of products of inequalities is zero although something in it is positive
+smt-unsat                     the same without a proof: z3 must still find no values for it
 truth, counterexample         nothing to verify
 others                        their parts
 
@@ -17,12 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from math import lcm
 from typing import Any
 
 from dotopt.compiler.prove.procedures.elementary import shows
-
-Terms = dict[tuple[tuple[str, int], ...], Fraction]
+from dotopt.compiler.prove.terms import Terms, add, collect, polynomial, product
 
 
 def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
@@ -39,7 +39,9 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
         case "counterexample":
             return bool(certificate["values"])
         case "smt-unsat":
-            return unsatisfiable(certificate["smtlib"], milliseconds)
+            return unsatisfiable(certificate, milliseconds)
+        case "positive":
+            return impossible(certificate)
         case "nf-zero":
             excluded = certificate.get("excluded", [])
             return (
@@ -186,69 +188,90 @@ def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()
     return reduce(total, {}, {a: {} for a in zeros})
 
 
-def product(left: Terms, right: Terms) -> Terms:
-    """The product of two polynomials, with a whole number for each monomial: those of a product add up.
+# ---- what is impossible --------------------------------------------------------------------------------------------
 
-    >>> x, one = {(("x", 1),): Fraction(1)}, {(): Fraction(1)}
-    >>> product({**x, **one}, {**x, (): Fraction(-1)})
-    {(('x', 2),): Fraction(1, 1), (): Fraction(-1, 1)}
+Formula = list[Any]  # ["and" | "or", formulas], or [relation, polynomial]: polynomial relation 0, one of > >= =
+
+
+def impossible(certificate: dict[str, Any]) -> bool:
+    """Whether the proof shows that the formulas exclude each other."""
+    return excluded(certificate["proof"], known(certificate["formulas"]))
+
+
+def known(formulas: Iterable[Formula]) -> list[Formula]:
+    """The formulas with conjunctions taken apart."""
+    return [part for f in formulas for part in (known(f[1]) if f[0] == "and" else [f])]
+
+
+def excluded(proof: dict[str, Any], given: list[Formula]) -> bool:
+    """Whether a proof shows that these formulas exclude each other: by cases, and in each case by a sum."""
+    match proof:
+        case {"split": k, "parts": parts}:
+            relation, branches = given[k]
+            return relation == "or" and len(parts) == len(branches) and cases(parts, branches, given)
+        case {"compare": p, "parts": [_, _, _] as parts}:
+            opposite = [[str(-c), list(m)] for m, c in polynomial(p).items()]
+            return cases(parts, [[">", p], ["=", p], [">", opposite]], given)
+        case {"sum": _, "equations": _}:
+            return contradicts(proof, given)
+    return False
+
+
+def cases(proofs: list[dict[str, Any]], branches: list[Formula], given: list[Formula]) -> bool:
+    """Whether each proof excludes its branch."""
+    return all(excluded(p, [*given, *known([f])]) for p, f in zip(proofs, branches, strict=True))
+
+
+def contradicts(proof: dict[str, Any], given: list[Formula]) -> bool:
+    """Whether Σ c * product of inequalities * square + Σ multiplier * equation is zero, with something positive in it.
+
+    >>> x, below = [["1", [["x", 1]]]], [["-1", [["x", 1]]]]
+    >>> contradicts({"sum": [["1", [0]], ["1", [1]]], "equations": []}, [[">", x], [">=", below]])
+    True
+    >>> contradicts({"sum": [["1", [0]], ["1", [1]]], "equations": []}, [[">=", x], [">=", below]])
+    False
     """
-    atoms = sorted({a for m in (*left, *right) for a, _ in m})
-    place = {a: WIDTH * i for i, a in enumerate(atoms)}
-    (first, below), (second, below_second) = packed(left, place), packed(right, place)
-    total: dict[int, int] = {}
-    for m, c in first:
-        for n, k in second:
-            total[m + n] = total.get(m + n, 0) + c * k
-    below *= below_second
-    return {unpacked(m, atoms): Fraction(c, below) for m, c in total.items() if c}
-
-
-WIDTH = 32  # bits for a power
-
-
-def packed(terms: Terms, place: dict[str, int]) -> tuple[list[tuple[int, int]], int]:
-    """The terms as pairs of whole numbers over one denominator; raises `ValueError` for powers that do not fit."""
-    if any(abs(p) >= 1 << (WIDTH - 3) for m in terms for _, p in m):
-        raise ValueError("a power out of all proportion")
-    below = lcm(*(c.denominator for c in terms.values()))
-    return [(sum(p << place[a] for a, p in m), c.numerator * (below // c.denominator)) for m, c in terms.items()], below
-
-
-def unpacked(code: int, atoms: list[str]) -> tuple[tuple[str, int], ...]:
-    """The monomial with this code."""
-    powers = []
-    for a in atoms:
-        power = ((code + (1 << (WIDTH - 1))) & ((1 << WIDTH) - 1)) - (1 << (WIDTH - 1))
-        code = (code - power) >> WIDTH
-        if power:
-            powers.append((a, power))
-    return tuple(powers)
-
-
-def collect(rows: list[list[Any]]) -> Terms:
-    """The terms of a polynomial, equal monomials added up."""
     total: Terms = {}
-    for coefficient, monomial in rows:
-        powers: dict[str, int] = {}
-        for a, power in monomial:
-            powers[a] = powers.get(a, 0) + power
-        key = tuple(sorted((a, p) for a, p in powers.items() if p))
-        total[key] = total.get(key, Fraction(0)) + Fraction(coefficient)
-    return {m: c for m, c in total.items() if c}
+    strict = False
+    for c, factors, *squares in proof["sum"]:
+        term: Terms = {(): Fraction(c)}
+        for k in factors:
+            term = product(term, polynomial(given[k][1]))
+        for p in squares:
+            term = product(product(term, polynomial(p)), polynomial(p))
+        if Fraction(c) <= 0 or any(given[k][0] not in (">", ">=") for k in factors):
+            return False
+        strict = strict or (not squares and all(given[k][0] == ">" for k in factors))
+        for monomial, value in term.items():
+            add(total, dict(monomial), value)
+    for k, multiplier in proof["equations"]:
+        if given[k][0] != "=":
+            return False
+        for monomial, value in product(polynomial(multiplier), polynomial(given[k][1])).items():
+            add(total, dict(monomial), value)
+    return strict and not any(total.values())
 
 
-def add(total: Terms, powers: dict[str, int], c: Fraction) -> None:
-    """Adds one term."""
-    key = tuple(sorted((a, p) for a, p in powers.items() if p))
-    total[key] = total.get(key, Fraction(0)) + c
-
-
-def unsatisfiable(smtlib: str, milliseconds: int) -> bool:
+def unsatisfiable(certificate: dict[str, Any], milliseconds: int) -> bool:
     """Whether z3 still finds no model."""
     import z3
 
+    def formula(f: Formula) -> Any:
+        if f[0] in ("and", "or"):
+            return (z3.And if f[0] == "and" else z3.Or)([formula(part) for part in f[1]])
+        total: Any = z3.RealVal(0)
+        for monomial, c in polynomial(f[1]).items():
+            term: Any = z3.RealVal(str(c))
+            for a, power in monomial:
+                for _ in range(power):
+                    term = term * z3.Real(a)
+            total = total + term
+        return {">": total > 0, ">=": total >= 0, "=": total == 0}[f[0]]
+
     solver = z3.Solver()
     solver.set("timeout", milliseconds)
-    solver.from_string(smtlib)
+    if "smtlib" in certificate:
+        solver.from_string(certificate["smtlib"])
+    else:
+        solver.add(*(formula(f) for f in certificate["formulas"]))
     return bool(solver.check() == z3.unsat)

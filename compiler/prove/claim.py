@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+
+import z3
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.library import Library
-from dotopt.compiler.prove.forms.certificates import forget_names
+from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
 from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import TooLarge, forget_atoms, within
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of, one_of
@@ -71,7 +74,7 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
     limit = seconds * RUNS if runs(claim) else seconds
     try:
         with time_limit(limit), within(limit):
-            return all_of(outcomes(file, claim, library, seconds, undecided), "cases")
+            outcome = all_of(outcomes(file, claim, library, seconds, undecided), "cases")
     except OptError as error:
         found = error.diagnostics[0]
         return Open(str(error).splitlines()[0] + (f"; {found.help}" if found.help else ""))
@@ -87,6 +90,18 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
         if "OutOfTime" in str(error):  # raised inside a callback of z3
             return _out_of_time(seconds, undecided)
         return Open(f"internal: {type(error).__name__}: {error}"[:LONGEST])
+    return _without_z3(outcome, limit)
+
+
+def _without_z3(outcome: Outcome, seconds: float) -> Outcome:
+    """A proof with as few questions to z3 in its certificate as can be answered otherwise in this time."""
+    if not isinstance(outcome, Proved):
+        return outcome
+    try:
+        with time_limit(seconds):
+            return replace(outcome, certificate=strengthened(outcome.certificate))
+    except (OutOfTime, z3.Z3Exception):
+        return outcome
 
 
 def _out_of_time(seconds: float, undecided: list[Open]) -> Open:

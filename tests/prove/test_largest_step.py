@@ -64,9 +64,9 @@ def test_decoupled_decay_lowers_the_bound_and_coupled_decay_adds_to_the_curvatur
 
 
 def test_a_certificate_for_a_larger_bound_is_not_accepted() -> None:
-    """The questions are about this bound: with another rate in the place of the first, z3 finds a model."""
+    """The questions are about this bound: where what is denied is no longer denied, z3 finds a model."""
     certificate = dict(steps("SGD")[1].certificate or {})
-    spoiled = [{**part, "smtlib": part["smtlib"].replace("(< ", "(> ", 1)} for part in certificate["parts"]]
+    spoiled = [{**part, "formulas": part["formulas"][:-1]} for part in certificate["parts"]]
     assert not verify({**certificate, "parts": spoiled})
 
 

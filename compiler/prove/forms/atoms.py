@@ -38,3 +38,8 @@ def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
 def existing(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom | None:
     """The atom with this kind, key and axes, if it was ever made."""
     return ATOMS.get((kind, key, axes))
+
+
+def numbered(number: int) -> Atom:
+    """The atom with this number."""
+    return list(ATOMS.values())[number]

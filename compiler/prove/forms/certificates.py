@@ -1,4 +1,4 @@
-"""Certificates as the checker reads them: polynomials over named atoms, quotients, cases, and questions to z3.
+"""Certificates as the checker reads them: polynomials over named atoms, quotients, cases, and what is impossible.
 
 Every atom has a name of its own within a claim: its text where that is short and not taken, else a word and a number,
 with the text in `where`.
@@ -6,14 +6,20 @@ with the text in `where`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import z3
 
+from dotopt.compiler.prove.forms.atoms import numbered
+from dotopt.compiler.prove.forms.clauses import TRUE, Foreign, Reader, plain, read
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction
+from dotopt.compiler.prove.forms.positive import Work
+from dotopt.compiler.prove.forms.tableau import refutation
 
+INVERSE = "1/"  # before the name of an atom: what times the atom is 1, wherever the atom is not 0
+MOST = 4_000_000  # work for the proofs of one certificate
 SHORT, LONGEST = 24, 300  # characters of a name, and of what is said about it
 
 _NAMES: dict[Atom, str] = {}
@@ -24,7 +30,7 @@ def name(a: Atom) -> str:
     """The name of an atom, which no other atom of this claim has."""
     if a not in _NAMES:
         text = repr(a)
-        if len(text) > SHORT or text in _TAKEN:
+        if len(text) > SHORT or text in _TAKEN or text.startswith(INVERSE):
             text = f"{a.kind}#{len(_NAMES)}"
         _NAMES[a] = text
         _TAKEN[text] = a
@@ -99,8 +105,65 @@ def named(choice: dict[Atom, int]) -> dict[str, int]:
     return {name(a): value for a, value in choice.items()}
 
 
-def smt_certificate(assertions: Iterable[z3.BoolRef]) -> dict[str, Any]:
-    """The question in SMT-LIB, to be asked again; z3 gives no small proof."""
-    solver = z3.Solver()
-    solver.add(*assertions)
-    return {"kind": "smt-unsat", "smtlib": solver.to_smt2()}
+# ---- what is impossible --------------------------------------------------------------------------------------------
+
+
+def smt_certificate(assertions: Sequence[z3.BoolRef]) -> dict[str, Any]:
+    """The certificate that assertions exclude each other, which z3 has found: a question that can be asked again.
+
+    The last assertion is what is denied, where one is.
+    """
+    reader = Reader(_named)
+    try:
+        formulas = [reader.formula(e) for e in assertions]
+    except (Foreign, ValueError):
+        solver = z3.Solver()
+        solver.add(*assertions)
+        return {"kind": "smt-unsat", "smtlib": solver.to_smt2()}
+    return {
+        "kind": "smt-unsat",
+        "formulas": [plain(f) for f in (*(f for f in formulas[:-1] if f != TRUE), formulas[-1])],
+    }
+
+
+def _named(text: str) -> str:
+    """The name of the atom that a variable of z3 stands for, or of its inverse."""
+    inverted = text.startswith("1/")
+    digits = text[2:] if inverted else text[1:]
+    if not digits.isdigit():
+        return text
+    known = name(numbered(int(digits)))
+    return f"{INVERSE}{known}" if inverted else known
+
+
+def strengthened(certificate: dict[str, Any]) -> dict[str, Any]:
+    """The certificate with proofs that the checker multiplies out in the place of questions to z3, where it has them.
+
+    Such a part becomes one of kind `positive`; for the whole certificate only so much work is done.
+    """
+    work = Work(MOST)
+    proofs: dict[str, dict[str, Any] | None] = {}
+
+    def better(here: Any) -> Any:
+        match here:
+            case {"kind": "smt-unsat", "formulas": formulas}:
+                known = repr(formulas)
+                if known not in proofs:
+                    proofs[known] = refutation([read(f) for f in formulas], _age, work)
+                proof = proofs[known]
+                return here if proof is None else {**here, "kind": "positive", "proof": proof}
+            case dict():
+                return {key: better(value) for key, value in here.items()}
+            case list() | tuple():
+                return [better(value) for value in here]
+        return here
+
+    stronger: dict[str, Any] = better(certificate)
+    return stronger
+
+
+def _age(known: str) -> float:
+    """How young an atom is, by its name: what is made of others comes after them."""
+    inverted = known not in _TAKEN and known.startswith(INVERSE)
+    found = _TAKEN.get(known.removeprefix(INVERSE) if inverted else known)
+    return -1.0 if found is None else found.number + 0.5 * inverted

@@ -1,8 +1,8 @@
 """Sums over an index, `sum(e for i in S)`: linear, with the index named by how many others its body reads.
 
-    Σ (a x[i] + b)                is  a Σ x[i] + b |S|
-    Σ over D of [i in S] x[i]     is  Σ over S, where S was drawn from D; over S itself the condition is 1
-    mean(e for i in S if c)       is  Σ [c] e / Σ [c]
+Σ (a x[i] + b)                is  a Σ x[i] + b |S|
+Σ over D of [i in S] x[i]     is  Σ over S, where S was drawn from D; over S itself the condition is 1
+mean(e for i in S if c)       is  Σ [c] e / Σ [c]
 """
 
 from __future__ import annotations

@@ -242,7 +242,6 @@ class Scalars:
             case _:
                 return -value
 
-
     def _logarithm(self, p: Polynomial) -> Polynomial:
         """log p: positive factors become terms."""
         top, bottom = fraction(p)

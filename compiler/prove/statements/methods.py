@@ -19,8 +19,8 @@ from dotopt.compiler.prove.worlds.refute import Search
 PLAIN = {"truth", "nf-zero"}
 ONLY = {  # what the certificates at the leaves may be
     "algebra": PLAIN | {"trees"},
-    "smt": PLAIN | {"smt-unsat"},
-    "range": PLAIN | {"smt-unsat", "elementary"},
+    "smt": PLAIN | {"smt-unsat", "positive"},
+    "range": PLAIN | {"smt-unsat", "positive", "elementary"},
 }
 # what must be among the certificates
 SOME = {"induction": "induction", "monotone": "multipliers", "sos": "multipliers"}
