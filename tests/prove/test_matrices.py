@@ -26,6 +26,13 @@ TRUE = [
     "show sum(A) == dot(ones(n), A @ ones(n))",
     "show ‖A‖[1] == ‖Aᵀ‖[1]",
     "show max(A) == max(Aᵀ)",
+    # outer products of vectors with other axes are products of their entries
+    "show ‖outer(x, z)‖ == ‖x‖*‖z‖",
+    "show sum(outer(x, z)) == sum(x)*sum(z)",
+    "show outer(x, z)*outer(y, z) == outer(x*y, z²)",
+    "show ‖a*U + c*outer(x, z)‖² == a²*‖U‖² + 2*a*c*dot(x, U @ z) + c²*‖x‖²*‖z‖²",
+    "show trace((U + outer(x, z)) @ Uᵀ) == ‖U‖² + dot(x, U @ z)",
+    "given |x| <= c and |z| <= 1\n  show |outer(x, z)| <= c",
     # orthogonal columns, on the side where they are
     "given Uᵀ @ U == I\n  show trace(U @ Uᵀ) == size(z)",
     "given Uᵀ @ U == I\n  show ‖x - U @ Uᵀ @ x‖² == ‖x‖² - ‖Uᵀ @ x‖²",
@@ -53,6 +60,8 @@ FALSE = [
     "show inverse(c*A) == c*inverse(A)",
     "show (A*B)ᵀ == A*Bᵀ",
     "show sum(A @ B) == sum(B @ A)",
+    "show ‖outer(x, z)‖ == ‖x‖ + ‖z‖",
+    "show ‖a*U + c*outer(x, z)‖² == a²*‖U‖² + a*c*dot(x, U @ z) + c²*‖x‖²*‖z‖²",
     "given Uᵀ @ U == I\n  show trace(U @ Uᵀ) == size(x)",
     "given Uᵀ @ U == I\n  show U @ Uᵀ @ x == x",
     "given Sᵀ == S\n  show trace(S @ S @ S) >= 0",

@@ -20,13 +20,12 @@ from dotopt.compiler.prove.forms.polynomial import (
     split_content,
 )
 from dotopt.compiler.prove.forms.scalars import Unsupported
-from dotopt.compiler.prove.forms.words import Letter, Sum, Word, Words, add_all, flip
+from dotopt.compiler.prove.forms.words import MODEL, Letter, Sum, Word, Words, add_all, flip, ones
 from dotopt.compiler.types import REST
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.normal import Normaliser
 
-MODEL = "@model"  # the axis that runs over the tensors of the optimizer
 ENTRYWISE = ("abs", "sqrt", "sign", "inverse", "exp", "log", "cos", "sin", "tanh")
 Ends = tuple[str | None, str | None]  # the row and the column axis of a matrix; of a vector the second is None
 
@@ -82,9 +81,10 @@ def _split(monomial: Monomial, axes: set[str | None]) -> tuple[Monomial, Monomia
 
 
 def _letters(words: Words, inside: Monomial, at: Ends) -> Word:
-    if not inside:
-        inside = ((atom("ones", *at, axes=frozenset(e for e in at if e)), 1),)
-    return words.letters(inside, *at)
+    row, column = at
+    if not inside and column is not None:
+        return ones(str(row)) + flip(ones(column))
+    return words.letters(inside, *at) if inside else ones(str(row))
 
 
 def _map(words: Words, p: Polynomial, at: Ends, one: Callable[[Word], Polynomial]) -> Polynomial:

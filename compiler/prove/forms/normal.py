@@ -16,7 +16,7 @@ from dotopt.compiler.calculus import gradient
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms import reductions
 from dotopt.compiler.prove.forms.families import family
-from dotopt.compiler.prove.forms.matrices import MODEL, direction, inverted, matrix, spectral, turn
+from dotopt.compiler.prove.forms.matrices import direction, inverted, matrix, spectral, turn
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -31,7 +31,7 @@ from dotopt.compiler.prove.forms.polynomial import (
 )
 from dotopt.compiler.prove.forms.reductions import reduction
 from dotopt.compiler.prove.forms.scalars import Scalars, Unsupported
-from dotopt.compiler.prove.forms.words import Words
+from dotopt.compiler.prove.forms.words import MODEL, Words
 
 VARYING = ("param", "state", "draw", "input")
 BIGGEST = 4000  # terms; a normal form larger than this is given up

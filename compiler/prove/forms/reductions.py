@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.prove.forms.matrices import MODEL, turned
+from dotopt.compiler.prove.forms.matrices import turned
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -18,7 +18,7 @@ from dotopt.compiler.prove.forms.polynomial import (
     single_product,
     split_content,
 )
-from dotopt.compiler.prove.forms.words import Letter, Words, add_up, flip, size
+from dotopt.compiler.prove.forms.words import MODEL, Words, add_up, flip, ones, size
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.normal import Normaliser
@@ -76,8 +76,7 @@ def opened(normal: Normaliser, p: Polynomial) -> Polynomial:
         vectors = len(factors) in (1, 2) and all(power > 0 for _, power in inner) and not a.axes
         if not vectors or not any(b.kind == "word" for b in factors) or any(b.axes != {axis} for b in factors):
             return None
-        ones = atom("ones", axis, None, axes=frozenset({axis}))  # Σ A x is 1ᵀ A x
-        left, right = (normal.words.letters(((b, 1),), axis, None) for b in (*factors, ones)[:2])
+        left, right = (*(normal.words.letters(((b, 1),), axis, None) for b in factors), ones(axis))[:2]
         return normal.words.product(flip(left) + right, (None, None))
 
     return p.replace(open_)
@@ -154,7 +153,6 @@ def _either(normal: Normaliser, p: Polynomial) -> Polynomial:
 
 def _entries(normal: Normaliser, p: Polynomial, axis: str) -> Polynomial:
     """The sum of all entries of a square matrix."""
-    ones: Letter = (((atom("ones", axis, None, axes=frozenset({axis})), 1),), False, axis, None)
     total = ZERO
     for monomial, coefficient in p.terms:
         outside = tuple(f for f in monomial if axis not in f[0].axes)
@@ -167,6 +165,6 @@ def _entries(normal: Normaliser, p: Polynomial, axis: str) -> Polynomial:
             value = normal.words.trace(flip(left) + right, axis)
         else:
             word = normal.words.letters(inside, axis, axis)
-            value = normal.words.product((*flip((ones,)), *word, ones), (None, None))
+            value = normal.words.product(flip(ones(axis)) + word + ones(axis), (None, None))
         total = total + single_product(outside) * coefficient * value
     return total

@@ -28,6 +28,7 @@ from dotopt.compiler.prove.forms.polynomial import (
     single_product,
 )
 
+MODEL = "@model"  # the axis that runs over the tensors of the optimizer
 Letter = tuple[Monomial, bool, "str | None", "str | None"]
 Word = tuple[Letter, ...]
 Sum = list[tuple[Polynomial, Word]]  # words with scalar factors
@@ -53,7 +54,14 @@ class Words:
             if a.kind == "word":
                 word: Word = a.key[0]
                 return word if (word[0][2], word[-1][3]) == (row, column) else flip(word)
+        if column is not None and row != column and not any({row, column} <= a.axes for a, _ in monomial):
+            first, second = (tuple(f for f in monomial if axis in f[0].axes) for axis in (row, column))
+            return self.column(first, str(row)) + flip(self.column(second, column))
         return ((monomial, False, row, column),)
+
+    def column(self, monomial: Monomial, axis: str) -> Word:
+        """A vector as a word; of ones, if nothing varies."""
+        return self.letters(monomial, axis, None) if monomial else ones(axis)
 
     def relate(self, word: Word, value: Sum) -> None:
         """word = value from now on, and the transpose of it; two square letters that make I do so in any order."""
@@ -85,12 +93,18 @@ class Words:
         if not letters:
             return (ONE if None in ends else single(atom("eye", ends[0], axes=frozenset({str(ends[0])})))) * sign
         row, column = letters[0][2], letters[-1][3]
+        if row is not None and column is not None and row != column:  # an outer product: entries are products
+            seam = next((i for i, letter in enumerate(letters, 1) if letter[3] is None), 0)
+            if seam:
+                return self.product(letters[:seam], (row, None)) * self.product(letters[seam:], (None, column)) * sign
         if row is None or (column is not None and row != column):
             turned_sign, turned = self.plain(flip(letters))
             if row is None or _key(turned) < _key(letters):
                 sign, letters = sign * turned_sign, turned
         if len(letters) == 1:
             monomial, transposed, row, column = letters[0]
+            if _is_ones(letters[0]):
+                return ONE * sign
             if not transposed or row != column:
                 return single_product(monomial) * sign
             back = self.turn(monomial)
@@ -223,6 +237,11 @@ def flip(word: Word) -> Word:
     return tuple((m, not t if r == c else False, c, r) for m, t, r, c in reversed(word))
 
 
+def ones(axis: str) -> Word:
+    """A vector of ones."""
+    return ((((atom("ones", axis, None, axes=frozenset({axis})), 1),), False, axis, None),)
+
+
 def _is_ones(letter: Letter) -> bool:
     return len(letter[0]) == 1 and letter[0][0][0].kind == "ones"
 
@@ -253,11 +272,23 @@ def add_up(p: Polynomial, axis: str, words: Words) -> Polynomial:
             inner, body = inside[0][0].key  # sums are nested in one order
             total = add_up(add_up(single_product(body), axis, words), inner, words)
         else:
-            total = _trace_of_product(inside, axis, words) or _of_outer(inside, axis, words) or single(
-                atom("sum", axis, inside, axes=frozenset(x for a, _ in inside for x in a.axes) - {axis})
+            total = (
+                _trace_of_product(inside, axis, words)
+                or _matrix_times_vector(inside, axis, words)
+                or single(atom("sum", axis, inside, axes=frozenset(x for a, _ in inside for x in a.axes) - {axis}))
             )
         accumulate(result, single_product(outside) * coefficient * total)
     return make(result)
+
+
+def _matrix_times_vector(inside: Monomial, axis: str, words: Words) -> Polynomial | None:
+    """Σ_c A_rc x_c is A @ x when one factor varies along two axes, and the others along one of them."""
+    wide = [f for f in inside if len(f[0].axes - {MODEL}) == 2]
+    rest = tuple(f for f in inside if f[0].axes - {MODEL} == {axis})
+    if len(wide) != 1 or wide[0][1] != 1 or not rest or len(rest) + 1 != len(inside):
+        return None
+    (row,) = wide[0][0].axes - {MODEL, axis}
+    return words.product(words.letters((wide[0],), row, axis) + words.letters(rest, axis, None), (row, None))
 
 
 def _trace_of_product(inside: Monomial, row: str, words: Words) -> Polynomial | None:
@@ -274,16 +305,4 @@ def _trace_of_product(inside: Monomial, row: str, words: Words) -> Polynomial | 
     return words.trace(flip(left) + right, column)
 
 
-def _of_outer(inside: Monomial, axis: str, words: Words) -> Polynomial | None:
-    """Σ_c u_r v_c is u_r Σ v: an outer product in a word comes apart."""
-    if len(inside) != 1 or inside[0][1] != 1 or inside[0][0].kind != "word":
-        return None
-    word: Word = inside[0][0].key[0]
-    if not any(letter[3] is None for letter in word[:-1]) or word[0][2] == word[-1][3]:
-        return None
-    ones: Letter = (((atom("ones", axis, None, axes=frozenset({axis})), 1),), False, axis, None)
-    turned = word if word[-1][3] == axis else flip(word)
-    return words.product((*turned, ones), (turned[0][2], None)) if turned[-1][3] == axis else None
-
-
-__all__ = ["Letter", "Sum", "Word", "Words", "add_all", "add_up", "flip", "precedes", "size"]
+__all__ = ["MODEL", "Letter", "Sum", "Word", "Words", "add_all", "add_up", "flip", "ones", "precedes", "size"]
