@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -122,10 +123,10 @@ def test_runs_of_the_library_go_along_with_what_types_say(name: str) -> None:
         assert np.allclose(there, moved(here), rtol=1e-7, atol=1e-9), group
 
 
-def run(name: str, x: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+def run(name: str, x: np.ndarray, gradients: np.ndarray, **knobs: object) -> np.ndarray:
     """The parameter after steps with these gradients."""
     parameter = torch.nn.Parameter(torch.tensor(x))
-    optimizer = getattr(dotopt.stdlib, name)([parameter], backend="torch")
+    optimizer = getattr(dotopt.stdlib, name)([parameter], backend="torch", **knobs)
     for g in gradients:
         parameter.grad = torch.tensor(g)
         optimizer.step()
@@ -154,6 +155,23 @@ def first_step(program, x, g):
 def said(name: str) -> dict[str, str]:
     """The properties of a rule of the library."""
     return {p.what: p.value for p in properties(explain(Library().find(name)))}
+
+
+@pytest.mark.parametrize("name", [name for name in GRADIENT_ONLY if name != "Adadelta"])  # without ε it never moves
+def test_the_scale_of_the_objective_matters_where_it_is_said(name: str) -> None:
+    """Gradients times 8, with what must be scaled along at 0: the same steps, or others."""
+    facts = explain(Library().find(name))
+    says = next(p.value for p in properties(facts) if p.what == "scale of f")
+    named = re.search(r"with (.*) scaled along|where (.*) == 0", says)
+    along = ", ".join(filter(None, named.groups())).split(", ") if named else []
+    off = {k.python: 0.0 for k in facts.knobs if k.symbol in along}
+    rng = np.random.default_rng(5)
+    x, gradients = rng.normal(size=(4, 4)), rng.normal(size=(13, 4, 4))
+    here, there = (run(name, x, c * gradients, **off) for c in (1.0, 8.0))
+    if says.startswith("does not matter"):
+        assert np.allclose(here, there, rtol=1e-5, atol=1e-6)
+    elif says.startswith("matters"):
+        assert not np.allclose(here, there, rtol=1e-3, atol=1e-6)
 
 
 def test_lion_has_a_bound_and_no_largest_step() -> None:

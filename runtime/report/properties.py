@@ -60,6 +60,7 @@ def _scale_free(facts: Explanation) -> bool:
 
 def _invariances(facts: Explanation) -> Iterator[Property]:
     from dotopt.compiler.prove.procedures.equivariance import invariances
+    from dotopt.compiler.prove.procedures.homogeneity import scaled_along
 
     found = list(invariances(facts.program))
     yield Property("equivariant under", ", ".join(found) or "nothing that types show", "types")
@@ -70,6 +71,8 @@ def _invariances(facts: Explanation) -> Iterator[Property]:
         yield Property("scale of f", f"does not matter{also}", "units, up to guards such as 1e-7")
     elif not facts.remarks and "f" in unit:
         yield Property("scale of f", f"matters: {rate} has the unit {unit}{also}", "units")
+    elif (along := scaled_along(facts.program)) is not None:
+        yield Property("scale of f", ", ".join(filter(None, ("does not matter", along))), "degrees of all values in f")
     else:
         yield Property("scale of f", "open: not every value has a unit", "units")
 

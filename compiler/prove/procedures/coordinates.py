@@ -45,7 +45,8 @@ class Half:
 class Group:
     """How values go through operations; `moves` is the kind of the parameter.
 
-    `any_still` says that whatever is made of values that stay, entry by entry or not, stays as well.
+    `any_still` says that whatever is made of values that stay, entry by entry or not, stays as well; `answers` are the
+    kinds of gradients and values of the objective, if they are not `moves` and `STILL`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Group:
     moves: Kind = MOVES
     join: Callable[[Kind, Kind], Kind] = join
     any_still: bool = True
+    answers: tuple[Kind, Kind] | None = None
 
 
 def groups() -> tuple[Group, ...]:

@@ -8,7 +8,7 @@ is made of states that no pass has reached yet has no kind yet (`UNKNOWN`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dotopt.compiler.ir import ENTRYWISE, Fold, Lambda, Loop, Node, Program, leaf
 from dotopt.compiler.prove.procedures.coordinates import (
@@ -53,10 +53,10 @@ def invariances(program: Program) -> Iterator[str]:
         yield along.name
 
 
-def kept(program: Program, group: Group) -> bool:
-    """Whether the parameter moves after a step as before it."""
+def kept(program: Program, group: Group, knobs: Mapping[Node, Kind] | None = None) -> bool:
+    """Whether the parameter moves after a step as before it; knobs stay, but for those that have a kind."""
     (param,) = program.params
-    kinds: dict[Node, Kind] = {leaf("param", param.name, param.type): group.moves}
+    kinds: dict[Node, Kind] = {leaf("param", param.name, param.type): group.moves, **(knobs or {})}
     states = {s: leaf("state", s.name, s.type) for s in program.states if not s.indices}
     kinds |= dict.fromkeys(states.values(), UNKNOWN)
     for _ in range(2 * len(states) + 2):
@@ -109,7 +109,8 @@ class Kinds:
         if here.op == "oracle":
             split = here.attrs[3]
             asked = all(k == self.group.moves for k in args[split[0] : split[0] + split[1]])
-            return {"gradient": self.group.moves, "value": STILL}.get(here.attrs[1]) if asked else None
+            gradient, value = self.group.answers or (self.group.moves, STILL)
+            return {"gradient": gradient, "value": value}.get(here.attrs[1]) if asked else None
         if vanishes(here.op, args):
             return ZERO
         if here.op == "select" and args[0] == STILL:
