@@ -1,5 +1,6 @@
 """Equivalences: optimizers, compositions, wrapped rules and modules; each true one beside a false one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,20 @@ def test_one_choice_of_options_is_enough_for_a_counterexample(goal: str, status:
     rule += "u  = 2*∇f(θ) if fast else ∇f(θ)\nθ' = θ - η*u\n"
     file = parse(Source("e.opt", f"{rule}\nclaim one:\n  {goal}\n"))
     assert check_claim(file, file.claims[0], Library(Path("."))).status == status
+
+
+@pytest.mark.parametrize("condition", ["β == 2", "β > 2", "o and not o", "η < 0"])
+def test_a_condition_that_never_holds_says_nothing(decided: Callable[..., ClaimReport], condition: str) -> None:
+    text = f"""rule Never
+use SGD
+objective f
+param  x : real[...]
+hyper  η as lr       >= 0     = 1e-2
+hyper  β as momentum in [0, 1) = 0.9
+option o = false
+x' = x - η*sign(∇f(x)) + 0*β*(1 if o else 2)
+
+claim written:
+  show equivalent to SGD when {condition}
+"""
+    assert decided(text).status == "vacuous"

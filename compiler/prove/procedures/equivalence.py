@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
 from dotopt.compiler.lower.expression import value
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.matching import matchings
 from dotopt.compiler.prove.procedures.other_rule import other_rule
@@ -30,7 +30,7 @@ from dotopt.compiler.types import Mismatch
 
 
 def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -> Outcome:
-    """Decides the equivalence in one case; a `when` that this case excludes makes it hold."""
+    """Decides the equivalence in one case; a `when` that this case excludes says nothing of it."""
     if goal.condition is not None:
         written = [
             value(case.context, c, case.scope) for c in written_conjuncts(goal.condition) if not binds_function(case, c)
@@ -39,7 +39,9 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -
         if any(p.op == "bool" and not p.attrs[0] for p in parts) or not absorb(
             case, [p for p in parts if p.op != "bool"]
         ):
-            return Proved("cases", {"kind": "truth", "value": True})
+            return Vacuous("cases")
+    if Task(tuple(case.premises), case.program).facts.contradictory():
+        return Vacuous()
     if hangs_on_time(case):
         raise Unreadable("the same steps in every step with `given` lines about t, other than `t == 1`")
     if any(x.indices for x in case.program.params) or case.program.roles:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Input, Interval, Loop, Node, leaf, node, number, substitute
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.maps import Maps, Move, read
 from dotopt.compiler.prove.procedures.motions import motions
@@ -30,6 +30,8 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     """Decides `X -> Y under maps`."""
     if hangs_on_time(case):
         raise Unreadable("maps that hold in every step with `given` lines about t, other than `t == 1`")
+    if Task(tuple(case.premises), case.program).facts.contradictory():
+        return Vacuous()
     maps = read(case, goal)
     old, new = case.value(goal.old), case.value(goal.new)
     if any(here.op != "leaf" for here in maps.leaves):
