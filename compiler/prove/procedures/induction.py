@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import islice
 
 from dotopt.compiler.ir import TIME, Node, node, number
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
@@ -34,6 +35,7 @@ from dotopt.compiler.prove.worlds.numbers import text
 from dotopt.compiler.prove.worlds.refute import Search
 
 LOOKED_AT = (2, 3, 4, 8, 16)  # the steps at which a counterexample to an induction is sought
+EARLY = 2  # how many of them before more than one step back is tried
 LOOKS_BACK = (0, 1, 2)  # how many steps before the one that is shown an induction may use
 TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
@@ -53,8 +55,10 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
         return base
     deadline = time.process_time() + seconds
     step: Outcome = Open("")
+    ways, hunt = list(_inductions(case, goal)), _counterexamples(case, goal, first, seconds)
     for depth in LOOKS_BACK:
-        for induction in _inductions(case, depth):
+        for way in ways:
+            induction = replace(way, depth=depth)
             step = induction.outcome(goal, seconds / 2)
             if isinstance(step, Proved):
                 shown = base if depth == 1 else induction.first_steps(goal, first, seconds / 2)
@@ -63,10 +67,10 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
             if time.process_time() > deadline:
                 break
         if depth == 1:
-            found = _counterexample(case, goal, first, seconds)
+            tried = step
+        for found in islice(hunt, EARLY if depth == 1 else 0 if depth == 0 else None):
             if found is not None:
                 return found
-            tried = step
     missing = tried.reason if isinstance(tried, Open) else base.reason if isinstance(base, Open) else ""
     where = "the step" if isinstance(tried, Open) else "the first step"
     seen = ", ".join(map(str, LOOKED_AT))
@@ -80,7 +84,7 @@ def kept_by_itself(case: Case, goal: Node, seconds: float) -> Proved | None:
     base = _base(case, goal, first, begin, seconds / 2, refute=False) if begin is not None else None
     if not isinstance(base, Proved):
         return None
-    induction = next(_inductions(case, 1))
+    induction = replace(next(_inductions(case, goal)), depth=1)
     step = induction.outcome(goal, seconds / 2)
     return _proved(base, step, ()) if isinstance(step, Proved) else None
 
@@ -239,26 +243,26 @@ class Induction:
         return all_of(parts)
 
 
-def _inductions(case: Case, depth: int) -> Iterator[Induction]:
-    """Ways to look back so far: what premises say of states first holds at the first step alone, then in every step."""
+def _inductions(case: Case, goal: Node) -> Iterator[Induction]:
+    """Ways to look back: what premises say of states first holds at the first step alone, then in every step."""
     lasting = tuple(p for p in case.premises if not speaks_of_states(p))
     of_states = tuple(p for p in case.premises if speaks_of_states(p))
-    signs = signs_kept(replace(case, premises=list(lasting)))
-    yield Induction(case, depth, lasting, (*signs, *case.lemmas))
+    signs = signs_kept(replace(case, premises=list(lasting)), [goal])
+    yield Induction(case, 0, lasting, (*signs, *case.lemmas))
     if of_states:
-        yield Induction(case, depth, tuple(case.premises), (*signs_kept(case), *case.lemmas), of_states)
+        yield Induction(case, 0, tuple(case.premises), (*signs_kept(case, [goal]), *case.lemmas), of_states)
 
 
 # ---- counterexamples -------------------------------------------------------------------------------------------------
 
 
-def _counterexample(case: Case, goal: Node, first: Step, seconds: float) -> Refuted | None:
-    """A run in which the premises hold up to a step at which the sentence fails."""
+def _counterexamples(case: Case, goal: Node, first: Step, seconds: float) -> Iterator[Refuted | None]:
+    """For each step that is looked at, a run in which the premises hold up to it and the sentence fails there."""
     known: tuple[Node, ...] = tuple(before(case))
     for moment in steps(first, max(LOOKED_AT)):
         read = said_of(moment, case.premises, known)
         if read is None:
-            return None
+            return
         known = read
         if moment.later + 1 not in LOOKED_AT:
             continue
@@ -266,9 +270,7 @@ def _counterexample(case: Case, goal: Node, first: Step, seconds: float) -> Refu
             known, moment.read(goal), case.program, classes(case), dict(case.context.index_sets)
         )
         found = search.run(seconds / 6)
-        if found is not None:
-            return Refuted("first steps", {"step": moment.later + 1, **found})
-    return None
+        yield Refuted("first steps", {"step": moment.later + 1, **found}) if found is not None else None
 
 
 __all__ = ["for_all_steps", "kept_by_itself"]

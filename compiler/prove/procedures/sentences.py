@@ -77,7 +77,7 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
         return outcome
     if case.at_start or not case.program.states:
         return outcome
-    kept = tuple(signs_kept(every_step(case)))
+    kept = tuple(signs_kept(every_step(case), [goal]))
     if not kept:
         return outcome
     helped = decide(goal, task(case, seconds, kept, refute=False))

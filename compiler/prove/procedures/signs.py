@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dotopt.compiler.ir import Node, leaf, node, number
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.run import first_step, held
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.prove.statements.unroll import names_below
 from dotopt.compiler.types import Mismatch
 
 
-def signs_kept(case: Case) -> Iterator[Node]:
+def signs_kept(case: Case, goals: Sequence[Node] = ()) -> Iterator[Node]:
     """`s >= 0` for the states that start so and keep it in every step in which the premises of the case hold.
 
-    They must be premises of every step: what is said of this one says nothing of those before it.
+    They must be premises of every step: what is said of this one says nothing of those before it. With goals, only
+    the states that these hang on, in this step or a later one.
     """
+    names = names_below(case.program, [*goals, *case.premises]) if goals else {s.name for s in case.program.states}
     begins = first_step(case.program, case.settle).values
     found: list[Node] = []
     for state in case.program.states:
-        if state.next is None or state.type.kind not in ("real", "int"):
+        if state.next is None or state.name not in names or state.type.kind not in ("real", "int"):
             continue
         indices, begin = begins["state", state.name]
         here = leaf("state", state.name, state.type, *indices)

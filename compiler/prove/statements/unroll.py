@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
@@ -78,9 +78,21 @@ def _fresh(program: Program) -> list[Node]:
     return found + [leaf("draw", r.name, r.type) for r in program.randoms]
 
 
+def names_below(program: Program, roots: Iterable[Node]) -> set[str]:
+    """The states and parameters that roots hang on, in this step or a later one."""
+    nexts = {s.name: s.next for s in program.states if s.next is not None} | dict(program.next)
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        moving = {here.name for here in waiting.pop().walk() if here.role in ("state", "param")} - found
+        found |= moving
+        waiting += [nexts[name] for name in moving if name in nexts]
+    return found
+
+
 def state_leaves(nodes: list[Node]) -> set[Node]:
     """The states that these nodes read."""
     return {here for root in nodes for here in root.walk() if here.op == "leaf" and here.role == "state"}
 
 
-__all__ = ["after", "like", "runs", "start", "state_leaves", "trajectory"]
+__all__ = ["after", "like", "names_below", "runs", "start", "state_leaves", "trajectory"]
