@@ -10,11 +10,13 @@ import torch
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.prove.procedures.chunks import SHAPES, ChunkProof, prove_chunks
+from dotopt.runtime.cli import main
 from dotopt.runtime.sequence.fading import Fading
 from dotopt.runtime.sequence.forms import forms, proofs
 from dotopt.runtime.sequence.symbols import compute
 
 LIBRARY = Library()
+PROVED = "chunked form == recurrence: proved for C = 1, 2, 3 and across chunks, vectors of any size"
 RULES: list[tuple[str, dict[str, Any], int]] = [
     ("LinearAttention", {}, 1), ("GatedLinearAttention", {}, 1), ("DeltaMemory", {}, 1), ("GatedDelta", {}, 1),
     ("Longhorn", {}, 1), ("Oja", {}, 1), ("OmegaRule", {}, 1), ("Titans", {"at": "token"}, 1),
@@ -72,6 +74,13 @@ def test_explain_says_form_work_depth_and_proof() -> None:
     assert form.states == ("S", "M") and form.kind == "low rank"
     assert form.work == "O(2·T·C·(dv + dk) + 2·T·dv·dk + T·C²)" and form.depth == "O(T/C + C)"
     assert form.transition[0] == "S' = η*S + outer(M @ k - v, -2*θ*k)"
-    (sentence,) = proofs(program("DeltaMemory", {}))
-    assert sentence == "M: chunked form == recurrence: proved for C = 1, 2, 3 and across chunks, vectors of any size"
+    (proof,) = proofs(program("DeltaMemory", {}))
+    assert proof.sentence == f"M: {PROVED}"
     assert {form.kind for form in forms(program("SelfModifyingTitans", {}))} == {"frozen", "low rank"}
+
+
+def test_check_reports_the_proof_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("DeltaMemory", "SelfModifyingTitans"):  # the second has options, which are those of the compiled class
+        assert main(["check", name]) in (0, 3)
+    out = capsys.readouterr().out
+    assert out.count(PROVED) == 4

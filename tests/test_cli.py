@@ -214,6 +214,11 @@ def test_other_forms(form: str, said: str, capsys: pytest.CaptureFixture[str]) -
     assert said in capsys.readouterr().out
 
 
+def test_the_kernel_of_a_rule_that_asks_for_the_rank_is_that_of_a_matrix(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "AuON", "--cpu"]) == 0
+    assert "#include" in capsys.readouterr().out
+
+
 def test_a_form_that_a_rule_does_not_have_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", "DeltaMemory", "--cpu"]) == 1
     assert "error[E601]" in capsys.readouterr().err

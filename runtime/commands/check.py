@@ -64,12 +64,15 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def as_json(report: Report) -> dict[str, object]:
-    """One object for a file: `file`, `claims`, `errors`, `warnings`."""
+    """One object for a file: `file`, `claims`, `chunks`, `errors`, `warnings`."""
     from dotopt.compiler.render import to_json
 
     return {
         "file": report.file,
         "claims": [_claim(claim) for claim in report.claims],
+        "chunks": [
+            {"states": proof.names, "status": proof.status, "sentence": proof.sentence} for proof in report.chunks
+        ],
         "errors": [to_json(error) for error in report.errors],
         "warnings": [to_json(warning) for warning in report.warnings],
     }
@@ -111,6 +114,7 @@ def show(report: Report) -> None:
     name = Path(report.file).name
     if not report.claims:
         out().print(Text(f"{name}: no claims"))
+        _chunks(report)
         return
     rows = table("claim", "status", "by", "seconds", "what was found", title=name)
     for claim in report.claims:
@@ -118,6 +122,17 @@ def show(report: Report) -> None:
         by = claim.procedure + " (trusts z3)" * trusts_z3(claim)
         rows.add_row(Text(claim.name), status, by, f"{claim.seconds:.2f}", Text(summary(claim)))
     out().print(rows)
+    _chunks(report)
+
+
+def _chunks(report: Report) -> None:
+    """Whether the chunked form that compiled code uses is proved to be the recurrence."""
+    from rich.text import Text
+
+    from dotopt.runtime.report.console import out
+
+    for proof in report.chunks:
+        out().print(Text(f"  {proof.sentence}"))
 
 
 def summary(claim: ClaimReport) -> str:

@@ -180,8 +180,8 @@ def _sequences(facts: Explanation) -> None:
     )
     for line in (line for x in found for line in x.transition):
         out().print(Text(f"  {line}"))
-    for sentence in proofs(facts.program):
-        out().print(Text(f"  {sentence}"))
+    for proof in proofs(facts.program):
+        out().print(Text(f"  {proof.sentence}"))
     if found:
         out().print()
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dotopt.compiler.ir import Program
+    from dotopt.compiler.prove.procedures.chunks import ChunkProof
     from dotopt.compiler.prove.report import ClaimReport, Waiting
 
 STATUSES = ("proved", "refuted", "vacuous", "open")
@@ -24,6 +25,8 @@ STATUSES = ("proved", "refuted", "vacuous", "open")
 class Report:
     """What `check` found: `claims` in the order of the file, and errors that stopped it or warnings.
 
+    `chunks` says of the memories of a rule over sequences whether their chunked form is proved to be the recurrence.
+
     A claim has `rule`, `name`, `status` (proved, refuted, vacuous, open), `procedure`, `seconds`, `certificate`,
     `counterexample`, `assumptions`, and for an open one the `reason`.
     """
@@ -32,12 +35,14 @@ class Report:
     claims: tuple[ClaimReport, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    chunks: tuple[ChunkProof, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
     @property
     def code(self) -> int:
         """The exit code: 0 all proved, 1 something refuted, vacuous or an error, 3 something open."""
-        if self.errors or any(claim.status in ("refuted", "vacuous") for claim in self.claims):
+        answers = {claim.status for claim in self.claims} | {proof.status for proof in self.chunks}
+        if self.errors or answers & {"refuted", "vacuous"}:
             return 1
         return 3 if any(claim.status == "open" for claim in self.claims) else 0
 
@@ -83,9 +88,10 @@ def check_all(
             try:
                 if isinstance(begun, OptError):
                     raise begun
-                warnings = _infer(load(Path(path)), Path(path))
+                program, warnings = _infer(load(Path(path)), Path(path))
                 claims = finished(Path(path), begun, full, told).claims
-                yield Report(str(path), claims, warnings=warnings, seconds=time.perf_counter() - start)
+                chunks = _chunks(program, 30.0 if full else 5.0)
+                yield Report(str(path), claims, (), warnings, chunks, time.perf_counter() - start)
             except OptError as error:
                 yield Report(str(path), errors=error.diagnostics, seconds=time.perf_counter() - start)
 
@@ -115,8 +121,16 @@ def trusts_z3(claim: ClaimReport) -> bool:
     return False
 
 
-def _infer(file: s.File, path: Path) -> tuple[Diagnostic, ...]:
-    """Resolve the names and lower the file, with every option in turn; the warnings."""
+def _chunks(program: Program, seconds: float) -> tuple[ChunkProof, ...]:
+    if program.kind != "module" or not program.states:
+        return ()
+    from dotopt.runtime.sequence.forms import proofs
+
+    return proofs(program, seconds)
+
+
+def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
+    """Resolve the names, lower the file with every option in turn; the program of the defaults, and the warnings."""
     from dotopt.compiler import ranges, units
     from dotopt.compiler.library import Library
     from dotopt.compiler.lower import Static, lower
@@ -131,7 +145,8 @@ def _infer(file: s.File, path: Path) -> tuple[Diagnostic, ...]:
             lower(file, Static(options={**defaults, option.name: value}), library)
     if found := (*ranges.check(program), *units.check(program, file)):
         raise OptError(*found)
-    return (*symbols.warnings, *_unread(symbols.file, program))
+    usual = lower(file, Static(options=defaults), library)
+    return usual, (*symbols.warnings, *_unread(symbols.file, program))
 
 
 def _unread(file: s.File, program: Program) -> tuple[Diagnostic, ...]:

@@ -19,7 +19,7 @@ from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.emit.layers import layer_values, of_layer
 from dotopt.compiler.emit.windows import accumulated
 from dotopt.compiler.grouped import grouped
-from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir import Node, Program, number, rebuild
 from dotopt.compiler.levels import Level, levels
 from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
@@ -359,7 +359,8 @@ def usual(program: Program) -> Program:
     """The program of a usual step: step 2, knobs at their defaults, a matrix, no period just over."""
     from dotopt.compiler.variants import conditions, specialise
 
-    return specialise(program, {condition: _usually(condition, program) for condition in conditions(program)})
+    decided = specialise(program, {condition: _usually(condition, program) for condition in conditions(program)})
+    return decided.mapped(lambda root: rebuild(root, lambda here: number(2) if here.role == "rank" else here))
 
 
 def _usually(condition: Node, program: Program) -> bool:

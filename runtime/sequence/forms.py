@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.emit.stretch import shown
 from dotopt.compiler.ir import Program
 from dotopt.compiler.recurrence import Group, Recurrences, Solved, recurrences
+
+if TYPE_CHECKING:
+    from dotopt.compiler.prove.procedures.chunks import ChunkProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,14 @@ def forms(program: Program) -> tuple[Form, ...]:
     return tuple(_rows(found))
 
 
-def proofs(program: Program, seconds: float = 5.0) -> tuple[str, ...]:
-    """A sentence for each group of memories: for which chunks the chunked form is proved to be the recurrence."""
+def proofs(program: Program, seconds: float = 5.0) -> tuple[ChunkProof, ...]:
+    """Of each group of memories: for which chunks the chunked form is proved to be the recurrence."""
     if program.kind != "module":
         return ()
     from dotopt.compiler.prove.procedures.chunks import prove_chunks
     from dotopt.runtime.sequence.symbols import compute
 
-    return tuple(proof.sentence for proof in prove_chunks(program, compute, seconds))
+    return prove_chunks(program, compute, seconds)
 
 
 def _rows(found: Recurrences) -> Iterator[Form]:
