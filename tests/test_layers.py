@@ -297,6 +297,24 @@ def test_functions_in_a_rule_over_sequences(tmp_path: Path) -> None:
         rule(F=levels)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_module_inside_a_memory_is_asked_in_its_own_dtype(kind: torch.dtype, tmp_path: Path) -> None:
+    path = tmp_path / "asked.opt"
+    path.write_text(
+        "rule Asked\nfunction F(a)\ninput x : real[d]\nstate s : real[d] = 0\noutput y : real[d]\n"
+        "s' = 0.5*s + F(x)\ny = s'\n"
+    )
+    inner = torch.nn.Linear(3, 3).to(kind)
+    layer = dotopt.load(path).Asked(inner)
+    x = torch.randn(2, 4, 3, dtype=kind)
+    y = layer(x)
+    wanted = inner(x[:, 0])
+    assert y.dtype == kind
+    torch.testing.assert_close(y[:, 0], wanted)
+    y.sum().backward()
+    assert inner.weight.grad is not None and inner.weight.grad.dtype == kind
+
+
 # ---- rules of one call, and formulas ---------------------------------------------------------------------------------
 
 

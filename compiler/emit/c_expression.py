@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from dotopt.compiler.emit.kernel_scope import ATOM, SIGN, Text
 from dotopt.compiler.ir import Node
+from dotopt.compiler.places import Unsupported
 
 CONDITION, COMPARE, SUM, PRODUCT = range(4)
 
@@ -184,7 +185,7 @@ def operation(here: Node, args: Sequence[Text], real: str) -> Text:
         case op if op in OWN:
             return f"{OWN[op]}{real}({', '.join(text for text, _ in args)})", ATOM
         case op:
-            raise NotImplementedError(op)
+            raise Unsupported(f"C has no {op}")
 
 
 def _power(exponent: Fraction | None, args: Sequence[Text], suffix: str) -> Text:

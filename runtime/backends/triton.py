@@ -26,12 +26,12 @@ import torch
 from dotopt.compiler.emit.triton import Module, emit
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.places import Unsupported, order
-from dotopt.compiler.schedule import Schedule, schedule
-from dotopt.compiler.storage import narrow
-from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
+from dotopt.compiler.schedule import Schedule
+from dotopt.compiler.variants import FIRST_STEP, conditions
 from dotopt.runtime import routines
 from dotopt.runtime.backends.cpu import STORED, Bucket, stored
 from dotopt.runtime.backends.host_numbers import numbers
+from dotopt.runtime.backends.planned import planned
 from dotopt.runtime.backends.triton_table import Table, capturing
 from dotopt.runtime.optimizer.union import merged
 from dotopt.runtime.oracles import Objective
@@ -91,19 +91,14 @@ class Kernel:
         self.decide = numbers(self.conditions, program)
         timed = [c for c in self.conditions if any(here is TIME or here.op == "fires" for here in order([c]))]
         self.timed, self.periodic = bool(timed), any(condition is not FIRST_STEP for condition in timed)
-        self.names = frozenset(state.name for state in program.states)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
         _, usual = self.module(dict.fromkeys(self.conditions, False))
         self.takes_blocks = not usual.by_rows
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
         """The schedule and the text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
-        plan = schedule(specialise(self.program, truth), narrow(self.program, stored or {}))
-        for routine in plan.routines:
-            routines.supported(routine)
-        names = {buffer.name for buffer in plan.buffers} | self.names | {self.program.params[0].name}
-        wide = "fp64" if (stored or {}).get(self.program.params[0].name) == "fp64" else "fp32"
-        return plan, emit(plan, dict.fromkeys(names, wide) | dict(stored or {}), f"{self.program.name}, by dotopt")
+        plan, arrays = planned(self.program, truth, stored or {})
+        return plan, emit(plan, arrays, f"{self.program.name}, by dotopt")
 
     def compiled(self, truth: tuple[bool, ...], stored: tuple[tuple[str, str], ...]) -> Compiled:
         """The variant, with its kernels ready to be launched."""

@@ -31,6 +31,8 @@ def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget, largest:
         try:
             machine = Machine(cls, example, backend)
             found = difference(cls, example, machine)
+        except NotImplementedError:
+            raise
         except Exception as error:
             raise Disagreement(crashed(cls, example, backend, error), example.size) from None
         if found is not None:

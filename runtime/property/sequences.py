@@ -69,7 +69,7 @@ def sequences(cls: type[Any], dtype: str, budget: Budget) -> Outcome:
                     if off.any() or not np.isfinite(value).all():
                         place = tuple(int(i) for i in np.argwhere(off | ~np.isfinite(value))[0])
                         raise Disagreement(_failed(cls, reading, dtype, (how, name, place), value, wanted[name]), size)
-        except Disagreement:
+        except (Disagreement, NotImplementedError):
             raise
         except Exception as error:
             message = f"{cls.rule.name}, sequences, {dtype}: {type(error).__name__}: {error}"

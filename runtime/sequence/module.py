@@ -26,7 +26,8 @@ class SequenceModule(Asking):
     `[..., T]` for a number at each token. `forward` reads whole sequences, `step` one token; both take and give the
     state, so that reading in pieces equals reading at once. Computed in float32 for 16-bit inputs.
 
-    Hyperparameters are attributes; one that is given as `nn.Parameter` is learned.
+    A module that is passed for a function of the file is asked in the dtype of its parameters, other callables in that
+    of the computation. Hyperparameters are attributes; one that is given as `nn.Parameter` is learned.
     """
 
     rule: ClassVar[SequenceRule]
@@ -152,6 +153,10 @@ class SequenceModule(Asking):
             outputs, state = self._token(inputs, state, None)
         found = tuple(_cut(outputs[name], dtype) for name in self.rule.outputs)
         return (found[0] if len(found) == 1 else found), state
+
+    def answers(self) -> list[Any]:
+        """The functions that were passed; a module is asked in the dtype of its own parameters."""
+        return [_typed(function) for function in super().answers()]
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
 
@@ -311,6 +316,17 @@ class SequenceModule(Asking):
 def _exact(device: str) -> contextlib.AbstractContextManager[object]:
     """Where autocast would compute memories in 16 bits, it is switched off."""
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+
+
+def _typed(function: Any) -> Any:
+    if isinstance(function, nn.ModuleList):
+        return [_typed(member) for member in function]
+    if not isinstance(function, nn.Module):
+        return function
+    dtype = next((p.dtype for p in function.parameters() if p.is_floating_point()), None)
+    if dtype is None:
+        return function
+    return lambda *points: function(*(_cut(x, dtype) for x in points)).to(points[0].dtype)
 
 
 def _one(value: Tensor, at: int) -> tuple[int, ...]:
