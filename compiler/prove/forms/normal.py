@@ -169,6 +169,20 @@ def _argmin(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
     return -rest * inverse(curvature)
 
 
+def _clipped(normal: Normaliser, here: Node) -> Polynomial | None:
+    """min(max(x, l), h), or max(min(x, h), l), l <= h: half of |x - l| - |x - h| + l + h, plainly odd for l = -h."""
+    other = {"min": "max", "max": "min"}[here.op]
+    for inner, outer in (here.args, here.args[::-1]):
+        if inner.op != other:
+            continue
+        bounds = [normal(inner.args[1]), normal(outer)]
+        low, high = bounds if here.op == "min" else bounds[::-1]
+        if normal.nonnegative(high - low):
+            x = normal(inner.args[0])
+            return (normal.absolute(x - low) - normal.absolute(x - high) + low + high) * HALF
+    return None
+
+
 Law = Callable[[Normaliser, Node, list[Polynomial]], Polynomial]
 
 LAWS: dict[str, Law] = {
@@ -188,8 +202,8 @@ LAWS: dict[str, Law] = {
     "floor": lambda normal, here, a: normal.floor(a[0]),
     "ceil": lambda normal, here, a: -normal.floor(-a[0]),
     "relu": lambda normal, here, a: (a[0] + normal.absolute(a[0])) * HALF,
-    "max": lambda normal, here, a: (a[0] + a[1] + normal.absolute(a[0] - a[1])) * HALF,
-    "min": lambda normal, here, a: (a[0] + a[1] - normal.absolute(a[0] - a[1])) * HALF,
+    "max": lambda normal, here, a: _clipped(normal, here) or (a[0] + a[1] + normal.absolute(a[0] - a[1])) * HALF,
+    "min": lambda normal, here, a: _clipped(normal, here) or (a[0] + a[1] - normal.absolute(a[0] - a[1])) * HALF,
     "gt": lambda normal, here, a: normal.truth(a[0] - a[1]),
     "lt": lambda normal, here, a: normal.truth(a[1] - a[0]),
     "ge": lambda normal, here, a: ONE - normal.truth(a[1] - a[0]),
