@@ -228,3 +228,26 @@ claim written:
   show equivalent to SGD when {condition}
 """
     assert decided(text).status == "vacuous"
+
+
+FORGETS = """rule Forgets
+input  k : real[dk]
+input  v : real[dv]
+input  q : real[dk]
+input  α in [0, 1]
+input  β in [0, 2]
+state  M : real[dv, dk] = 0
+output o : real[dv]
+M' = α*M @ (I - {c}*β*outer(k, k)) + β*outer(v, k)
+o  = M' @ q
+"""
+
+
+def test_conditions_on_inputs_hold_in_every_step() -> None:
+    """With α = 1 now and 0 at the next token it is another rule."""
+    assert decide(FORGETS.format(c=1), "reduces to DeltaMemory when α == 1").status == "proved"
+    assert decide(FORGETS.format(c=1), "reduces to DeltaMemory").status == "refuted"
+    report = decide(FORGETS.format(c=2), "reduces to DeltaMemory when α == 1")
+    assert report.status == "refuted" and report.counterexample is not None
+    later = [value for name, value in report.counterexample.items() if name.startswith("α")]
+    assert all(value == "1" for value in later)

@@ -24,7 +24,7 @@ from dotopt.compiler.prove.statements.properties import classes
 from dotopt.compiler.prove.statements.reached import given_at, hangs_on_time
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.prove.statements.unroll import start, trajectory
+from dotopt.compiler.prove.statements.unroll import like, start, trajectory
 from dotopt.compiler.prove.worlds.refute import Search
 from dotopt.compiler.types import Mismatch
 
@@ -147,7 +147,9 @@ def _by_induction(case: Case, other: Program, relation: Relation, seconds: float
 def _begin(case: Case, other: Program) -> dict[Node, Node]:
     """Where the states of both rules start."""
     begin = {x: substitute(v, {TIME: number(1)}) for x, v in start(case.program).items()}
-    theirs = {leaf("state", x.name, x.type): substitute(x.start, begin) for x in other.states if not x.indices}
+    theirs = {
+        leaf("state", x.name, x.type): like(substitute(x.start, begin), x.type) for x in other.states if not x.indices
+    }
     return begin | theirs
 
 

@@ -51,7 +51,8 @@ def given_at(case: Case, table: dict[Node, Node]) -> tuple[Node, ...] | None:
 
     None if one of them is false there.
     """
-    written = [case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises)]
+    put_in = (node("eq", *pair) for fixed in case.substitutions for pair in fixed.items())  # of this step's inputs too
+    written = [case.settle(substitute(p, table)) for p in (*case.premises, *case.point_premises, *put_in)]
     if any(p.op == "bool" and not p.attrs[0] for p in written):
         return None
     return tuple(p for p in written if p.op != "bool")
