@@ -107,6 +107,8 @@ def _quotient(program: Program, pair: Dominated, knobs: Knobs, resting: list[Nod
     top, bottom = leaf("free", "numerator", x.type), leaf("free", "denominator", x.type)
     assert pair.by.next is not None
     step = outermost(step, {pair.numerator: top, pair.by.next: bottom})
+    if any(here.op == "select" for here in step.walk()):  # another form in other steps
+        return None
     normal = Task(tuple(interior(program)), program).facts.normal
     one, nothing = {bottom: number(1)}, number(0)
     guards = {leaf("hyper", h.name, h.type): nothing for h in program.hypers if h.keyword == "eps"}
@@ -127,7 +129,7 @@ def _quotient(program: Program, pair: Dominated, knobs: Knobs, resting: list[Nod
     given = "".join(f"given {condition}\n  " for condition in where)
     factor = sympy.Symbol("C") if pair.value != 1 else 1
     said = f"|{name}' - {_operand(rest)}| <= {closed_form.text(factor * size * (1 if sign > 0 else -1))}"
-    if len(said) > LONGEST or "truth(" in said:
+    if len(said) > LONGEST:
         return None
     if pair.claim:
         claims = [f"{given}show {pair.claim} for all steps"]
