@@ -33,7 +33,15 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
     >>> verify({**shape, "left": [x, x], "right": [one, one]}), verify({**shape, "left": [x, one], "right": [one, one]})
     (True, False)
     """
-    match certificate.get("kind"):
+    try:
+        return verified(certificate, milliseconds)
+    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError):
+        return False  # not of the form that its kind has
+
+
+def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
+    """Whether the certificate shows what it says; raises what malformed data raises."""
+    match certificate["kind"]:
         case "truth":
             return bool(certificate["value"])
         case "counterexample":
@@ -47,7 +55,7 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
             return (
                 covered([*certificate["cases"], *(case for case, _ in excluded)])
                 and all(equal(certificate, case) for case in certificate["cases"])
-                and all(verify(question, milliseconds) for _, question in excluded)
+                and all(excludes(question, case) and verify(question, milliseconds) for case, question in excluded)
             )
         case "elementary":
             low, high = (None if e is None else Fraction(e) for e in (certificate["from"], certificate["to"]))
@@ -57,10 +65,12 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
             for multiplier, inequality in certificate["products"]:
                 for monomial, c in product(collect(multiplier), collect(inequality)).items():
                     add(total, dict(monomial), -c)
-            signs = parts(certificate["parts"], milliseconds)
             if "squares" in certificate:
-                signs = signs and subtracted(total, certificate)
-            return not cleared(total, certificate) and signs
+                return subtracted(total, certificate) and not cleared(total, certificate)
+            return not cleared(total, certificate) and all(
+                never_negative(collect(multiplier), part, certificate, milliseconds)
+                for (multiplier, _), part in zip(certificate["products"], certificate["parts"], strict=True)
+            )
         case "trees":
             return all(
                 not cleared(collect(row["coefficient"]), certificate, row["zeros"]) for row in certificate["rows"]
@@ -95,6 +105,26 @@ def covered(cases: list[dict[str, int]]) -> bool:
     )
 
 
+def excludes(question: dict[str, Any], case: dict[str, int]) -> bool:
+    """Whether what the question denies is this case of one condition: condition = value."""
+    ((condition, value),) = case.items()
+    relation, p = question["formulas"][-1]
+    wanted: Terms = {((condition, 1),): Fraction(1)} | ({(): Fraction(-value)} if value else {})
+    return bool(relation == "=" and polynomial(p) == wanted)
+
+
+def never_negative(multiplier: Terms, part: dict[str, Any], certificate: dict[str, Any], milliseconds: int) -> bool:
+    """Whether the part shows that a multiplier is not negative: what it denies is numerator * denominator < 0."""
+    if not verify(part, milliseconds):
+        return False
+    if set(multiplier) <= {()}:
+        return multiplier.get((), Fraction(0)) >= 0
+    top, bottom = quotient(multiplier, certificate)
+    relation, p = part["formulas"][-1]
+    negative = {m: -value for m, value in product(top, bottom).items()}
+    return bool(relation == ">" and polynomial(p) == negative)
+
+
 def parts(certificates: Iterable[dict[str, Any]], milliseconds: int) -> bool:
     """Whether all of them verify."""
     return all(verify(part, milliseconds) for part in certificates)
@@ -123,8 +153,8 @@ def equal(certificate: dict[str, Any], case: dict[str, int]) -> bool:
     (top, bottom), (other_top, other_bottom) = (
         [collect(rows) for rows in certificate[side]] for side in ("left", "right")
     )
-    if not bottom or not other_bottom:
-        return False
+    if not all(reduce(p, laws, values) for p in (bottom, other_bottom)):
+        return False  # a side that has no value in this case
     if bottom != other_bottom:
         top, other_top = product(top, other_bottom), product(other_top, bottom)
     difference = dict(top)
@@ -157,10 +187,21 @@ def reduce(total: Terms, laws: dict[str, Terms], values: dict[str, Terms]) -> Te
 
 def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()) -> Terms:
     """A numerator of `total` after constants are put in and quotients are multiplied out."""
+    return reduce(quotient(total, certificate)[0], {}, {a: {} for a in zeros})
+
+
+def quotient(total: Terms, certificate: dict[str, Any]) -> tuple[Terms, Terms]:
+    """Numerator and denominator of `total` after constants are put in and quotients are multiplied out.
+
+    Raises `ValueError` for a denominator that is zero.
+    """
+    bottom_of_all: Terms = {(): Fraction(1)}
     quotients: dict[str, tuple[Terms, Terms]] = {
         a: ({(): Fraction(1)}, collect(rows)) for a, rows in certificate["inverses"].items()
     }
     quotients |= {a: (collect(n), collect(d)) for a, (n, d) in certificate["values"].items()}
+    if not all(bottom for _, bottom in quotients.values()):
+        raise ValueError("a quotient by zero")
     for _ in range(60):
         most: dict[str, int] = {}
         for monomial in total:
@@ -168,7 +209,11 @@ def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()
                 if a in quotients or p < 0:
                     most[a] = max(most.get(a, 0), abs(p))
         if not most:
-            break
+            return total, bottom_of_all
+        for a, m in most.items():
+            below: Terms = quotients[a][1] if a in quotients else {((a, 1),): Fraction(1)}
+            for _ in range(m):
+                bottom_of_all = product(bottom_of_all, below)
         result: Terms = {}
         for monomial, c in total.items():
             powers = dict(monomial)
@@ -185,7 +230,7 @@ def cleared(total: Terms, certificate: dict[str, Any], zeros: Iterable[str] = ()
             for n, k in here.items():
                 add(result, dict(n), k)
         total = {m: c for m, c in result.items() if c}
-    return reduce(total, {}, {a: {} for a in zeros})
+    raise ValueError("quotients nested too deep")
 
 
 # ---- what is impossible --------------------------------------------------------------------------------------------
@@ -199,8 +244,21 @@ def impossible(certificate: dict[str, Any]) -> bool:
 
 
 def known(formulas: Iterable[Formula]) -> list[Formula]:
-    """The formulas with conjunctions taken apart."""
-    return [part for f in formulas for part in (known(f[1]) if f[0] == "and" else [f])]
+    """The formulas with conjunctions taken apart; raises `ValueError` for what is no formula."""
+    found: list[Formula] = []
+    for f in formulas:
+        match f:
+            case ["and", list() as inside]:
+                found += known(inside)
+            case ["or", list() as inside]:
+                known(inside)
+                found.append(f)
+            case [">" | ">=" | "=", list() as rows]:
+                polynomial(rows)
+                found.append(f)
+            case _:
+                raise ValueError(f"not a formula: {f}")
+    return found
 
 
 def excluded(proof: dict[str, Any], given: list[Formula]) -> bool:
@@ -273,5 +331,5 @@ def unsatisfiable(certificate: dict[str, Any], milliseconds: int) -> bool:
     if "smtlib" in certificate:
         solver.from_string(certificate["smtlib"])
     else:
-        solver.add(*(formula(f) for f in certificate["formulas"]))
+        solver.add(*(formula(f) for f in known(certificate["formulas"])))
     return bool(solver.check() == z3.unsat)
