@@ -18,6 +18,9 @@ for all S : real[d, d], T : real[d, d]
 claim c:
 """
 TRUE = [
+    "given ‖x‖ > 0\n  show ‖unit(x)‖ == 1",
+    "given ‖x‖ > 0\n  show ‖x - u‖*‖unit(x)‖ == ‖x - u‖",
+    "given dot(x, u) != 0\n  show ‖(x - 2*u + 3*x)/dot(x, u)‖ == ‖4*x - 2*u‖/|dot(x, u)|",
     "show |dot(x, u)| <= ‖x‖*‖u‖",
     "show ‖x + u‖ <= ‖x‖ + ‖u‖",
     "show |‖x‖ - ‖u‖| <= ‖x - u‖",
@@ -52,6 +55,9 @@ TRUE = [
     "given Qᵀ @ Q == I\n  show dot(Q @ x, Q @ u) == dot(x, u)",
 ]
 FALSE = [
+    "given ‖x‖ > 0\n  show sum(unit(x)) == 1",
+    "given ‖x‖ > 0\n  show unit(x)² == 1",
+    "given dot(x, u) != 0\n  show ‖x/dot(x, u)‖ == ‖x‖/dot(x, u)",
     "show ‖x‖[1] <= ‖x‖",
     "show ‖x‖[1]² <= ½*size(x)*‖x‖²",
     "show |dot(x, u)| <= ‖x‖[∞]*‖u‖[∞]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.forms.matrices import turned
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 def reduction(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
     """A reduction over the axes in `here.attrs[0]`, and over all tensors if `here.attrs[1]` says so."""
     (p,) = a
+    inner = here.args[0]
+    if here.op == "norm" and inner.op == "div" and inner.args[1].type.scalar and not here.attrs[1]:
+        size = normal(node("norm", inner.args[0], attrs=here.attrs))  # ‖x/s‖ is ‖x‖/|s|, without multiplying out
+        return size * inverse(normal.absolute(normal(inner.args[1])))
     axes: tuple[str, ...] = tuple(here.attrs[0])
     if here.attrs[1]:
         axes = (MODEL, *axes)

@@ -268,6 +268,8 @@ def add_up(p: Polynomial, axis: str, words: Words) -> Polynomial:
         inside = tuple(f for f in monomial if axis in f[0].axes)
         if not inside:
             total = size(axis)
+        elif _is_square_of_direction(inside, axis):
+            total = ONE
         elif len(inside) == 1 and inside[0][1] == 1 and inside[0][0].kind == "sum" and axis > inside[0][0].key[0]:
             inner, body = inside[0][0].key  # sums are nested in one order
             total = add_up(add_up(single_product(body), axis, words), inner, words)
@@ -279,6 +281,12 @@ def add_up(p: Polynomial, axis: str, words: Words) -> Polynomial:
             )
         accumulate(result, single_product(outside) * coefficient * total)
     return make(result)
+
+
+def _is_square_of_direction(inside: Monomial, axis: str) -> bool:
+    """‖unit(x)‖² is 1 for a vector x that is not zero, which the conditions of definedness ask for."""
+    a, power = inside[0]
+    return len(inside) == 1 and a.kind == "unit" and power == 2 and a.axes - {MODEL} == {axis}
 
 
 def _matrix_times_vector(inside: Monomial, axis: str, words: Words) -> Polynomial | None:
