@@ -36,7 +36,8 @@ class Random(World):
     def __init__(self, case: Case, seed: int) -> None:
         self.case, self.rng = case, np.random.default_rng(seed)
         self.given: dict[Node, Any] = {}
-        self.axes: dict[str, int] = {}
+        asked = (p.args for p in case.premises if p.op == "eq" and p.args[0].role == "axis")  # a vector has one column
+        self.axes = {axis.name: int(n.value) for axis, n in asked if n.value is not None}
         self.intervals = {h.name: h.interval for h in case.program.hypers} | {
             i.name: i.interval for i in case.program.inputs
         }
