@@ -142,8 +142,9 @@ def _of_class(world: World, here: Node, name: str, x: Value) -> Value:
         off,
     )
     if (name, "offset") not in table:
-        table[(name, "offset")] = world.rng.choice(world.small)
-    return (), scalar(num.add(table[(name, "offset")], reduce(num.add, terms.ravel())))
+        table[(name, "offset")] = scalar(world.rng.choice(world.small))
+    world.touched[(name, "offset")] = None
+    return (), scalar(num.add(table[(name, "offset")].item(), reduce(num.add, terms.ravel())))
 
 
 def _plane(world: World, name: str) -> tuple[Any, Any] | None:

@@ -16,7 +16,7 @@ from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Atom, within
 from dotopt.compiler.prove.forms.smt import check, rational
-from dotopt.compiler.prove.worlds.arrays import as_array
+from dotopt.compiler.prove.worlds.arrays import as_array, scalar
 from dotopt.compiler.prove.worlds.setting import Setting, Sized
 from dotopt.compiler.prove.worlds.swarm import Swarm
 from dotopt.compiler.prove.worlds.world import World
@@ -99,5 +99,5 @@ def sampled(setting: Setting, swarm: Swarm, sample: int) -> World:
             world.table[place] = exact(array) if np.ndim(array) == 1 else as_array(exact(array))
             if key[1] == "centre":
                 world.table[(key[0], "radius")] = None
-                world.table[(key[0], "offset")] = Fraction(0)
+                world.table[(key[0], "offset")] = scalar(Fraction(0))
     return world
