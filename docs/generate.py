@@ -199,6 +199,7 @@ def derivation(name: str) -> str:
 def nested_claims() -> str:
     """The statuses of the claims, without the seconds."""
     rows = [re.split(r" {2,}", line.rstrip()) for line in said("check", "DeltaNet", claims=True).splitlines()[1:]]
+    rows = [row for row in rows if row[0]]  # without the line on the chunked form
     header, *found = rows
     assert header[:3] == ["claim", "status", "by"] and all(row[1] == "proved" for row in found), rows
     return "```\n" + "\n".join(f"{row[0]:<19}{row[1]:<8}{row[2]}".rstrip() for row in rows) + "\n```"
