@@ -39,6 +39,7 @@ LAWFUL = frozenset(
     ("inverse", "sqrt", "abs", "sign", "pow", "sum", "amax", "amin", "trace", "size", "ones", "word", "floor")
 )
 HALF = Fraction(1, 2)
+FUNCTIONS = ("exp", "log", "cos", "sin", "tanh", "erf")
 
 
 @dataclass
@@ -214,7 +215,8 @@ LAWS: dict[str, Law] = {
     "or": lambda normal, here, a: a[0] + a[1] - a[0] * a[1],
     "not": lambda normal, here, a: ONE - a[0],
     "select": lambda normal, here, a: a[2] + a[0] * (a[1] - a[2]),
-    **dict.fromkeys(("exp", "log", "cos", "sin", "tanh"), lambda normal, here, a: normal.function(here.op, a[0])),
+    **dict.fromkeys(FUNCTIONS, lambda normal, here, a: normal.function(here.op, a[0])),
+    "gelu": lambda normal, here, a: a[0] * (normal.function("erf", a[0] * normal.root(number(HALF))) + 1) * HALF,
     "sigmoid": lambda normal, here, a: inverse(ONE + inverse(normal.function("exp", a[0]))),
     "stop": lambda normal, here, a: a[0],
     "cast": lambda normal, here, a: a[0],

@@ -26,9 +26,11 @@ def laws(atoms: set[Atom], smt: Smt) -> Iterator[z3.BoolRef]:
     """What holds between these atoms, all that are inside others included."""
     ordered, uses = sorted(atoms, key=lambda a: a.number), set[Atom]()
     yield from _cauchy_schwarz(ordered, smt)
-    for kind, law in (("exp", _increasing), ("tanh", _increasing), ("log", _logarithms)):
+    for kind, law in (("exp", _exponentials), ("tanh", _increasing), ("erf", _increasing), ("log", _logarithms)):
         for a, b in combinations(_of(kind, ordered), 2):
             yield from law(smt.variable(a), smt.term(_below(a), uses), smt.variable(b), smt.term(_below(b), uses))
+    for a, b in combinations(_of("exp", ordered), 2):
+        yield from _multiples(a, b, smt)
     for a, b in product(_of("log", ordered), _of("exp", ordered)):
         inside, exponent = smt.term(_below(a), uses), smt.term(_below(b), uses)
         yield from _inverse(smt.variable(a), inside, smt.variable(b), exponent)
@@ -51,6 +53,21 @@ def _increasing(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
     yield (y < x) == (w < v)
 
 
+def _multiples(a: Atom, b: Atom, smt: Smt) -> Iterator[z3.BoolRef]:
+    """exp(p*x)^q = exp(q*x)^p for small whole p and q."""
+    (first, c), *more = _below(a).terms
+    (second, d), *others = _below(b).terms
+    ratio = c / d
+    if first == second and not more and not others and 0 < max(ratio.numerator, ratio.denominator) <= MOST:
+        yield smt.variable(a) ** ratio.denominator == smt.variable(b) ** ratio.numerator
+
+
+def _exponentials(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
+    """Each is above the tangent at the other."""
+    yield from _increasing(v, x, w, y)
+    yield z3.And(v >= w * (1 + x - y), w >= v * (1 + y - x))
+
+
 def _logarithms(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
     yield z3.Implies(z3.And(x > 0, y > 0), z3.And(*_increasing(v, x, w, y)))
 
@@ -69,11 +86,20 @@ def _powers(a: Atom, b: Atom, smt: Smt, uses: set[Atom]) -> Iterator[z3.BoolRef]
         for low, high, small, large in ((x, y, v, w), (y, x, w, v)):
             yield z3.Implies(z3.And(low >= 0, low <= high, e > 0), small <= large)
             yield z3.Implies(z3.And(low >= 0, low < high, e > 0), small < large)
+            yield from _tangent_and_chord(low, high, e, small, large)
     if base == other:
         x, d, e = smt.term(base, uses), smt.term(exponent, uses), smt.term(its, uses)
         for low, high, small, large in ((d, e, v, w), (e, d, w, v)):
             yield z3.Implies(z3.And(x >= 1, low <= high), small <= large)
             yield z3.Implies(z3.And(x > 0, x <= 1, low <= high), small >= large)
+
+
+def _tangent_and_chord(x: Any, y: Any, e: Any, v: Any, w: Any) -> Iterator[z3.BoolRef]:
+    """v = x^e is on one side of the tangent at y, w = y^e, and for x <= y on one side of the chord from 0."""
+    inside, tangent = z3.And(e >= 0, e <= 1), w * (y + e * (x - y))
+    yield z3.Implies(z3.And(x > 0, y > 0), z3.If(inside, v * y <= tangent, v * y >= tangent))
+    chord = z3.If(inside, v * y >= w * x, z3.Implies(e >= 1, v * y <= w * x))
+    yield z3.Implies(z3.And(x > 0, x <= y), chord)
 
 
 # ---- sums ----------------------------------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ def number(value: Fraction | int) -> Polynomial:
 
 ZERO = _frozen(())
 ONE = number(1)
+MINUS_ONE = number(-1)
 
 
 def _lift(value: Polynomial | Fraction | int) -> Polynomial:
@@ -218,12 +219,16 @@ def _has_law(a: Atom, power: int) -> bool:
             return power > 1
         case "sign":
             return power > 2 or power < 0
+        case "sin":
+            return power > 1
+        case "pow":  # of -1
+            return a.key[0] == MINUS_ONE and power not in (0, 1)
         case _:
             return False
 
 
 def _law(monomial: Monomial) -> Polynomial:
-    """The monomial after the laws of roots, truth values and signs."""
+    """The monomial after the laws of roots, truth values, signs and sines."""
     result = ONE
     plain: dict[Atom, int] = {}
     for a, power in monomial:
@@ -244,6 +249,12 @@ def _law(monomial: Monomial) -> Polynomial:
                 plain[a] = 1
             case "sign" if power > 2 or power < 0:
                 plain[a] = 2 - power % 2 if power > 2 else 1 + (power + 1) % 2
+            case "sin" if power > 1:  # sin² = 1 - cos²
+                half, odd = divmod(power, 2)
+                result = result * (ONE - single(atom("cos", *a.key, axes=a.axes)) ** 2) ** half
+                plain |= {a: 1} if odd else {}
+            case "pow" if a.key[0] == MINUS_ONE:
+                plain |= {a: 1} if power % 2 else {}
             case _:
                 plain[a] = power
     rest = tuple(sorted(plain.items(), key=lambda item: item[0].number))

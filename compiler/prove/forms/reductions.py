@@ -73,6 +73,8 @@ def opened(normal: Normaliser, p: Polynomial) -> Polynomial:
         if a.kind == "sqrt":
             inside = opened(normal, a.key[0])
             return normal.root(inside) if inside != a.key[0] else None
+        if a.kind == "tanh":
+            return ONE - inverse(ONE + normal.function("exp", a.key[0] * 2)) * 2
         if a.kind != "sum":
             return None
         axis, inner = a.key

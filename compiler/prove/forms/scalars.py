@@ -79,7 +79,7 @@ class Scalars:
         if rest == ONE:
             return factor
         if len(rest.terms) == 1:
-            return factor * self._product(rest, lambda x: single(atom("abs", x, axes=x.axes)))
+            return factor * self._product(rest, self._size)
         return factor * single(atom("abs", rest, axes=rest.axes))
 
     def _product(self, p: Polynomial, one: Callable[[Polynomial], Polynomial]) -> Polynomial:
@@ -177,6 +177,10 @@ class Scalars:
             return ONE
         if base.zero and self.positive(exponent):
             return ZERO
+        if len(base.terms) == 1:
+            apart = self._factors_to_the(base, exponent)
+            if apart is not None:
+                return apart
         result = ONE
         many = self.positive(base)
         offset = next((c for m, c in exponent.terms if not m), Fraction(0))
@@ -194,6 +198,37 @@ class Scalars:
             value = single(atom("pow", base, part, axes=base.axes | part.axes))
             result = result * (value ** int(factor) if factor > 0 else inverse(value) ** int(-factor))
         return result
+
+    def _factors_to_the(self, base: Polynomial, exponent: Polynomial) -> Polynomial | None:
+        """(x*y)^e = x^e * y^e for whole e, and for positive factors; (x^d)^e = x^(d*e) for positive x."""
+        ((monomial, c),) = base.terms
+        whole, alone = self.whole(exponent), c == 1 and len(monomial) == 1 and monomial[0][1] == 1
+        if not whole and (c < 0 or not all(self.positive(single(a)) for a, _ in monomial)):
+            return None
+        if (alone and not (monomial[0][0].kind in ("pow", "exp") and self.positive(base))) or (c > 0 and not monomial):
+            return None
+        result = ONE if abs(c) == 1 else self.power(number(abs(c)), exponent)
+        for m, k in exponent.terms if c < 0 else ():  # of -1 the odd powers are left
+            result = result * (single(atom("pow", number(-1), single_product(m))) if m and k % 2 else 1)
+            result = result * (-1 if not m and k % 2 else 1)
+        for a, power in monomial:
+            match a.kind, a.key:
+                case "exp", (inside,):
+                    value = self.function("exp", inside * exponent * abs(power))
+                case "pow", (other, inner) if self.positive(other):
+                    value = self.power(other, inner * exponent * abs(power))
+                case _:
+                    value = self.power(single(a), exponent * abs(power))
+            result = result * (value if power > 0 else inverse(value))
+        return result
+
+    def _size(self, a: Polynomial) -> Polynomial:
+        """|a| for an atom a."""
+        ((monomial, _),) = a.terms
+        ((here, _),) = monomial
+        if here.kind == "pow" and self.whole(here.key[1]):
+            return self.power(self.absolute(here.key[0]), here.key[1])
+        return single(atom("abs", a, axes=a.axes))
 
     def _splits(self, base: Polynomial, exponent: Polynomial) -> bool:
         """Whether base^(n*exponent) = (base^exponent)^n for natural n; x^(2*y) is no square at x = -1, y = 1/2."""
@@ -218,9 +253,9 @@ class Scalars:
         return outside if rest.constant is not None else outside + single(atom("floor", rest, axes=rest.axes))
 
     def function(self, name: str, p: Polynomial) -> Polynomial:
-        """exp, log, cos, sin or tanh of p: sums below exp become products, signs come out of cos, sin and tanh."""
+        """exp, log, cos, sin, tanh or erf of p: sums below exp become products, signs come out of the odd and even."""
         if p.zero:
-            known = {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO}
+            known = {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO, "erf": ZERO}
             return known[name] if name in known else single(atom(name, p))
         if name == "log":
             return self._logarithm(p)
@@ -250,6 +285,12 @@ class Scalars:
         factor, rest = self.content(p)
         ((monomial, scale),) = factor.terms
         result = ZERO if scale == 1 else single(atom("log", number(scale)))
+        if len(rest.terms) == 1 and rest != ONE:  # of what has no sign, even powers are powers of |…|
+            even = tuple(f for f in rest.terms[0][0] if f[1] % 2 == 0)
+            rest = rest * single_product(tuple((a, -power) for a, power in even))
+            for a, power in even:
+                size = self.absolute(single(a))
+                result = result + single(atom("log", size, axes=size.axes)) * power
         for a, power in monomial:
             match a.kind, a.key:
                 case "exp", (exponent,):

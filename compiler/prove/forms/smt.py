@@ -115,8 +115,21 @@ class Smt:
                 yield z3.Implies(inside == 0, v == 0)
                 yield z3.Implies(inside > 0, z3.And(v > 0, v < inside))
                 yield z3.Implies(inside < 0, z3.And(v < 0, v > inside))
-            case (("cos" | "sin"), _):
-                yield z3.And(v <= 1, v >= -1)
+            case "sin", (p,):
+                inside = self.term(p, uses)
+                size = z3.If(inside >= 0, inside, -inside)
+                yield z3.And(v <= 1, v >= -1, v <= size, v >= -size)
+            case "cos", (p,):
+                inside = self.term(p, uses)
+                yield z3.And(v <= 1, v >= -1, 2 * v >= 2 - inside * inside)
+            case "erf", (p,):
+                inside, slope = self.term(p, uses), z3.RealVal("1.12838")  # 2/√π is a little less
+                yield z3.And(
+                    v < 1,
+                    v > -1,
+                    z3.Implies(inside >= 0, z3.And(v >= 0, v <= slope * inside)),
+                    z3.Implies(inside <= 0, z3.And(v <= 0, v >= slope * inside)),
+                )
             case "floor", (p,):
                 inside = self.term(p, uses)
                 yield z3.And(v <= inside, inside < v + 1)
@@ -174,6 +187,9 @@ class Smt:
             yield z3.Implies(b >= 0, z3.And(v >= 0, _power(v, q) == _power(b, p)) if p > 0 else v >= 0)
             return
         e = self.term(exponent, uses)
+        yield z3.Implies(b != 0, v != 0)
+        if base.constant == -1 and self.normal.whole(exponent):
+            yield z3.Or(v == 1, v == -1)
         yield z3.Implies(b >= 0, v >= 0)
         yield z3.Implies(b > 0, v > 0)
         yield z3.Implies(z3.And(b >= 0, b <= 1, e >= 1), v <= b)
@@ -183,6 +199,9 @@ class Smt:
         yield z3.Implies(z3.And(b > 0, e == 0), v == 1)
         yield z3.Implies(z3.And(b == 0, e > 0), v == 0)
         yield z3.Implies(b == 1, v == 1)
+        tangent = 1 + e * (b - 1)  # Bernoulli
+        yield z3.Implies(b > 0, z3.If(z3.And(e >= 0, e <= 1), v <= tangent, v >= tangent))
+        yield z3.Implies(z3.And(b == 0, e >= 1), v >= tangent)
         tangent = 1 + e * (b - 1)  # Bernoulli's inequality
         yield z3.Implies(z3.And(b > 0, z3.Or(e >= 1, e <= 0)), v >= tangent)
         yield z3.Implies(z3.And(b > 0, e >= 0, e <= 1), v <= tangent)

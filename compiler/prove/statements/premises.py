@@ -14,7 +14,7 @@ from dotopt.compiler.ir import TIME, Interval, Node, Random, free_indices, insta
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
-from dotopt.compiler.prove.forms.domain import conditions
+from dotopt.compiler.prove.forms.domain import Condition, conditions
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.statements.constants import constants
@@ -157,12 +157,23 @@ def absorb(case: Case, written: list[Node]) -> bool:
             kept = [case.settle(k) for k in kept]
             case.premises = [case.settle(p) for p in case.premises]
             if len(case.functions) == functions:  # not `f(θ) == e`, which speaks of every θ
-                waiting += [c.implied for c in conditions([here])]  # what is put in says so no more
+                waiting += [c.implied for c in _owed(case, here)]  # what is put in says so no more
             continue
         kept.append(here)
+        if not any(part.op == "or" for part in here.walk()):
+            kept += [c.implied for c in _owed(case, here) if c.implied not in kept]
     case.premises += kept
     case.premises += [member for p in case.premises for member in _members(case, p)]
     return not any(p.op == "bool" and not p.attrs[0] for p in case.premises)
+
+
+def _owed(case: Case, premise: Node) -> list[Condition]:
+    """Where both sides of a premise have a value: it says nothing elsewhere. What the rule itself needs is assumed."""
+    found = conditions([premise])
+    if not found:
+        return []
+    own = {here for root in case.program.roots for here in case.settle(root).walk()}
+    return [c for c in found if c.source not in own]
 
 
 def _members(case: Case, premise: Node) -> Iterator[Node]:
