@@ -55,6 +55,12 @@ TRUE = [
     "  show e[t] <= ρ^t*e[0] + δ/(1 - ρ) for all steps",
     "for all x[t], g[t], c\n  x[t] = x[t - 1] + g[t]\n  given g[t] == c and x[0] == 0\n  show x[t] == c*t",
 ]
+TRUE += [
+    "for all x[t]\n  x[0] = 1\n  x[t] = x[t - 1]/2\n  show x[2] == 1/4",
+    "for all x[t], y[t]\n  x[t] = x[t - 1] + y[t]\n  given x[3] == 0\n  show x[2] == -y[3]",
+    "for all a[t], b[t]\n  a[t] = a[t - 1] + 1\n  b[t] = b[t - 1] + a[t - 1]\n  given a[0] == 0 and b[0] == 0\n"
+    "  show b[t] == t*(t - 1)/2\n  show a[t] == t",
+]
 FALSE = [
     f"{POWER}  show x[t] == r^(t - 1)*x[0] for all steps",
     f"{POWER}  given x[0] >= 0\n  show x[t] >= 0 for all steps",
@@ -83,6 +89,18 @@ FALSE = [
 ]
 
 
+NEVER_REFUTED = [
+    "for all x[t]\n  x[0] = 1/2\n  x[t] = x[t - 1]/2\n  show x[2*t] == 2*x[t]² for all steps",
+    "for all x[t], n : int > 0\n  x[t] = x[t - 1] + 1\n  given x[0] == 0\n"
+    "  show sum(x[k] for k in 1..n) == n*(n + 1)/2",
+]
+
+
+@pytest.mark.parametrize("claim", NEVER_REFUTED)
+def test_values_that_no_equation_was_put_in_for_refute_nothing(decided: Decided, claim: str) -> None:
+    assert decided(f"theorem Sequences\n\nclaim c:\n  {claim}\n").status != "refuted"
+
+
 @pytest.mark.parametrize("claim", TRUE)
 def test_true_for_every_t(decided: Decided, claim: str) -> None:
     assert decided(f"theorem Sequences\n\nclaim c:\n  {claim}\n").status == "proved"
@@ -100,6 +118,8 @@ def test_false_for_some_t(decided: Decided, claim: str) -> None:
         ("for all x[t], y[t]\n  x[t] = y[t] + 1\n  y[t] = x[t]/2\n  show x[t] == 2 for all steps", "need each other"),
         ("for all x[t]\n  x[t] = x[t - 1]/2\n  show x[t - 2] >= x[t] for all steps", "before the beginning"),
         ("for all x[t]\n  x[t] = x[t - 1]\n  x[t] = 2*x[t - 1]\n  show x[t] == 0 for all steps", "two recurrences"),
+        ("for all x[t]\n  x[t] = x[t - 1]/2\n  show x[t/2] == 1", "a value of a sequence at"),
+        ("for all x[t], y[t]\n  x[t] = x[t - 1] + y[t]\n  derive c\n  show x[t] <= c", "to be derived"),
         ("for all x[t], g[t]\n  x[t] = sum(g[k] for k in 1..t)\n  show x[t] == 0 for all steps", "fixed distance"),
     ],
 )

@@ -29,7 +29,7 @@ from dotopt.compiler.prove.statements.run import (
     speaks_of_states,
     steps,
 )
-from dotopt.compiler.prove.statements.sequences import Instant, before, speaks_of_t
+from dotopt.compiler.prove.statements.sequences import Instant, all_numbers, before, speaks_of_t
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.numbers import text
 from dotopt.compiler.prove.worlds.refute import Search
@@ -163,7 +163,7 @@ def _base(
     if initial.op == "bool" and initial.attrs[0]:
         return TRIVIAL
     held = replace(
-        task(case, seconds, refute=refute),
+        task(case, seconds, refute=refute and all_numbers(case, (initial, *premises))),
         premises=premises,
         of_rule=_of_rule(case, first),
         points=(),
@@ -264,6 +264,8 @@ def _counterexamples(case: Case, goal: Node, first: Step, seconds: float) -> Ite
         if read is None:
             return
         known = read
+        if not all_numbers(case, (moment.read(goal), *known)):
+            return
         if moment.later + 1 not in LOOKED_AT:
             continue
         search = Search(

@@ -8,12 +8,13 @@ are put in from t on, and sums whose range ends at t or later are those up to t 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Fold, Node, instance, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import value
+from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Recurrence, Unreadable
 
 WRITTEN_OUT = 64  # terms of a sum whose range is numbers
@@ -102,7 +103,7 @@ def _begin(case: Case, name: str) -> int:
         for index in here.indices
         if isinstance(index, s.Number) and index.value.denominator == 1
     }
-    return 1 if written and min(written) >= 1 else 0
+    return 1 if 1 in written and 0 not in written else 0
 
 
 def offset(index: Node) -> int | None:
@@ -147,6 +148,12 @@ def before(case: Case) -> list[Node]:
             except Unreadable:
                 continue
     return found
+
+
+def all_numbers(case: Case, nodes: Iterable[Node]) -> bool:
+    """Whether every value of a sequence in these nodes has a number as its index, so that its equation is put in."""
+    values = (here for root in nodes for here in root.walk() if here.op == "leaf" and here.name in case.begins)
+    return all(here.args and here.args[0].value is not None for here in values if here.role == "free")
 
 
 def speaks_of_t(sentence: Node) -> bool:
@@ -246,16 +253,15 @@ class Instant:
 
 
 def _number(index: Node) -> int | None:
-    """The whole number that an index is, computed."""
-    match index.op:
-        case "const":
-            return int(index.value) if index.value is not None and index.value.denominator == 1 else None
-        case "add" | "sub":
-            first, second = map(_number, index.args)
-            if first is None or second is None:
-                return None
-            return first + second if index.op == "add" else first - second
-    return None
+    """The whole number that an index is, computed; raises `Unreadable` for a fraction."""
+    found = index.value
+    if found is None and (not index.args or any(_number(a) is None for a in index.args)):
+        return None
+    if found is None and index.op in ("add", "sub", "mul", "neg"):
+        found = fold(rebuild(index, lambda x: node("sub", number(0), *x.args) if x.op == "neg" else x)).value
+    if found is None or found.denominator != 1:
+        raise Unreadable(f"a value of a sequence at {index!r}")
+    return int(found)
 
 
-__all__ = ["Instant", "before", "is_start", "names_of_sequences", "offset", "read_sequences", "speaks_of_t"]
+__all__ = ["Instant", "all_numbers", "before", "is_start", "read_sequences", "speaks_of_t"]

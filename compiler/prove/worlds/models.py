@@ -49,11 +49,14 @@ def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, deadline:
         if z3.is_rational_value(found) or z3.is_algebraic_value(found):
             numbers[a] = rational(found)
     given: dict[Node, Any] = {}
+    leaves = {x for root in (*premises, goal) for x in root.walk() if x.op == "leaf" and x.args}
+    varied = {x.name for x in leaves if any(a.value is None for a in x.args)}
     for here in dict.fromkeys(n for part in (*premises, goal) for n in part.walk()):
         if (
             here.op == "leaf"
             and here.role not in ("set", "loop", "identity")
             and (here.role == "time" or setting.chosen(here))
+            and not (here.args and here.name in varied)  # a member that other nodes may mean too
         ):
             value = _value(facts, here, numbers)
             if value is not None and (here.type.kind != "int" or value.denominator == 1):
