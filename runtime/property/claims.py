@@ -9,6 +9,7 @@ engine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +32,8 @@ from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.search import Budget, Disagreement, Enough, search
 
 RELATIVE = 1e-9
-POINTS = 4  # points an example of the budget: a point costs little beside a run of a backend
+POINTS = 4  # points an example of the budget, as long as they cost little beside the runs of backends
+SECONDS = 1.0  # of processor time, after which one point an example is enough
 TRIES = 20  # tries an example, where premises are hard to meet
 OPAQUE = ("apply", "conjugate", "base", "base_member", "claim", "jvp", "host", "root", "argmin")
 
@@ -58,7 +60,7 @@ def claim_at_points(file: s.File, claim: s.Claim, library: Library, budget: Budg
     met = 0
     for index, sentence in enumerate(sentences):
         share = Budget(max(budget.examples // len(sentences), 4) * TRIES, budget.seed + index, budget.shrinking)
-        counter = [0, POINTS * share.examples // TRIES]
+        counter = [0, share.examples // TRIES]
         outcome = search(_moments(sentence), _check(claim, sentence, counter), share)
         if isinstance(outcome, Failed):
             return outcome
@@ -281,8 +283,11 @@ def _parts(goal: Node) -> Iterator[Node]:
 
 
 def _check(claim: s.Claim, sentence: Sentence, counter: list[int]) -> Any:
+    began = time.process_time()
+
     def check(moment: Moment) -> None:
-        if counter[0] >= counter[1]:
+        slow = time.process_time() - began > SECONDS
+        if counter[0] >= counter[1] * (1 if slow else POINTS):
             raise Enough
         seen = look(sentence, moment)
         assume(seen is not None)

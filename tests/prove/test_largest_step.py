@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from dotopt.compiler.prove.derivations.largest_step import LargestStep, largest_
 from dotopt.compiler.source import Source
 
 
-def steps(name: str, **options: bool | str) -> list[LargestStep]:
+@cache  # some are asked for by several tests, and take seconds
+def steps(name: str, **options: bool | str) -> tuple[LargestStep, ...]:
     """The bounds of a rule of the library, for a matrix."""
     file = Library().file(name)
     assert file is not None
     chosen = {o.name: o.default for o in lower(file).options} | options
-    return list(largest_steps(lower(file, Static(options=chosen, rank=1))))
+    return tuple(largest_steps(lower(file, Static(options=chosen, rank=1))))
 
 
 def of_text(text: str) -> list[LargestStep]:
