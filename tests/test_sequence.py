@@ -360,3 +360,11 @@ def test_lengths_and_masks(name: str, given: dict[str, Any]) -> None:
         mask = torch.arange(11) >= torch.tensor([[0], [4]])
         padded = module(**inputs, mask=mask, state=start)
         torch.testing.assert_close(padded[1:, 4:], module(**{k: v[1:, 4:] for k, v in inputs.items()}, state=second))
+
+
+def test_a_drawn_start_is_the_same_for_every_sequence_of_a_batch() -> None:
+    module = made("TitansMLP", {})
+    inputs = inputs_of(module, (3,), 6)
+    whole = module(**inputs, seed=4)
+    for k in range(3):
+        torch.testing.assert_close(module(**{n: v[k] for n, v in inputs.items()}, seed=4), whole[k])

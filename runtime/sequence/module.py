@@ -83,7 +83,8 @@ class SequenceModule(Asking):
         """The state before the first token: `t` and one tensor `[*batch, *axes]` for each memory.
 
         `sizes` gives the sizes of the axes that no integer hyperparameter names; `like` gives dtype and device.
-        Memories that the file draws (`~ normal(…)`) are drawn with `seed`.
+        Memories that the file draws (`~ normal(…)`) are drawn with `seed`, once for all sequences: what one of them
+        reads does not hang on its place in a batch.
         """
         like = torch.zeros(()) if like is None else like
         known = {**{n: int(v) for n, v in self.hyper.items() if isinstance(v, int)}, **sizes}
@@ -91,11 +92,12 @@ class SequenceModule(Asking):
         generator = torch.Generator().manual_seed(seed) if drawn else None
         state: State = {"t": 0}
         for memory in self.functions.memories:
-            shape = (*batch, *(int(axis) if axis.isdigit() else known[axis] for axis in memory.axes))
+            own = tuple(int(axis) if axis.isdigit() else known[axis] for axis in memory.axes)
+            shape = (*batch, *own)
             if memory.start == "eye":
                 start = torch.eye(shape[-1]).expand(shape)
             elif callable(memory.start):
-                start = memory.start(shape, known, generator, self.hyper)
+                start = memory.start(own, known, generator, self.hyper).expand(shape)
             else:
                 start = torch.full(shape, float(memory.start))
             state[memory.name] = start.to(dtype=like.dtype, device=like.device)
