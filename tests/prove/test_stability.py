@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -121,3 +122,44 @@ claim written:
 )
 def test_the_ends_of_ranges_count(decided: Decided, given: str, sentence: str, status: str) -> None:
     assert decided(ENDS.format(given, sentence)).status == status
+
+
+THREE = """rule Three
+objective f
+param  x : real[...]
+hyper  η as lr >= 0 = 0.1
+state  m : like x = 0
+state  s : like x = 0
+g  = ∇f(x)
+m' = {decay}*m + {weight}*g
+s' = {mean}*s + {half}*m'
+x' = x - η*(s' + {now}*g)
+
+claim c:
+  given f(x) == ½*‖x‖² and η > 0
+"""
+
+
+def end(decay: float, weight: float, mean: float, half: float, now: float) -> float:
+    """The largest η up to which the eigenvalues of the step stay in the disc, by bisection."""
+
+    def radius(lr: float) -> float:
+        m = np.array([weight, decay, 0])
+        s = half * m + np.array([0, 0, mean])
+        x = np.array([1, 0, 0]) - lr * (s + np.array([now, 0, 0]))
+        return float(max(abs(np.linalg.eigvals(np.array([x, m, s])))))
+
+    low = next(lr for lr in np.arange(0.01, 100, 0.01) if radius(lr + 0.01) > 1)
+    high = low + 0.01
+    for _ in range(60):
+        low, high = ((low + high) / 2, high) if radius((low + high) / 2) <= 1 else (low, (low + high) / 2)
+    return float(low)
+
+
+@pytest.mark.parametrize("numbers", [("2/5", "1/2", "3/10", "1/2", "1/4"), ("1/2", "1", "1/5", "1/2", "1/2")])
+def test_three_states_against_eigenvalues(decided: Decided, numbers: tuple[str, ...]) -> None:
+    rule = THREE.format(**dict(zip(("decay", "weight", "mean", "half", "now"), numbers, strict=True)))
+    last = Fraction(end(*(float(Fraction(n)) for n in numbers))).limit_denominator(1000)
+    assert decided(f"{rule}  show stable exactly for η <= {last}\n").status == "proved"
+    assert decided(f"{rule}  show stable for η <= {last + Fraction(1, 20)}\n").status == "refuted"
+    assert decided(f"{rule}  show stable exactly for η <= {last + Fraction(1, 20)}\n").status == "refuted"

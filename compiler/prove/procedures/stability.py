@@ -176,7 +176,9 @@ def closed_disc(c: list[Polynomial]) -> list[Polynomial]:
         at_minus = at_minus + ck * (-1) ** (n - k)
     if n == 1:
         return [at_one, at_minus]
-    return [at_one, at_minus, ONE - c[0], ONE + c[0]] if n > 2 else [at_one, at_minus, ONE - c[0]]
+    if n == 2:
+        return [at_one, at_minus, ONE - c[0]]
+    return [at_one, at_minus, ONE - c[0], ONE + c[0], *open_disc(c)]  # these are positive for all smaller roots
 
 
 def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
