@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dotopt
 import dotopt.stdlib as stdlib
 from dotopt.compiler.errors import OptError
 from dotopt.compiler.storage import BLOCK, FORMATS, SMALL
@@ -389,3 +391,56 @@ def test_training_with_8_bits_goes_as_with_32() -> None:
     for task, rule, steps in (("digits", "AdamW", 200), ("digits", "Lion", 200), ("characters", "AdamW", 24)):
         full, less = (states.loss(task, rule, steps, kept) for kept in (None, "int8"))
         assert abs(less / full - 1) < 0.01, (task, rule, full, less)
+
+
+# ---- with the rest of torch ------------------------------------------------------------------------------------------
+
+
+def batches(model: torch.nn.Module, steps: int, scale: float = 1.0) -> Iterator[int]:
+    """Gradients of a few steps, each left in `.grad` for the loop."""
+    for k in range(steps):
+        model.zero_grad()
+        x = torch.randn(8, 64, generator=torch.Generator().manual_seed(k))
+        (scale * model(x).square().mean()).backward()
+        yield k
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.Tanh(), torch.nn.Linear(128, 64))
+
+
+@pytest.mark.parametrize("word", ["int8", "int8:log", "bf16"])
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_attached_and_whole_steps_keep_the_same_bits(word: str, backend: str) -> None:
+    whole, attached = network(), network()
+    optimizer = stdlib.AdamW(whole.parameters(), lr=1e-2, state_dtype=word, backend=backend)
+    for _ in batches(whole, 4):
+        optimizer.step()
+    dotopt.attach(attached, stdlib.AdamW, lr=1e-2, state_dtype=word, backend=backend)
+    for _ in batches(attached, 4):
+        pass  # the step was taken inside backward
+    for p, q in zip(whole.parameters(), attached.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_scaled_loss_and_a_step_left_out_change_no_bits(backend: str) -> None:
+    plain, scaled = network(), network()
+    ours, other = (
+        stdlib.AdamW(m.parameters(), lr=1e-2, state_dtype="int8", backend=backend) for m in (scaled, plain)
+    )
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for k in batches(scaled, 4, 1024.0):
+        scaler.scale(torch.zeros(()))
+        if k == 2:
+            scaled[0].weight.grad[0, 0] = float("inf")
+        scaler.step(ours)
+        scaler.update(1024.0)
+    for k in batches(plain, 4):
+        if k != 2:
+            other.step()
+    for p, q in zip(plain.parameters(), scaled.parameters(), strict=True):
+        assert torch.equal(p, q)
+    kept = ours.state[scaled[0].weight]
+    assert {value.dtype for value in kept.values()} >= {torch.int8, torch.uint8}
