@@ -85,3 +85,18 @@ def test_norms(decided: Decided, claim: str, status: str) -> None:
     report = decided(f"{HEAD}  {claim}\n")
     assert report.status == status, report
     assert status == "refuted" or verify(report.certificate or {})
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("show ‖o‖ <= ‖W‖*‖x‖", "proved"),
+        ("given W @ Wᵀ == I\n  show ‖o‖ <= ‖x‖", "proved"),
+        ("show dot(o, W @ x) == ‖W @ x‖²", "proved"),
+        ("show ‖o‖ <= ‖x‖", "refuted"),
+    ],
+)
+def test_norms_in_a_rule(decided: Decided, claim: str, status: str) -> None:
+    rule = "rule Reads\ninput x : real[d]\ninput W : real[k, d]\nstate s : real[k] = 0\noutput o : real[k]"
+    text = f"{rule}\no = W @ x + 0*s\ns' = s + o\n\nclaim c:\n  {claim}\n"
+    assert decided(text).status == status

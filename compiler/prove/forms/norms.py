@@ -15,7 +15,7 @@ from typing import Any
 import z3
 
 from dotopt.compiler.prove.forms.polynomial import ONE, Atom
-from dotopt.compiler.prove.forms.words import Letter, Sum, Word, Words, flip
+from dotopt.compiler.prove.forms.words import MODEL, Letter, Sum, Word, Words, flip
 
 Variable = Callable[[Atom], Any]
 
@@ -174,7 +174,7 @@ def _summed(axis: str, inside: Any, words: Words) -> Word | None:
         column, inside = inside[0][0].key
     factors = [b for b, power in inside for _ in range(max(power, 0))]
     places = {axis} if column is None else {axis, column}
-    if len(factors) != 2 or any(power < 0 for _, power in inside) or any(b.axes != places for b in factors):
+    if len(factors) != 2 or any(power < 0 for _, power in inside) or any(b.axes - {MODEL} != places for b in factors):
         return None
     left, right = (words.letters(((b, 1),), axis, column) for b in factors)
     return flip(left) + right

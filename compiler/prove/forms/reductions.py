@@ -79,8 +79,9 @@ def opened(normal: Normaliser, p: Polynomial) -> Polynomial:
             return None
         axis, inner = a.key
         factors = [b for b, power in inner for _ in range(max(power, 0))]
-        vectors = len(factors) in (1, 2) and all(power > 0 for _, power in inner) and not a.axes
-        if not vectors or not any(b.kind == "word" for b in factors) or any(b.axes != {axis} for b in factors):
+        vectors = len(factors) in (1, 2) and all(power > 0 for _, power in inner) and not a.axes - {MODEL}
+        vectors = vectors and all(b.axes - {MODEL} == {axis} for b in factors)
+        if not vectors or not any(b.kind == "word" for b in factors):
             return None
         left, right = (*(normal.words.letters(((b, 1),), axis, None) for b in factors), ones(axis))[:2]
         return normal.words.product(flip(left) + right, (None, None))
