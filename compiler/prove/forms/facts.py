@@ -266,9 +266,7 @@ class Facts:
             return False
         return self.excluded(assertions, atoms, milliseconds) is not None
 
-    def excluded(
-        self, assertions: list[z3.BoolRef], atoms: set[Atom], milliseconds: int
-    ) -> list[z3.BoolRef] | None:
+    def excluded(self, assertions: list[z3.BoolRef], atoms: set[Atom], milliseconds: int) -> list[z3.BoolRef] | None:
         """Assertions that z3 finds to exclude each other: these, or these of whole numbers; None if it finds none."""
         if check(assertions, milliseconds)[0] == "unsat":
             return assertions

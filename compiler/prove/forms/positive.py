@@ -23,7 +23,7 @@ from dotopt.compiler.prove.forms.clauses import Foreign, Formula
 from dotopt.compiler.prove.forms.ideals import Ideal, Origin, Packed, Ring, plus, times
 from dotopt.compiler.prove.terms import rows
 
-LEVELS = ((0, 0), (60, 0), (250, 0), (600, 1))  # how many products, and how far powers may pass those that occur
+LEVELS = ((0, 0), (60, 0), (250, 0), (1500, 0), (600, 1))  # products, and how far powers may pass those that occur
 MOST_TERMS = 60  # of a product
 MOST_MONOMIALS, MOST_PAIRED = 12, 6  # that are squared
 TINY = 1e-9

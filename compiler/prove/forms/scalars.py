@@ -237,8 +237,7 @@ class Scalars:
     def whole(self, p: Polynomial) -> bool:
         """Whether p is an integer, by its coefficients and atoms."""
         return all(
-            c.denominator == 1
-            and all(power > 0 and (a in self.integers or a.kind in WHOLE) for a, power in monomial)
+            c.denominator == 1 and all(power > 0 and (a in self.integers or a.kind in WHOLE) for a, power in monomial)
             for monomial, c in p.terms
         )
 

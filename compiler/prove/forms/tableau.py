@@ -125,7 +125,7 @@ class _Search:
             if found is not None:
                 return found
         core = self._core(literals)
-        for level in (2, 3):
+        for level in (2, 3, 4):
             found = self._closed(known, core, level)
             if found is not None:
                 return found
