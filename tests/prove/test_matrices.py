@@ -44,6 +44,8 @@ TRUE = [
     "given S @ S == S\n  show (I - S) @ (I - S) @ x == x - S @ x",
     "given Sᵀ == S and S @ S == S\n  show dot(x, S @ x) >= 0",
     "given S @ S == I\n  show S @ S @ S == S",
+    "given Sᵀ == -S\n  show ‖x + S @ x‖² == ‖x‖² + ‖S @ x‖²",
+    "given A @ B == B @ A\n  show (A + B) @ (A - B) == A @ A - B @ B",
     "given A @ x == c*x\n  show A @ A @ x == c²*x",
     "given positive_definite(A) and positive_definite(B)\n  show trace(A @ B) >= 0",
     # inverses
@@ -69,6 +71,7 @@ FALSE = [
     # matrices of a shape that random ones never have
     "given S @ S == S\n  show S == I + 0*A",
     "given Sᵀ == -S\n  show dot(x, S @ y) == dot(y, S @ x)",
+    "given Sᵀ == -S\n  show ‖x + S @ y‖² == ‖x‖² + ‖S @ y‖²",
     "given positive_definite(A) and positive_definite(B)\n  show A @ B == B @ A",
     "given positive_definite(A)\n  show dot(x, A @ y) >= 0",
     "show inverse(I + c*outer(x, x)) == I - c*outer(x, x)",

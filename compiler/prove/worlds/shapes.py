@@ -27,11 +27,11 @@ def shaped(names: frozenset[str], rows: int, columns: int, rng: random.Random) -
         return None
     match sorted(names):
         case ["symmetric"]:
-            a = _entries(rows, rng)
-            return np.tril(a) + np.tril(a, -1).T
+            lower = _lower(rows, rng)
+            return lower + lower.T
         case ["skew"]:
-            a = _entries(rows, rng)
-            return np.tril(a, -1) - np.tril(a, -1).T
+            lower = _lower(rows, rng)
+            return lower - lower.T
         case ["definite"] | ["definite", "symmetric"]:
             return _spectrum(rows, (Fraction(1), Fraction(2), Fraction(1, 2), Fraction(5)), rng, True)
         case ["idempotent"] | ["idempotent", "symmetric"]:
@@ -60,14 +60,15 @@ def _spectrum(n: int, eigenvalues: tuple[Fraction, ...], rng: random.Random, sym
     diagonal = identity(n)
     for i in range(n):
         diagonal[i, i] = rng.choice(eigenvalues)
-    basis = rotation(n, n, rng) if symmetric else np.tril(_entries(n, rng), -1) + identity(n)
+    basis = rotation(n, n, rng) if symmetric else _lower(n, rng, whole=False) + identity(n)
     return product(product(basis, diagonal), basis.T if symmetric else solve(basis, identity(n)))
 
 
-def _entries(n: int, rng: random.Random) -> Any:
+def _lower(n: int, rng: random.Random, whole: bool = True) -> Any:
+    """Random entries below the diagonal, and on it where `whole`."""
     array = np.empty((n, n), dtype=object)
-    for place in np.ndindex(array.shape):
-        array[place] = rng.choice(ENTRIES)
+    for i, j in np.ndindex(array.shape):
+        array[i, j] = rng.choice(ENTRIES) if j < i or (whole and i == j) else Fraction(0)
     return array
 
 
