@@ -12,6 +12,7 @@ import pytest
 import dotopt
 from dotopt import stdlib
 from dotopt.compiler.emit.torch import module
+from dotopt.runtime.backends.build import compiler
 from dotopt.runtime.loading import load as loading
 from dotopt.runtime.property import Failed, Passed, Untested
 from dotopt.runtime.property import test_file as properties  # pytest would collect it by its name
@@ -140,7 +141,9 @@ def test_bugs_in_a_memory_are_caught(right: str, wrong: str) -> None:
     assert "reference" in ran(found)
 
 
+@pytest.mark.skipif(compiler() is None, reason="no C compiler")
 def test_triton_kernels_are_interpreted_where_there_is_no_device() -> None:
+    pytest.importorskip("triton")
     outcome = interpreted(stdlib.Signum, "float32", Budget(examples=4))
     assert isinstance(outcome, Passed) and outcome.note == "in Triton's interpreter"
 

@@ -76,6 +76,7 @@ def _properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable
 
 
 def _of_optimizer(cls: Any, name: str, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:
+    from dotopt.runtime.backends.build import compiler
     from dotopt.runtime.backends.choice import BACKENDS, module
     from dotopt.runtime.property.agreement import agreement
     from dotopt.runtime.property.equations import equations, specialisations
@@ -83,7 +84,7 @@ def _of_optimizer(cls: Any, name: str, budget: Budget) -> Iterator[tuple[str, st
 
     for backend in ("torch", *BACKENDS):
         runs = backend == "torch" or module(backend) is not None
-        if not runs and (backend != "triton" or find_spec("triton") is None):
+        if not runs and (backend != "triton" or find_spec("triton") is None or compiler() is None):
             yield name, backend, partial(Untested, f"it cannot run here: {MISSING[backend]}")
             continue
         for dtype in TABLE:
@@ -97,7 +98,7 @@ def _of_optimizer(cls: Any, name: str, budget: Budget) -> Iterator[tuple[str, st
         yield name, f"lambdify {label}".strip(), lambda o=options: equations(cls, o, budget)  # type: ignore[misc]
 
 
-MISSING = {"cpu": "there is no C compiler", "triton": "Triton is not installed"}
+MISSING = {"cpu": "there is no C compiler", "triton": "without a card it needs Triton, and a C compiler"}
 BASES = ("AdamW", "Lion")  # what a transform is tried around: with decay, and with a sign
 
 
