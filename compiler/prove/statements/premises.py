@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dotopt.compiler import syntax as s
 from dotopt.compiler.errors import OptError
-from dotopt.compiler.ir import TIME, Interval, Node, Random, free_indices, instance, leaf, node, number, substitute
+from dotopt.compiler.ir import TIME, Interval, Node, free_indices, instance, leaf, node, number, substitute
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
@@ -49,8 +49,6 @@ def open_case(case: Case) -> bool:
         for x in declared:
             indices = (case.context.index(name) for name, _ in x.indices)
             case.premises += inside(leaf(role, x.name, x.type, *indices), x.interval)
-    for random in case.context.randoms:
-        case.premises += lawful(random)
     for clause in (*case.file.statements, *case.claim.body):
         if isinstance(clause, s.ForAll):
             for q in clause.names:
@@ -75,17 +73,6 @@ def open_case(case: Case) -> bool:
     if unread is not None:
         raise unread
     return absorb(case, [w for w in written if w.op != "bool"])
-
-
-def lawful(random: Random) -> list[Node]:
-    """What a law says of every value that is drawn."""
-    here = leaf("draw", random.name, random.type)
-    match random.law, random.args:
-        case "rademacher", _:
-            return [node("eq", node("mul", here, here), number(1))]
-        case "uniform", (low, high):
-            return [node("ge", here, low), node("le", here, high)]
-    return []
 
 
 def written_conjuncts(e: s.Expression) -> Iterator[s.Expression]:
