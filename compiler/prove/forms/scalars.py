@@ -298,6 +298,8 @@ class Scalars:
                     result = result + self._logarithm(inside) * Fraction(power, 2)
                 case "inverse", (inside,):
                     result = result - self._logarithm(inside) * power
+                case "pow", (base, exponent) if self.positive(base):
+                    result = result + self._logarithm(base) * exponent * power
                 case _:
                     result = result + single(atom("log", single(a), axes=a.axes)) * power
         return result if rest == ONE else result + single(atom("log", rest, axes=rest.axes))

@@ -199,12 +199,9 @@ class Smt:
         yield z3.Implies(z3.And(b > 0, e == 0), v == 1)
         yield z3.Implies(z3.And(b == 0, e > 0), v == 0)
         yield z3.Implies(b == 1, v == 1)
-        tangent = 1 + e * (b - 1)  # Bernoulli
-        yield z3.Implies(b > 0, z3.If(z3.And(e >= 0, e <= 1), v <= tangent, v >= tangent))
-        yield z3.Implies(z3.And(b == 0, e >= 1), v >= tangent)
-        tangent = 1 + e * (b - 1)  # Bernoulli's inequality
-        yield z3.Implies(z3.And(b > 0, z3.Or(e >= 1, e <= 0)), v >= tangent)
-        yield z3.Implies(z3.And(b > 0, e >= 0, e <= 1), v <= tangent)
+        tangent = 1 + e * (b - 1)  # Bernoulli's inequality; 0^e is 0, and 0^0 is 1
+        yield z3.Implies(z3.And(b >= 0, e >= 0), z3.If(e <= 1, v <= tangent, v >= tangent))
+        yield z3.Implies(z3.And(b > 0, e <= 0), v >= tangent)
 
     def whole(self, atoms: set[Atom]) -> list[z3.BoolRef]:
         """That those of the atoms are integers which are."""
