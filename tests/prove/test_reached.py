@@ -89,6 +89,8 @@ PROVED = [
     ("given t == 3", "k == β²"),
     ("given β == 1/t and t == 3", "k == 1/9"),
     ("given t == 2 and η == 0", "p == θ"),
+    ("given t <= 3", "n <= 2"),
+    ("given t < 3", "n <= 1"),
     ("", "n == t - 1"),
     ("given β == 0.5", "k <= 1"),
 ]

@@ -112,15 +112,16 @@ def _by_steps(case: Case, goal: Node, seconds: float) -> Proved | None:
     if case.at_start or not case.program.next or not state_leaves([goal]):
         return None
     run = reached(case)
-    if run.asked is None:
-        return kept_by_itself(every_step(case), goal, seconds)
-    if run.asked > LATEST or not run.readable:
-        return None
     premises = (*case.premises, *case.point_premises)
-    own = run.nodes(run.asked)
+    last = run.last(premises)
+    if last is None:
+        return kept_by_itself(every_step(case), goal, seconds)
+    if last > LATEST or not run.readable:
+        return None
+    own = run.nodes(last)
     parts = [
         decide(shown, Task(given, case.program, own, seconds=seconds, refute=False))
-        for given, shown in run.written_out(premises, goal)
+        for given, shown in run.written_out(premises, goal, last)
     ]
     outcome = all_of(parts) if parts else None
     return outcome if isinstance(outcome, Proved) else None

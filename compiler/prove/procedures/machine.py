@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from typing import Any
@@ -54,7 +55,8 @@ def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, sec
     questions = [(premises, _fixed(case, goal))]
     if run.asked is not None and 1 < run.asked <= STEPS and run.readable:  # that step, with those before it written out
         standing = every_step(case)
-        *_, moment = steps(first_step(case.program, lambda here: here), run.asked)
+        begin = first_step(case.program, lambda here: here)
+        *_, moment = steps(replace(begin, renewed=any_step(case.program).renewed), run.asked)
         there = [_fixed(standing, moment.written(p)) for p in (*_said(case, run), goal)]
         questions = [(tuple(there[:-1]), there[-1])]
     elif all_steps:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, floor
 
 from dotopt.compiler.ir import TIME, Node, Program, node, number, substitute
 from dotopt.compiler.prove.statements.run import Step, any_step, first_step, moves, steps
@@ -82,10 +83,20 @@ class Reached:
         """The first step of a run in which every step has its own sample."""
         return replace(first_step(self.program, fold), renewed=any_step(self.program, fold).renewed)
 
-    def written_out(self, premises: Sequence[Node], goal: Node) -> list[Form]:
-        """The sentence in the step that a premise names, for proofs."""
-        assert self.asked is not None
-        return list(self._instants(premises, goal, steps(self._begin, self.asked)))
+    def last(self, premises: Sequence[Node]) -> int | None:
+        """The last step that premises such as `t == 3` and `t <= 3` allow, if they say one."""
+        bounds = [
+            floor(high.value) if p.op in ("le", "ge") else ceil(high.value) - 1
+            for p in premises
+            if p.op in ("le", "lt", "ge", "gt")
+            for low, high in [p.args if p.op in ("le", "lt") else p.args[::-1]]
+            if low is TIME and high.value is not None
+        ]
+        return self.asked if self.asked is not None else min(bounds, default=None)
+
+    def written_out(self, premises: Sequence[Node], goal: Node, last: int) -> list[Form]:
+        """The sentence in the steps up to the last one that premises allow, for proofs."""
+        return list(self._instants(premises, goal, steps(self._begin, last)))
 
     def forms(self, premises: Sequence[Node], goal: Node, count: int) -> list[Form]:
         """The sentence in steps that a run can reach; as it stands if it reads nothing that steps change."""
