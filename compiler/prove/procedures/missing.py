@@ -14,13 +14,8 @@ LONGEST = 60  # characters of a term of the claim in a reason
 UNDERSTOOD = {"leaf", "oracle", "base", "inverse", "sqrt", "abs", "sign", "truth", "size", "pi", "eye"}
 # The first kind that occurs is blamed; kinds that are not listed have no laws at all and come before these.
 SAID = {
-    "exp": "`{}` is known by its bounds only",
-    "log": "`{}` is known by its bounds only",
-    "tanh": "`{}` is known by its bounds only",
-    "sigmoid": "`{}` is known by its bounds only",
-    "cos": "of `{}` only the bounds -1 and 1 are known",
-    "sin": "of `{}` only the bounds -1 and 1 are known",
-    "pow": "powers such as `{}` are compared with 1 and with their base only",
+    **dict.fromkeys(("exp", "log", "tanh", "cos", "sin", "erf", "gelu"), "`{}` is known by its bounds only"),
+    "pow": "powers such as `{}` are known by their order, tangents and chords only",
     "amax": "of `{}` only bounds at every place are known",
     "amin": "of `{}` only bounds at every place are known",
     "spectral_norm": "of `{}` only the sign is known",
@@ -49,7 +44,7 @@ def missing(goal: Node, facts: Facts) -> str:
         term = _term(a, facts, goal)
         if term:
             return SAID.get(a.kind, "nothing is known of `{}`").format(term)
-    return ""
+    return "z3 finds values at one place for which it fails, and no numbers confirm them"
 
 
 def short(here: Node) -> str:
