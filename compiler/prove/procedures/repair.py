@@ -7,6 +7,7 @@ import time
 import z3
 
 from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.prove.forms.limits import remaining, within
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.procedures.direct import direct
 from dotopt.compiler.prove.procedures.task import Task
@@ -18,7 +19,8 @@ def repair(goal: Node, task: Task) -> str:
         {here for here in goal.walk() if here.op == "leaf" and here.role in ("hyper", "free") and here.type.scalar},
         key=lambda n: n.name,
     )
-    deadline = time.process_time() + 0.6
+    allowed = min(0.6, remaining() / 2)  # a refutation must not be lost for want of time to repair it
+    deadline = time.process_time() + allowed
     candidates = [node("eq", x, number(0)) for x in leaves]
     candidates += [node("gt", x, number(0)) for x in leaves]
     candidates += [node("le", node("mul", x, y), number(1)) for i, x in enumerate(leaves) for y in leaves[i + 1 :]]
@@ -29,11 +31,12 @@ def repair(goal: Node, task: Task) -> str:
         if extra in task.premises:
             continue
         try:
-            trial = Task((*task.premises, extra), task.program, task.of_rule, seconds=0.3, refute=False)
-            if trial.facts.contradictory(100):
-                continue
-            if direct(goal, trial) is not None:
-                return f"given {extra!r}"
+            with within(deadline - time.process_time()):
+                trial = Task((*task.premises, extra), task.program, task.of_rule, seconds=0.3, refute=False)
+                if trial.facts.contradictory(100):
+                    continue
+                if direct(goal, trial) is not None:
+                    return f"given {extra!r}"
         except (Unsupported, ArithmeticError, z3.Z3Exception):
             continue
     return ""
