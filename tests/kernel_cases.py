@@ -21,7 +21,7 @@ OPTIONS = [
     ("Adagrad", {"initial_accumulator_value": 0.2}), ("Adadelta", {}), ("Adamax", {}), ("ASGD", {}), ("Rprop", {}),
     ("RMSprop", {"momentum": 0.4, "centered": True}), ("RMSprop", {}),
     ("Lion", {}), ("LionK", {}), ("CautiousLion", {}), ("CautiousAdamW", {}), ("Signum", {}), ("SignSGD", {}),
-    ("QHM", {}),
+    ("QHM", {}), ("HeavyBall", {}), ("NesterovDifferences", {}),
     ("Adan", {}), ("Adan", {"max_grad_norm": 0.9}), ("AdaBelief", {}),
     ("AdaBelief", {"rectify": False, "amsgrad": True}),
     ("ADOPT", {}), ("ADOPT", {"weight_decouple": True}), ("ScheduleFreeAdamW", {"warmup_steps": 3}),

@@ -224,4 +224,4 @@ def test_the_library_has_no_idle_states() -> None:
     from dotopt.runtime.report.checking import _infer
 
     for path in catalogue().values():
-        assert _infer(load(path), path) == (), path.name
+        assert _infer(load(path), path)[1] == (), path.name

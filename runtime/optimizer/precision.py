@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dotopt.compiler.state_dtype import KEPT_BESIDE
 from dotopt.runtime.rule import Rule, State, Step
 
 if TYPE_CHECKING:
@@ -138,6 +137,7 @@ def more(p: Tensor, less: Precision, number: int) -> dict[str, Tensor]:
     """What is kept beside a new parameter because of its rounding, by key."""
     if less.rounding is None:
         return {}
+    from dotopt.compiler.state_dtype import KEPT_BESIDE
     from dotopt.runtime.optimizer.rounding import beside
 
     return {KEPT_BESIDE[less.rounding]: beside(p, less.rounding, less.seed, number)}
@@ -170,6 +170,8 @@ def beside(step: Step, precision: Precision, own: Mapping[str, Any]) -> Iterator
         if s.name in precision.blocks:
             yield f"{s.name} scale", own[scale_key(s)]
     if precision.rounding is not None:
+        from dotopt.compiler.state_dtype import KEPT_BESIDE
+
         if KEPT_BESIDE[precision.rounding] not in own:
             raise RuntimeError(f"`param_rounding` changed after the first step: {CONVERT}")
         yield f"{step.pattern.name} beside", own[KEPT_BESIDE[precision.rounding]]

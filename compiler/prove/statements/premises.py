@@ -43,7 +43,7 @@ def open_case(case: Case) -> bool:
     case.program = replace(case.program, randoms=tuple(case.context.randoms))
     spoken_of = {here.name for here in case.claim.walk() if isinstance(here, s.Name)}
     for random in case.program.randoms:
-        if random.law != "uniform" or random.name in spoken_of:  # bounds of what nobody asks for only take time
+        if random.law != "uniform" or random.name in spoken_of or _orders(case.claim):  # else they only take time
             case.premises += by_law(leaf("draw", random.name, random.type), random)
     for role, declared in (("hyper", case.program.hypers), ("input", case.program.inputs)):
         for x in declared:
@@ -73,6 +73,12 @@ def open_case(case: Case) -> bool:
     if unread is not None:
         raise unread
     return absorb(case, [w for w in written if w.op != "bool"])
+
+
+def _orders(claim: s.Claim) -> bool:
+    """Whether a sentence of the claim says what is larger."""
+    shown = (here for clause in claim.body if isinstance(clause, s.Show) for here in clause.walk())
+    return any(isinstance(here, s.Compare) and set(here.operators) & {"<", "<=", ">", ">="} for here in shown)
 
 
 def written_conjuncts(e: s.Expression) -> Iterator[s.Expression]:
