@@ -16,6 +16,7 @@ from dotopt.compiler.prove.procedures.conjugates import conjugate_claim
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide, with_domain
 from dotopt.compiler.prove.procedures.generalise import stand_in
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
+from dotopt.compiler.prove.procedures.repair import repair
 from dotopt.compiler.prove.procedures.signs import signs_kept
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import (
@@ -28,6 +29,10 @@ from dotopt.compiler.prove.statements.properties import (
 )
 from dotopt.compiler.prove.statements.reached import every_step, reached
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.prove.worlds.refute import Search
+
+
+SOON = 40  # of the time of a claim one part is for counterexamples that are found soon
 
 
 def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool = True) -> Task:
@@ -55,7 +60,8 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     if unknowns:  # some constants are asked for, so a counterexample for others says nothing
         found = by_properties(case, goal, seconds, unknowns)
         return found or Open("no constants were found for which it follows from the properties of its functions")
-    abstracted = general(case, goal, seconds) or by_properties(case, goal, seconds)
+    abstracted = general(case, goal, seconds) or _plainly_false(case, goal, seconds)
+    abstracted = abstracted or by_properties(case, goal, seconds)
     if abstracted is not None:
         return abstracted
     if any(here.op == "conjugate" for here in goal.walk()):
@@ -85,6 +91,18 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
         proved_signs = tuple(f"{k!r} at every step (induction)" for k in kept)
         return Proved(helped.procedure, helped.certificate, (*proved_signs, *helped.assumptions))
     return outcome
+
+
+def _plainly_false(case: Case, goal: Node, seconds: float) -> Refuted | None:
+    """A counterexample that is found soon, before the properties of functions are tried, which takes longer."""
+    held = task(case, seconds)
+    if not held.classes:
+        return None
+    search = Search(
+        (*held.premises, *held.points), goal, held.program, held.classes, held.index_sets, reached=held.reached
+    )
+    found = search.run(seconds / SOON)
+    return None if found is None else Refuted("sampling", found, repair(goal, held))
 
 
 def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
