@@ -31,7 +31,6 @@ from dotopt.compiler.prove.statements.reached import every_step, reached
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.worlds.refute import Search
 
-
 SOON = 40  # of the time of a claim one part is for counterexamples that are found soon
 
 
