@@ -24,6 +24,7 @@ from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.evaluate.frame import Frame
 from dotopt.compiler.ir import Interval, Node, boolean
 from dotopt.compiler.library import Library
+from dotopt.compiler.prove.procedures.decide import conjuncts_of
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.types import REST
@@ -260,26 +261,13 @@ class _Look(Simulation):
             return
         self.largest = 0.0
         parts = []
-        for part in _parts(self.sentence.goal):
+        for part in conjuncts_of(self.sentence.goal):
             sides = [frame.value(arg, 0) for arg in part.args] if part.op in COMPARED else [frame.value(part, 0)]
             parts.append((part, sides, self.largest))
         self.seen = (True, parts, self.largest)
 
 
 COMPARED = ("eq", "le", "ge", "lt", "gt", "ne")
-
-
-def _parts(goal: Node) -> Iterator[Node]:
-    if goal.op == "and":
-        for arg in goal.args:
-            yield from _parts(arg)
-    elif goal.op == "eq" and all(a.op == "tuple" for a in goal.args):
-        from dotopt.compiler.ir import node
-
-        for left, right in zip(goal.args[0].args, goal.args[1].args, strict=True):
-            yield from _parts(node("eq", left, right))
-    else:
-        yield goal
 
 
 def _check(claim: s.Claim, sentence: Sentence, counter: list[int]) -> Any:

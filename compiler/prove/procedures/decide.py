@@ -38,7 +38,7 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
         for part in goal.args:
             yield from conjuncts_of(part)
     elif goal.op == "eq" and all(a.op == "tuple" for a in goal.args):
-        for left, right in zip(goal.args[0].args, goal.args[1].args, strict=False):
+        for left, right in zip(goal.args[0].args, goal.args[1].args, strict=True):
             yield from conjuncts_of(node("eq", left, right))
     else:
         yield goal
