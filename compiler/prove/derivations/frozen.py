@@ -4,19 +4,19 @@ On f = σ/2 θ² a gradient is σ θ. What depends on gradients and is not linea
 step by a factor that changes slowly: it is *frozen*, a positive number of its own. What neither is linear nor
 multiplies anything, such as sign(m), leaves no linear step, and `NotLinear` says so.
 
-    settled(program)      the ways in which its conditions fall
     freeze(program)       the next value of each variable as a node on scalars, and what was frozen
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.intervals import assumptions, interval
-from dotopt.compiler.ir import ENTRYWISE, Node, Program, boolean, leaf, node, number, substitute
+from dotopt.compiler.ir import ENTRYWISE, Node, Program, leaf, node, number, substitute
+from dotopt.compiler.prove.derivations.conditions import LATE, Settled, named
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.ranges import number_at
@@ -24,24 +24,11 @@ from dotopt.compiler.types import REAL
 
 Kind = Literal["constant", "linear", "curved"]
 
-LATE = 10**6  # a step at which powers β^t are gone
-MOST_CASES = 8
 CURVATURE = leaf("free", "curvature of f", REAL)  # an eigenvalue of the Hessian
 
 
 class NotLinear(Exception):
     """The step has no linear part to look at; the message says what keeps it from having one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A program whose conditions are decided: `premises` and `where` are those on its knobs, `unless` the others."""
-
-    program: Program
-    premises: tuple[Node, ...] = ()
-    where: tuple[str, ...] = ()
-    unless: tuple[str, ...] = ()
-    between: Program | None = None  # the steps in which what fires every so often does not
 
 
 @dataclass
@@ -58,93 +45,6 @@ class Frozen:
     def named(self) -> dict[str, str]:
         """What each frozen number stands for, by its name."""
         return {here.name: text for here, text in self.factors.items()}
-
-
-# ---- conditions ----------------------------------------------------------------------------------------------------
-
-
-def settled(program: Program, usual_only: bool = False) -> Iterator[Settled]:
-    """The cases of a late step; the first one is that of the default knobs, for the usual outcome of each condition."""
-    found = 0
-    waiting = [Settled(program)]
-    while waiting and found < MOST_CASES:
-        case = waiting.pop(0)
-        condition = undecided(case.program)
-        if condition is None:
-            found += 1
-            yield case
-            continue
-        late = 1.0 if condition.op == "fires" else number_at(condition, LATE, program)
-        roles = {here.role for here in condition.walk() if here.op == "leaf"}
-        alone = condition.op == "fires" or roles <= {"time", "rank", "option", "axis"}
-        if (alone or usual_only) and late is not None:
-            usual = decided(case, condition, bool(late), quiet=alone)
-            if condition.op == "fires":
-                still = replace(case, program=case.between or case.program, between=None)
-                usual = replace(usual, between=decided(still, condition, False, quiet=True).program)
-            waiting.insert(0, usual)
-            continue
-        if late is None:  # a condition on the data: where it does not hold, if it is not that something differs from 0
-            waiting.insert(0, decided(case, condition, _differs_from_zero(condition, case.program)))
-            continue
-        first = bool(late)
-        choices = [decided(case, condition, truth) for truth in (first, not first)]
-        waiting = [choices[0], *waiting, choices[1]]
-
-
-def _differs_from_zero(condition: Node, program: Program) -> bool:
-    """Whether it says of what is never negative that it is positive."""
-    if condition.op != "gt" or condition.args[1].value != 0:
-        return False
-    return interval(condition.args[0], assumptions(program)).low >= 0
-
-
-def undecided(program: Program) -> Node | None:
-    for root in (*program.next.values(), *(s.next for s in program.states if s.next is not None)):
-        for here in root.walk():
-            if here.op == "select" and here.args[0].op != "bool":
-                return here.args[0]
-    return None
-
-
-def decided(case: Settled, condition: Node, truth: bool, quiet: bool = False) -> Settled:
-    premise = condition if truth else node("not", condition)
-    knobs = {here.role for here in condition.walk() if here.op == "leaf"} <= {"hyper", "time"}
-    table = {condition: boolean(truth)}
-    if truth and condition.op == "eq" and condition.args[0].role == "hyper" and condition.args[1].value is not None:
-        table[condition.args[0]] = condition.args[1]
-
-    def put(root: Node) -> Node:
-        return fold(substitute(fold(substitute(root, table)), table))
-
-    program = case.program.mapped(put)
-    case = replace(case, between=None if case.between is None else case.between.mapped(put))
-    if quiet:
-        return replace(case, program=program)
-    if not knobs:
-        return replace(case, program=program, unless=(*case.unless, words(condition, case.program)))
-    where = (*case.where, words(condition, case.program, truth))
-    return replace(case, program=program, premises=(*case.premises, premise), where=where)
-
-
-def words(condition: Node, program: Program, truth: bool = True) -> str:
-    """The condition as it is written in the file if that is short, else in terms of what it is made of."""
-    text = condition.span.text if condition.span is not None else ""
-    if not text or len(text) > 40 or "\n" in text:
-        text = infix(condition, {k: v for k, v in named(program).items() if k is not condition})
-    text = text if len(text) <= 60 else f"{text[:57]}…"
-    if truth:
-        return text
-    opposite = {"==": "≠", ">": "≤", "<": "≥"}
-    parts = text.split(" ")
-    if len(parts) == 3 and parts[1] in opposite:
-        return f"{parts[0]} {opposite[parts[1]]} {parts[2]}"
-    return f"not ({text})"
-
-
-def named(program: Program) -> dict[Node, str]:
-    """The names of the file for what is neither a number nor a leaf."""
-    return {here: name for here, name in program.names.items() if here.args and here.op != "leaf"}
 
 
 # ---- the linear step -----------------------------------------------------------------------------------------------
@@ -419,17 +319,4 @@ def _reads_parameter(here: Node) -> bool:
     return here.role == "param" or any(map(_reads_parameter, here.args))
 
 
-__all__ = [
-    "CURVATURE",
-    "LATE",
-    "Frozen",
-    "NotLinear",
-    "Settled",
-    "decided",
-    "freeze",
-    "named",
-    "same_in_all_steps",
-    "settled",
-    "undecided",
-    "words",
-]
+__all__ = ["CURVATURE", "Frozen", "NotLinear", "freeze", "same_in_all_steps"]

@@ -22,15 +22,8 @@ from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.ir import Hyper, Node, Program, leaf, node, number
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.characteristic import Step, felt, hurwitz, numeric
-from dotopt.compiler.prove.derivations.frozen import (
-    CURVATURE,
-    Frozen,
-    NotLinear,
-    Settled,
-    freeze,
-    same_in_all_steps,
-    settled,
-)
+from dotopt.compiler.prove.derivations.conditions import Settled, settled
+from dotopt.compiler.prove.derivations.frozen import CURVATURE, Frozen, NotLinear, freeze, same_in_all_steps
 from dotopt.compiler.prove.derivations.late import ForEver, limit, resting, without_clocks
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts

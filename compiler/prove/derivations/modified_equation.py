@@ -18,7 +18,7 @@ import sympy
 
 from dotopt.compiler.ir import Node, Program, leaf, node, number, substitute
 from dotopt.compiler.prove.derivations import closed_form
-from dotopt.compiler.prove.derivations.frozen import Settled, settled
+from dotopt.compiler.prove.derivations.conditions import Settled, settled
 from dotopt.compiler.prove.derivations.late import limit
 from dotopt.compiler.prove.forms.certificates import encode, inverses_of
 from dotopt.compiler.prove.forms.normal import Unsupported

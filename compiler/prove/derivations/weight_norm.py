@@ -14,7 +14,7 @@ from typing import Any
 
 from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.ir import Node, Program, leaf, node, number, substitute
-from dotopt.compiler.prove.derivations.frozen import LATE, Settled, decided, named, undecided, words
+from dotopt.compiler.prove.derivations.conditions import LATE, Settled, decided, each_way, named, words
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import TooLarge
 from dotopt.compiler.prove.outcome import Proved, all_of
@@ -67,21 +67,16 @@ def weight_norms(program: Program, seconds: float = 1.0) -> Iterator[WeightNorm]
 
 def _cases(program: Program) -> Iterator[Settled]:
     """The program with its conditions decided in every way; those on the data hold first."""
-    waiting, found = [Settled(program)], 0
-    while waiting and found < MOST_CASES:
-        case = waiting.pop(0)
-        condition = undecided(case.program)
-        if condition is None:
-            found += 1
-            yield case
-            continue
+
+    def split(case: Settled, condition: Node, waiting: list[Settled]) -> list[Settled]:
         late = number_at(condition, LATE, program)
         roles = {here.role for here in condition.walk() if here.op == "leaf"}
         if late is not None and "hyper" not in roles:
-            waiting.insert(0, decided(case, condition, bool(late), quiet=True))
-            continue
+            return [decided(case, condition, bool(late), quiet=True), *waiting]
         holds, fails = (decided(case, condition, truth) for truth in (True, False))
-        waiting = [replace(holds, where=(*case.where, words(condition, program))), fails, *waiting]
+        return [replace(holds, where=(*case.where, words(condition, program))), fails, *waiting]
+
+    return each_way(program, split, MOST_CASES)
 
 
 def _resting(case: Settled) -> list[dict[Node, Node]]:
