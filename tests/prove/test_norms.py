@@ -100,3 +100,13 @@ def test_norms_in_a_rule(decided: Decided, claim: str, status: str) -> None:
     rule = "rule Reads\ninput x : real[d]\ninput W : real[k, d]\nstate s : real[k] = 0\noutput o : real[k]"
     text = f"{rule}\no = W @ x + 0*s\ns' = s + o\n\nclaim c:\n  {claim}\n"
     assert decided(text).status == status
+
+
+UNDEFINED = ["show 0*(1/a) == 0", "show 0*√a <= 1", "given b == 0\n  show b*log(a) == 0"]
+
+
+@pytest.mark.parametrize("claim", UNDEFINED)
+def test_zero_times_what_may_have_no_value_is_asked_about(decided: Decided, claim: str) -> None:
+    report = decided(f"theorem Zero\nfor all a, b\n\nclaim c:\n  {claim}\n")
+    assert report.status == "open" and "value" in report.reason
+    assert decided(f"theorem Zero\nfor all a, b\n\nclaim c:\n  given a > 0\n  {claim}\n").status == "proved"

@@ -12,7 +12,7 @@ from itertools import product
 from math import floor
 
 from dotopt.compiler.ir import TIME, Fold, Loop, Node, boolean, instance, leaf, node, number, rebuild, substitute
-from dotopt.compiler.prove.forms.domain import never_negative
+from dotopt.compiler.prove.forms.domain import conditions, never_negative
 
 MOST_TERMS = 12  # of a reduction that is written out
 REDUCTIONS = {"sum": "add", "mean": "add", "max": "max", "min": "min"}
@@ -57,8 +57,8 @@ def _fold_one(here: Node) -> Node:
             args[0].op == "sub" and args[0].args[0] is TIME and args[0].args[1].value == 1 and args[1].value == 0
         ):
             return boolean(True)
-        case "mul" if any(a.value == 0 for a in args) and not here.type.axes:
-            return number(0)
+        case "mul" if any(a.value == 0 for a in args) and not here.type.axes and not conditions(args):
+            return number(0)  # a factor that may have no value stays, and is asked about
         case "pow" if args[1].value == 1:
             return args[0]
         case "add" | "sub" if any(_identity_of(a) is not None for a in args):
