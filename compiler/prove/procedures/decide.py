@@ -22,7 +22,6 @@ from dotopt.compiler.prove.procedures.attempts import attempts
 from dotopt.compiler.prove.procedures.missing import missing
 from dotopt.compiler.prove.procedures.repair import repair
 from dotopt.compiler.prove.procedures.task import Task
-from dotopt.compiler.prove.worlds.refute import Search
 
 
 def decide(goal: Node, task: Task) -> Outcome:
@@ -45,9 +44,7 @@ def conjuncts_of(goal: Node) -> Iterator[Node]:
 
 
 def _one(goal: Node, task: Task) -> Outcome:
-    search = Search(
-        (*task.premises, *task.points), goal, task.program, task.classes, task.index_sets, reached=task.reached
-    )
+    search = task.search(goal)
     if task.refute:
         found = search.quick()
         if found is not None:

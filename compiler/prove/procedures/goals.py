@@ -19,7 +19,6 @@ from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.prove.worlds.numbers import text
-from dotopt.compiler.prove.worlds.refute import Search
 
 
 def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:
@@ -75,8 +74,7 @@ def _false(case: Case, goal: Node, shown: dict[str, object], seconds: float) -> 
         return Refuted("arithmetic", shown)
     if held.facts.contradictory():
         return Vacuous()
-    premises = (*held.premises, *held.points)
-    search = Search(premises, goal, held.program, held.classes, held.index_sets, held.reached)
+    search = held.search(goal)
     if search.quick() is None and search.run(seconds / 4) is None:
         return Open("it is false, but no numbers were found for which the premises hold")
     return Refuted("arithmetic", shown)

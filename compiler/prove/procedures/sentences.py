@@ -29,7 +29,6 @@ from dotopt.compiler.prove.statements.properties import (
 )
 from dotopt.compiler.prove.statements.reached import every_step, reached
 from dotopt.compiler.prove.statements.statement import Case
-from dotopt.compiler.prove.worlds.refute import Search
 
 SOON = 40  # of the time of a claim one part is for counterexamples that are found soon
 
@@ -97,9 +96,7 @@ def _plainly_false(case: Case, goal: Node, seconds: float) -> Refuted | None:
     held = task(case, seconds)
     if not held.classes:
         return None
-    search = Search(
-        (*held.premises, *held.points), goal, held.program, held.classes, held.index_sets, reached=held.reached
-    )
+    search = held.search(goal)
     found = search.run(seconds / SOON)
     return None if found is None else Refuted("sampling", found, repair(goal, held))
 

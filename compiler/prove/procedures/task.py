@@ -9,6 +9,7 @@ from dotopt.compiler.ir import Node, Program
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.families import instances
 from dotopt.compiler.prove.statements.reached import Reached
+from dotopt.compiler.prove.worlds.refute import Search
 
 BUDGET = 2.0  # seconds a claim in the default profile
 
@@ -33,6 +34,11 @@ class Task:
         randoms = self.program.randoms if self.program else ()
         chosen = tuple((r.name, r.args[0]) for r in randoms if r.law == "choose")
         self.facts = facts_of((*self.premises, *instances(self.premises, self.index_sets)), shared, chosen)
+
+    def search(self, goal: Node) -> Search:
+        """A search for numbers for which the premises hold and the goal fails."""
+        premises = (*self.premises, *self.points)
+        return Search(premises, goal, self.program, self.classes, self.index_sets, reached=self.reached)
 
 
 __all__ = ["BUDGET", "Task"]

@@ -14,7 +14,6 @@ from dotopt.compiler import syntax as s
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
 from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.statements.statement import Case
-from dotopt.compiler.prove.worlds.refute import Search
 
 PLAIN = {"truth", "nf-zero"}
 ONLY = {  # what the certificates at the leaves may be
@@ -77,9 +76,7 @@ def sampled(case: Case, show: s.Show, seconds: float) -> Outcome:
         return Open("sampling is evidence, never a proof; of this form of sentence `dotopt test` takes samples")
     held = task(case, seconds)
     goal = case.value(show.goal.condition)
-    search = Search(
-        (*held.premises, *held.points), goal, held.program, held.classes, held.index_sets, reached=held.reached
-    )
+    search = held.search(goal)
     found = search.run(seconds)
     if found is not None:
         return Refuted("sampling", found)
