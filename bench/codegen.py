@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler.storage import FORMATS
+from dotopt.compiler.schedule.storage import FORMATS
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = ("cuda:90", "cuda:80", "hip:gfx942")
@@ -233,7 +233,7 @@ def main() -> None:
     """Compile all and write."""
     import os
 
-    from dotopt.compiler.places import Unsupported
+    from dotopt.compiler.schedule.places import Unsupported
 
     os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp()
     found: list[Figures] = []

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 HEAD = "theorem Random\nfor all a, b, c, p > 0, q > 0, x : real[d], y : real[d], z : real[d]\n\nclaim it:\n"
 SPECIAL = (0, 1, -1, 2, -2, 0.5, -0.5, 3, 10, -10, 1e-3, -1e-3, 100, -100, 0.1, 0.9)

@@ -16,9 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.mutants import mutants, pairs
+from dotopt.compiler.text.library import Library, load
 
 LIBRARY = Path(__file__).parent.parent / "stdlib"
 RESULTS = Path(__file__).parent / "results" / "mutation.md"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dotopt.compiler.library import Library
+from dotopt.compiler.text.library import Library
 from dotopt.grammar.spelling import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -236,10 +236,10 @@ CERTIFICATES = {
 
 def theorems() -> str:
     """The theorems with the status and the kind of certificate that they get here, each verified by the checker."""
-    from dotopt.compiler.library import load
     from dotopt.compiler.prove import check_claim
     from dotopt.compiler.prove.checker import verify
     from dotopt.compiler.prove.derivations.derive import constants
+    from dotopt.compiler.text.library import load
 
     lines = ["| theorem | status | certificate |", "|---|---|---|"]
     for sentence, name, wanted in THEOREMS:

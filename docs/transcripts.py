@@ -10,10 +10,10 @@ import re
 import textwrap
 from pathlib import Path
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 PAGE = Path(__file__).resolve().parent / "claims.md"
 PAIR = re.compile(r"(^```opt\n(.*?)^```\n\n)^```\n.*?^```", re.MULTILINE | re.DOTALL)

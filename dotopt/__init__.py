@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dotopt.compiler.errors import OptError
+    from dotopt.compiler.text.errors import OptError
     from dotopt.runtime.loading.catalogue import names
     from dotopt.runtime.loading.load import compile, load
     from dotopt.runtime.optimizer.attach import attach
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dotopt.runtime.report.checking import check
 
 _HOME = {
-    "OptError": "dotopt.compiler.errors",
+    "OptError": "dotopt.compiler.text.errors",
     "attach": "dotopt.runtime.optimizer.attach",
     "check": "dotopt.runtime.report.checking",
     "compile": "dotopt.runtime.loading.load",

@@ -120,10 +120,10 @@ def words(rule: str) -> tuple[float, float]:
 
     Parameters and states are fp32, but for rules such as `AdamW 8-bit`.
     """
-    from dotopt.compiler.schedule import schedule
-    from dotopt.compiler.state_dtype import formats
-    from dotopt.compiler.storage import FORMATS, narrow
-    from dotopt.compiler.variants import conditions, specialise
+    from dotopt.compiler.schedule.passes import schedule
+    from dotopt.compiler.schedule.state_dtype import formats
+    from dotopt.compiler.schedule.storage import FORMATS, narrow
+    from dotopt.compiler.schedule.variants import conditions, specialise
     from dotopt.runtime.loading.load import program
 
     rule, _, bits = rule.partition(" ")

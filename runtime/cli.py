@@ -98,10 +98,10 @@ def _utf8() -> None:
 
 
 def _failure(error: Exception) -> int:
-    from dotopt.compiler.errors import OptError
+    from dotopt.compiler.text.errors import OptError
 
     if isinstance(error, OptError):
-        from dotopt.compiler.render import render_all
+        from dotopt.compiler.text.render import render_all
 
         print(render_all(error.diagnostics, color=_colors()), file=sys.stderr)
         return FAILED

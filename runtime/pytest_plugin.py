@@ -48,9 +48,9 @@ class OptFile(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         """One item a claim, decided by the engine, and one a property, driven by hypothesis."""
-        from dotopt.compiler.errors import OptError
-        from dotopt.compiler.library import load
         from dotopt.compiler.resolve import resolve
+        from dotopt.compiler.text.errors import OptError
+        from dotopt.compiler.text.library import load
 
         try:
             file = resolve(load(self.path)).file
@@ -102,8 +102,8 @@ class Claim(OptItem):
 
     def runtest(self) -> None:
         """Decide it: proved passes, refuted and vacuous fail, open is open."""
-        from dotopt.compiler.library import Library
         from dotopt.compiler.prove import check_claim
+        from dotopt.compiler.text.library import Library
 
         found = check_claim(self.opt, self.claim, Library(self.path.parent))
         match found.status:
@@ -151,6 +151,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _rendered(error: Any) -> str:
-    from dotopt.compiler.render import render_all
+    from dotopt.compiler.text.render import render_all
 
     return render_all(error.diagnostics)

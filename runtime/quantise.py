@@ -3,8 +3,8 @@
     codes, scales = encode(v, "uint8")        scales: one for every 256 entries, in the order of memory
     decode(codes, scales, "uint8")            float32
 
-`compiler/storage.py` says what the formats are. A block whose largest magnitude is below the smallest scale is stored
-as 0; one that holds a NaN or an infinity comes back as NaN altogether, so that it is seen.
+`compiler/schedule/storage.py` says what the formats are. A block whose largest magnitude is below the smallest scale
+is stored as 0; one that holds a NaN or an infinity comes back as NaN altogether, so that it is seen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dotopt.compiler.storage import BLOCK, FORMATS, value
+from dotopt.compiler.schedule.storage import BLOCK, FORMATS, value
 
 SMALLEST = 2.0**-126  # a normal scale, whose reciprocal is finite
 CHUNK = 1 << 20  # entries that are worked on at a time, so that what lies between is small beside the tensor

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from dotopt.compiler.ir import Loop, Node
-from dotopt.compiler.places import Unsupported
-from dotopt.compiler.schedule import Routine
+from dotopt.compiler.schedule.passes import Routine
+from dotopt.compiler.schedule.places import Unsupported
 from dotopt.runtime import matrices, scalars
 from dotopt.runtime.oracles import Objective, gradients_at
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dotopt.compiler.wellformed import checking
+from dotopt.compiler.ir.wellformed import checking
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

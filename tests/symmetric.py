@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dotopt import stdlib
-from dotopt.compiler.schedule import schedule
+from dotopt.compiler.schedule.passes import schedule
 from dotopt.runtime import routines
 from dotopt.runtime.backends import triton_symmetric as symmetric
 from dotopt.runtime.loading.load import program

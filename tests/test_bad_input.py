@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dotopt
-from dotopt.compiler.errors import Diagnostic, OptError
 from dotopt.compiler.parse import parse
-from dotopt.compiler.read import LARGEST, read
-from dotopt.compiler.render import apply, render_all, to_json
 from dotopt.compiler.resolve import Symbols, resolve
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.errors import Diagnostic, OptError
+from dotopt.compiler.text.read import LARGEST, read
+from dotopt.compiler.text.render import apply, render_all, to_json
+from dotopt.compiler.text.source import Source
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests" / "worked").glob("*.opt"))]

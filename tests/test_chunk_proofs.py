@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.prove.procedures.chunks import SHAPES, ChunkProof, prove_chunks
+from dotopt.compiler.text.library import Library
 from dotopt.runtime.cli import main
 from dotopt.runtime.sequence.fading import Fading
 from dotopt.runtime.sequence.forms import forms, proofs

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import dotopt
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.evaluate import Simulation
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library
 from dotopt.stdlib import MomentumDecoding
 
 GOLDEN = Path(__file__).parent / "golden" / "B-momentum_decoding.json.gz"

@@ -18,7 +18,7 @@ from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.ir import Program
 from dotopt.compiler.lower import lower
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.source import Source
 
 MATRIX = """rule Memory
 input k : real[dk]

@@ -11,14 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from dotopt.compiler import ranges, units
-from dotopt.compiler.emit.text import format_text
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.analysis import ranges, units
+from dotopt.compiler.emit.text.format import format_text
 from dotopt.compiler.lower import lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.resolve.builtins import FUNCTIONS
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.source import Source
 from dotopt.grammar.files import file_name
 from dotopt.runtime.loading.load import load
 

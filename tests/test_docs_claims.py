@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from dotopt.compiler.emit.text import format_text
+from dotopt.compiler.emit.text.format import format_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import dotopt
 from dotopt import stdlib
 from dotopt.compiler.evaluate import Simulation
-from dotopt.compiler.random import draw, place
+from dotopt.compiler.evaluate.random import draw, place
 from dotopt.runtime.loading.load import program
 from dotopt.runtime.optimizer.draws import Draws
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.emit.step import supported
-from dotopt.compiler.errors import Diagnostic, OptError
-from dotopt.compiler.library import Library
+from dotopt.compiler.emit.torch.step import supported
 from dotopt.compiler.lower import Static, lower
-from dotopt.compiler.messages import MESSAGES, manual
 from dotopt.compiler.parse import parse
-from dotopt.compiler.read import read
-from dotopt.compiler.render import apply, render, render_all, to_json
 from dotopt.compiler.resolve import resolve
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.errors import Diagnostic, OptError
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.messages import MESSAGES, manual
+from dotopt.compiler.text.read import read
+from dotopt.compiler.text.render import apply, render, render_all, to_json
+from dotopt.compiler.text.source import Source
 from dotopt.runtime.report.checking import check
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from dotopt.compiler.evaluate import Simulation, evaluate
+from dotopt.compiler.evaluate.random import draw, philox, uniforms
 from dotopt.compiler.ir import Program, leaf, node, number
-from dotopt.compiler.library import Library
+from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
-from dotopt.compiler.random import draw, philox, uniforms
-from dotopt.compiler.source import Source
-from dotopt.compiler.types import REAL, Type
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 GOLDEN = Path(__file__).parent / "golden"
 Array = np.ndarray[Any, Any]

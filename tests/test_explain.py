@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library
+from dotopt.compiler.text.library import Library
 from dotopt.grammar.files import catalogue
 from dotopt.runtime.cli import main
 from dotopt.runtime.loading.catalogue import entries

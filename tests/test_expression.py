@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dotopt.compiler.emit.expression import decimal, infix
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
-from dotopt.compiler.library import Library, load
+from dotopt.compiler.ir.print import decimal, infix
+from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.lower import lower
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
-from dotopt.compiler.types import REAL, Type
+from dotopt.compiler.text.library import Library, load
+from dotopt.compiler.text.source import Source
 
 ROOT = Path(__file__).parent.parent
 TENSOR = Type("real", ("…",))

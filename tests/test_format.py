@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dotopt.compiler import syntax
-from dotopt.compiler.emit.text import format_text
-from dotopt.compiler.emit.tokens import read
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.emit.text.format import format_text
+from dotopt.compiler.emit.text.tokens import read
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
+from dotopt.compiler.text import syntax
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.source import Source
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*ROOT.glob("tests/worked/*.opt"), *ROOT.glob("stdlib/**/*.opt")])

@@ -22,8 +22,8 @@ import torch
 import dotopt.stdlib
 from dotopt.compiler.evaluate import Simulation, evaluate
 from dotopt.compiler.ir import Program
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.text.library import Library
 
 GOLDEN = Path(__file__).parent / "golden"
 Array = np.ndarray[Any, Any]

@@ -13,10 +13,10 @@ import pytest
 
 from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.ir import Program
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 GOLDEN = Path(__file__).parent / "golden"
 Options = tuple[tuple[str, Any], ...]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.source import Source
 from dotopt.grammar import tables
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import dotopt.stdlib as stdlib
-from dotopt.compiler.emit.torch import module
+from dotopt.compiler.emit.torch.optimizer import module
 from dotopt.runtime.backends import choice as backends
 from dotopt.runtime.backends import cpu
 from dotopt.runtime.loading import load as loading

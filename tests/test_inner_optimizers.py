@@ -17,8 +17,8 @@ from torch.nn import functional
 
 import dotopt
 from dotopt.compiler.evaluate import Simulation
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.lower import lower
+from dotopt.compiler.text.library import Library, load
 from dotopt.grammar.files import file_name
 
 States = dict[str, Tensor]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dotopt.compiler.analysis.intervals import Interval, assumptions, interval
 from dotopt.compiler.evaluate import evaluate
-from dotopt.compiler.intervals import Interval, assumptions, interval
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
-from dotopt.compiler.library import Library
+from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.lower import Static, lower
-from dotopt.compiler.types import REAL, Type
+from dotopt.compiler.text.library import Library
 
 VECTOR = Type("real", ("n",))
 β, η, ε, s, x = (leaf("hyper", name, REAL) for name in "βηεsx")

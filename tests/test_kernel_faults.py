@@ -249,7 +249,7 @@ class TestTensors:
 
 def test_the_layout_that_python_and_c_share() -> None:
     fields = [name for name, _ in cpu.Work._fields_]
-    from dotopt.compiler.emit.cpu import STRUCT
+    from dotopt.compiler.emit.kernels.c.passes import STRUCT
 
     words = re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", STRUCT))
     assert [word for word in words if word in fields] == fields

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotopt.compiler.emit.latex import flat, latex, rows
+from dotopt.compiler.emit.latex.equations import flat, latex, rows
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
-from dotopt.compiler.syntax import File
+from dotopt.compiler.text.source import Source
+from dotopt.compiler.text.syntax import File
 from dotopt.grammar.files import catalogue
 
 FILES = sorted(catalogue().values()) + sorted((Path(__file__).parent / "worked").glob("*.opt"))

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import dotopt
 import dotopt.stdlib
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.text.errors import OptError
 
 GOLDEN = Path(__file__).parent / "golden"
 LAYERS = 4

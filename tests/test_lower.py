@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from dotopt.compiler import ir
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library, load
+from dotopt.compiler.text.source import Source
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = sorted([*ROOT.joinpath("tests/worked").glob("*.opt"), *ROOT.joinpath("stdlib").rglob("*.opt")])

@@ -7,7 +7,7 @@ import torch
 from torch.optim import _muon
 
 from dotopt import stdlib
-from dotopt.compiler.schedule import Routine, schedule
+from dotopt.compiler.schedule.passes import Routine, schedule
 from dotopt.runtime import routines
 from dotopt.runtime.loading.load import program
 

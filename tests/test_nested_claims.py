@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.evaluate.frame import Frame, World
 from dotopt.compiler.ir import Node
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library, load
 
 STDLIB = Path(__file__).parent.parent / "stdlib"
 LIBRARY = Library()

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import dotopt
 import dotopt.stdlib as stdlib
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.storage import BLOCK, FORMATS, SMALL
+from dotopt.compiler.schedule.storage import BLOCK, FORMATS, SMALL
+from dotopt.compiler.text.errors import OptError
 from dotopt.grammar.files import catalogue
 from dotopt.runtime.backends import cpu
 from dotopt.runtime.optimizer.rounding import joined

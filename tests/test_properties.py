@@ -12,11 +12,11 @@ import torch
 import dotopt.stdlib
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, leaf, substitute
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove.procedures.equivariance import invariances
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 from dotopt.runtime import cli
 from dotopt.runtime.loading.catalogue import entries
 from dotopt.runtime.report.explain import explain

@@ -11,7 +11,7 @@ import pytest
 import sympy as sp
 
 import dotopt
-from dotopt.compiler import symbolic
+from dotopt.compiler.analysis import symbolic
 from dotopt.runtime.loading import load as loading
 from dotopt.runtime.property import Failed, Passed
 from dotopt.runtime.property import test_file as properties  # pytest would collect it by its name
@@ -47,7 +47,7 @@ def broken(name: str, right: str, wrong: str) -> Any:
     """The class of a rule with its emitted text changed."""
     cls = getattr(dotopt.load(RULES / f"{name}.opt"), {"lion": "Lion", "adamw": "AdamW", "signum": "Signum"}[name])
     file, library = loading._parsed(RULES / f"{name}.opt")
-    from dotopt.compiler.emit.torch import module
+    from dotopt.compiler.emit.torch.optimizer import module
 
     text = module(file, library, cls.origin)
     assert right in text, "the emitted text has changed: change this table"

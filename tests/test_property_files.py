@@ -11,7 +11,7 @@ import pytest
 
 import dotopt
 from dotopt import stdlib
-from dotopt.compiler.emit.torch import module
+from dotopt.compiler.emit.torch.optimizer import module
 from dotopt.runtime.backends.build import compiler
 from dotopt.runtime.loading import load as loading
 from dotopt.runtime.property import Failed, Passed, Untested

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.lower import builtins, inner
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import Symbols, resolve
 from dotopt.compiler.resolve.builtins import FUNCTIONS
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.source import Source
 
 HEAD = """rule A
 objective f
@@ -219,7 +219,7 @@ def test_a_state_that_reaches_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_the_library_has_no_idle_states() -> None:
-    from dotopt.compiler.library import load
+    from dotopt.compiler.text.library import load
     from dotopt.grammar.files import catalogue
     from dotopt.runtime.report.checking import _infer
 

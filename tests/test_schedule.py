@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
-from dotopt.compiler.places import Unsupported
-from dotopt.compiler.schedule import schedule
-from dotopt.compiler.variants import FIRST_STEP, conditions, specialise
+from dotopt.compiler.schedule.passes import schedule
+from dotopt.compiler.schedule.places import Unsupported
+from dotopt.compiler.schedule.variants import FIRST_STEP, conditions, specialise
+from dotopt.compiler.text.library import Library
 
 
 def program(name, rank=2, **options):

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dotopt
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.analysis.recurrence import classify
 from dotopt.compiler.evaluate import Simulation
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
-from dotopt.compiler.recurrence import classify
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library
 from dotopt.runtime.sequence import Chunks, Term, scan
 
 LENGTH = 23

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from dotopt.compiler.parse import parse
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.source import Source
 from dotopt.grammar import highlight, spelling, tables
 from dotopt.grammar.spelling import ascii, canonical, latex, unicode, width
 

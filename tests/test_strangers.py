@@ -110,7 +110,7 @@ def test_second_derivatives() -> None:
 
 
 def test_every_file_here_is_tested_and_in_house_style() -> None:
-    from dotopt.compiler.emit.text import format_text
+    from dotopt.compiler.emit.text.format import format_text
 
     files = {path.stem: path for path in FOLDER.glob("*.opt")}
     again = Path(__file__).with_name("test_strangers_again.py").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import dotopt
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.text.errors import OptError
 from dotopt.runtime.backends import choice as backends
 
 FOLDER = Path(__file__).parent / "strangers"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.emit.plan import lines
-from dotopt.compiler.emit.scalars import Scalars, literal
+from dotopt.compiler.emit.torch.plan import lines
+from dotopt.compiler.emit.torch.scalars import Scalars, literal
 from dotopt.compiler.ir import Hyper, Input, Node, Program
+from dotopt.compiler.text import syntax as s
 from dotopt.grammar.spelling import ascii
 
 

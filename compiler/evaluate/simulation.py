@@ -23,7 +23,7 @@ class Simulation(Setting):
 
     >>> from dotopt.compiler.lower import lower
     >>> from dotopt.compiler.parse import parse
-    >>> from dotopt.compiler.source import Source
+    >>> from dotopt.compiler.text.source import Source
     >>> text = "rule Descent\\nobjective f\\nparam x : real[...]\\nhyper η as lr = 0.1\\nx' = x - η*∇f(x)\\n"
     >>> run = Simulation(lower(parse(Source("descent.opt", text))), np.array([1.0, 2.0]), {"lr": 0.5})
     >>> run.step(np.array([1.0, 1.0]))

@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 from dotopt.compiler.ir.operations import OPS
-from dotopt.compiler.source import Span
-from dotopt.compiler.types import INT, REAL, Type
+from dotopt.compiler.ir.types import INT, REAL, Type
+from dotopt.compiler.text.source import Span
 
 
 class Node:
@@ -25,7 +25,7 @@ class Node:
     span: Span | None
 
     def __repr__(self) -> str:
-        from dotopt.compiler.emit.expression import infix
+        from dotopt.compiler.ir.print import infix
 
         return infix(self)
 

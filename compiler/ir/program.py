@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from dotopt.compiler.ir.nodes import Equation, Node
-from dotopt.compiler.source import Span
-from dotopt.compiler.types import Type
+from dotopt.compiler.ir.types import Type
+from dotopt.compiler.text.source import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError, Report, fail
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.library import Library
+from dotopt.compiler.ir.types import REAL, REST, Type
+from dotopt.compiler.ir.wellformed import after
 from dotopt.compiler.lower.compose import clashes, prefix_of
 from dotopt.compiler.lower.context import Context, Static
 from dotopt.compiler.lower.declare import open_file, type_of
@@ -17,8 +16,9 @@ from dotopt.compiler.lower.kind import kind_of
 from dotopt.compiler.lower.live import live, shared_states
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Choice, Family, Lazy, Leaf, Passes, Scope
-from dotopt.compiler.types import REAL, REST, Type
-from dotopt.compiler.wellformed import after
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError, Report, fail
+from dotopt.compiler.text.library import Library
 from dotopt.grammar.spelling import ascii
 
 

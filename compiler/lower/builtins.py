@@ -6,13 +6,13 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir.types import ANY, INT, REST, Type, broadcast
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.scope import Argument, Scope
-from dotopt.compiler.types import ANY, INT, REST, Type, broadcast
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
 
 Row = Callable[[Context, s.Call, Scope, Type | None], Node]
 

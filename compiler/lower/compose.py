@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node, Program, node
+from dotopt.compiler.ir.types import ANY, REAL
 from dotopt.compiler.lower.context import Applied, Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.scope import Base, Scope
-from dotopt.compiler.source import Span
-from dotopt.compiler.types import ANY, REAL
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Span
 from dotopt.grammar.spelling import canonical
 
 HOLE = "·gradient"  # stands for the base's own gradient until the given one takes its place

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Lambda, Node, Program, Random, leaf
-from dotopt.compiler.library import Library
+from dotopt.compiler.ir.types import INT, Type
 from dotopt.compiler.lower.scope import Scope
-from dotopt.compiler.types import INT, Type
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library
 
 
 @dataclass(frozen=True)

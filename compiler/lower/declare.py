@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Report, fail
+from dotopt.compiler.ir.types import REAL, REST, SAMPLE, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.scope import (
     Base,
@@ -26,7 +25,8 @@ from dotopt.compiler.lower.scope import (
     Value,
 )
 from dotopt.compiler.resolve.history import without_time_indices
-from dotopt.compiler.types import REAL, REST, SAMPLE, Type
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Report, fail
 
 LEAVES = {"param", "state", "input"}
 

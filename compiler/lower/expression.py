@@ -6,16 +6,16 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Label, fail
 from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir.types import ANY, BOOL, Mismatch, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.scope import (
     OptionName,
     Scope,
 )
-from dotopt.compiler.source import Span
-from dotopt.compiler.types import ANY, BOOL, Mismatch, Type
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Label, fail
+from dotopt.compiler.text.source import Span
 
 OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "^": "pow", "@": "matmul"}
 RELATIONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}

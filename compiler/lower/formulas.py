@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir.types import ANY, REST, Type
 from dotopt.compiler.lower.context import Context, Static
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import Function, builtin_function, stated_gradient
 from dotopt.compiler.lower.scope import Local, Scope, User, Value
-from dotopt.compiler.source import Span
-from dotopt.compiler.types import ANY, REST, Type
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Span
 
 
 def imported(context: Context, name: str, e: s.Call, scope: Scope, expected: Type | None) -> Node:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.scope import Argument, Imported, Local, Scope, User, Value
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Span
 
 
 @dataclass(frozen=True)

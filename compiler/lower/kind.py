@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.source import Span
 
 HOST = {"append", "suffix", "occurs", "top"}
 SEQUENCE = {"attention"}  # looks back over the tokens, without a state of the file

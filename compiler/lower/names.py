@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir.types import ANY, BOOL, INT, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, norm, value
 from dotopt.compiler.lower.scope import (
@@ -26,8 +25,9 @@ from dotopt.compiler.lower.scope import (
     User,
     Value,
 )
-from dotopt.compiler.source import Span
-from dotopt.compiler.types import ANY, BOOL, INT, Type
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Span
 
 KNOB = "for an order that is a knob: `norm_p(x, p)`, with `use norm_p`"
 

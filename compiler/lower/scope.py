@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Equation, Node
-from dotopt.compiler.types import Type
+from dotopt.compiler.ir.types import Type
+from dotopt.compiler.text import syntax as s
 
 
 @dataclass(frozen=True, slots=True)

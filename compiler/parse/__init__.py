@@ -6,13 +6,13 @@ import gc
 
 import lark
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.parse.declarations import Declarations
 from dotopt.compiler.parse.expressions import Expressions
 from dotopt.compiler.parse.mistakes import explain
 from dotopt.compiler.parse.statements import Statements
-from dotopt.compiler.source import Source, Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Source, Span
 from dotopt.grammar import tables
 
 DEEPEST = 100  # nested brackets or blocks; also keeps every recursive pass far from Python's limit

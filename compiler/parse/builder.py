@@ -8,8 +8,8 @@ from typing import Any
 
 import lark
 
-from dotopt.compiler.errors import fail
-from dotopt.compiler.source import Source, Span
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Source, Span
 from dotopt.grammar.spelling import canonical
 
 MOST_DIGITS = 400  # of a number, and the largest exponent

@@ -7,9 +7,9 @@ from typing import Any
 
 import lark
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.parse.builder import RELATIONS, Builder, is_token
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.source import Span
 
 
 class Declarations(Builder):

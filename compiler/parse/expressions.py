@@ -9,10 +9,10 @@ from typing import Any
 
 import lark
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import fail
 from dotopt.compiler.parse.builder import RELATIONS, Builder, is_token
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
+from dotopt.compiler.text.source import Span
 from dotopt.grammar.spelling import canonical
 
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")

@@ -13,10 +13,10 @@ from difflib import get_close_matches
 
 import lark
 
-from dotopt.compiler.errors import Edit, Label, OptError, fail
 from dotopt.compiler.parse.foreign import COMMANDS, MEANT, REPLACED
 from dotopt.compiler.parse.stop import WORDS, Stop, keywords, listed, stop_at, wrong_dedent
-from dotopt.compiler.source import Source, Span
+from dotopt.compiler.text.errors import Edit, Label, OptError, fail
+from dotopt.compiler.text.source import Source, Span
 from dotopt.grammar.spelling import unicode
 
 HEADS = {"RULE", "FORMULA", "TRANSFORM", "THEOREM"}

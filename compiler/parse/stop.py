@@ -9,8 +9,8 @@ from functools import cache
 
 import lark
 
-from dotopt.compiler.errors import Edit, OptError, fail
-from dotopt.compiler.source import Source, Span
+from dotopt.compiler.text.errors import Edit, OptError, fail
+from dotopt.compiler.text.source import Source, Span
 from dotopt.grammar import tables
 
 LONGEST_REPAIRED = 20_000  # characters; edits are not tried in longer files

@@ -19,11 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.statements.lemma_names import leans_on
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library, load
 from dotopt.grammar.files import cache_directory
 
 
@@ -47,7 +47,7 @@ def key(file: s.File, claim: s.Claim, library: Library) -> str:
     """The key of a claim.
 
     >>> from dotopt.compiler.parse import parse
-    >>> from dotopt.compiler.source import Source
+    >>> from dotopt.compiler.text.source import Source
     >>> one, two = (parse(Source("a.opt", f"theorem A\\nclaim c:\\n  show 1 {x} 1\\n")) for x in ("==", " ==  "))
     >>> key(one, one.claims[0], Library()) == key(two, two.claims[0], Library())
     True

@@ -13,9 +13,6 @@ from functools import partial
 
 import z3
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library
 from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
 from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import TooLarge, forget_atoms, within
@@ -27,6 +24,9 @@ from dotopt.compiler.prove.report import FAST, FULL
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.methods import as_asked, experiment, runs, sampled, simulates
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library
 
 RUNS = 5  # times the budget of a claim: what `run(…)` gets
 LONGEST = 300  # characters of an internal error

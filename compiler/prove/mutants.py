@@ -15,7 +15,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from dotopt.compiler import syntax as s
+from dotopt.compiler.text import syntax as s
 
 Pair = tuple[str, str]
 SWAPS: tuple[Pair, ...] = (("β1", "β2"), ("β2", "β3"), ("η", "λ"), ("rows", "cols"))
@@ -34,7 +34,7 @@ def pairs(file: s.File) -> tuple[Pair, ...]:
 def mutants(claim: s.Claim, swaps: Sequence[Pair] = SWAPS) -> Iterator[tuple[str, s.Claim]]:
     """Mutants of a claim with what was changed, at most one of each kind and place; `swaps` are names to be swapped.
 
-    >>> from dotopt.compiler.library import Library, load
+    >>> from dotopt.compiler.text.library import Library, load
     >>> claim = load(Library().find("Lion")).claims[1]
     >>> [what for what, _ in mutants(claim)]  # doctest: +NORMALIZE_WHITESPACE
     ['without `λ > 0`', 'without `η*λ <= 1`', 'without `‖x‖[∞] <= 1/λ`', 'factor ½', 'negative', 'the contrary',

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import cache
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library, load
 
 FAST, FULL = 2.0, 30.0  # seconds a claim
 
@@ -53,7 +53,7 @@ class Report:
 def check_file(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
     """Decides every claim of a file; raises `OptError` if the file cannot be read.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> report = check_file(Library().find("norm1"))
     >>> [claim.status for claim in report.claims]
     ['proved']

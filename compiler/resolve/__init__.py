@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Diagnostic, Edit, Label, Report, diagnostic
 from dotopt.compiler.resolve.claims import Claims, declarations, parts, python_name, rules_in
 from dotopt.compiler.resolve.composition import check_base, check_composition
 from dotopt.compiler.resolve.declare import Declarer, target
@@ -26,7 +24,9 @@ from dotopt.compiler.resolve.names import Binding, Scope, after_word, name_span
 from dotopt.compiler.resolve.order import Equation, Reads, circles, reached
 from dotopt.compiler.resolve.readings import misreadings
 from dotopt.compiler.resolve.steps import Steps
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Diagnostic, Edit, Label, Report, diagnostic
+from dotopt.compiler.text.source import Span
 
 # What W205 speaks of when nothing needs it; an unread state or parameter still moves, an unread input is E209.
 NEEDED = frozenset(
@@ -58,7 +58,7 @@ def resolve(file: s.File, lookup: Lookup | None = None) -> Symbols:
     `lookup` finds the file of a name after `use`; by default in the folder of the file, then in the library.
 
     >>> from dotopt.compiler.parse import parse
-    >>> from dotopt.compiler.source import Source
+    >>> from dotopt.compiler.text.source import Source
     >>> text = "rule A\\nparam x : real[...]\\nobjective f\\nhyper lr = 0.1\\nx' = x - lr*∇f(x)\\n"
     >>> sorted(resolve(parse(Source("a.opt", text))).declarations)
     ['f', 'lr', 'x']

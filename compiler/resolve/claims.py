@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Edit, Label, Report, diagnostic
 from dotopt.compiler.resolve.builtins import FORMATS, LAWS, METHODS
 from dotopt.compiler.resolve.declare import Declarer, target
 from dotopt.compiler.resolve.expressions import Expressions, bound
@@ -15,7 +13,9 @@ from dotopt.compiler.resolve.names import KINDS, Binding, Scope, after_word, nam
 from dotopt.compiler.resolve.order import Reads
 from dotopt.compiler.resolve.signatures import wrong_call
 from dotopt.compiler.resolve.suggest import closest
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Edit, Label, Report, diagnostic
+from dotopt.compiler.text.source import Span
 from dotopt.grammar.spelling import ascii, canonical
 
 SPELLED_OUT = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float64": "fp64"}

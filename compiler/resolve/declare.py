@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Edit, Label, Report, diagnostic
 from dotopt.compiler.resolve.builtins import BUILTINS, QUIETLY_HIDDEN, RESERVED
 from dotopt.compiler.resolve.names import MOVING, Binding, Scope, after_word, name_span
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Edit, Label, Report, diagnostic
+from dotopt.compiler.text.source import Span
 
 Branch = tuple[tuple[int, bool], ...]
 HEADED = frozenset({"hyper", "const", "quantified", "parameter"})  # integers that may also be the length of an axis

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import MOST_ERRORS, Diagnostic, Edit, Label, Report, diagnostic
 from dotopt.compiler.resolve.builtins import AXES, BUILTINS, CONSTANTS, FUNCTIONS, LAWS, SLICES, SOLVERS
 from dotopt.compiler.resolve.names import CALLABLE, KINDS, MOVING, NUMBERS, Binding, Scope, after_word, name_span
 from dotopt.compiler.resolve.order import Reads
 from dotopt.compiler.resolve.signatures import parameters_of, sample_names, wrong_arguments, wrong_call
 from dotopt.compiler.resolve.suggest import closest, look_alikes
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import MOST_ERRORS, Diagnostic, Edit, Label, Report, diagnostic
+from dotopt.compiler.text.source import Span
 from dotopt.grammar.files import catalogue, file_name
 
 FUNCTIONLIKE = frozenset(

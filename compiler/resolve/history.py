@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Label, Report, diagnostic
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Label, Report, diagnostic
 
 Node = TypeVar("Node", bound=s.Syntax)
 MOVING = ("param", "state")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.resolve.suggest import closest
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library, load
 from dotopt.grammar.files import catalogue
 
 Lookup = Callable[[str], Path | None]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.source import Span
 from dotopt.grammar.spelling import canonical
 
 WORD = re.compile(r"[^\W\d_⁰¹²³⁴-⁹½¼¾ᵀ](?:[^\W⁰¹²³⁴-⁹½¼¾ᵀ]|[\u0300-\u036f])*")

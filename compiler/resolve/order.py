@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dotopt.compiler.errors import Diagnostic, Edit, Label, diagnostic
 from dotopt.compiler.resolve.names import Binding, Scope
-from dotopt.compiler.source import Span
+from dotopt.compiler.text.errors import Diagnostic, Edit, Label, diagnostic
+from dotopt.compiler.text.source import Span
 
 Value = tuple[Binding, bool]  # a name, and whether it is its next value
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Diagnostic, Edit, diagnostic
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Diagnostic, Edit, diagnostic
+from dotopt.compiler.text.source import Span
 
 
 def misreadings(file: s.File) -> list[Diagnostic]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Diagnostic, Edit, Label, diagnostic
 from dotopt.compiler.resolve.builtins import Signature
 from dotopt.compiler.resolve.declare import target
 from dotopt.compiler.resolve.names import Binding, name_span
 from dotopt.compiler.resolve.suggest import closest
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Diagnostic, Edit, Label, diagnostic
 
 COUNTS = ("no", "one", "two", "three", "four", "five")
 NORMS = "write `‖x‖[1]`, `‖x‖[∞]`, `‖x‖[1.5]`; for an order that is a knob `norm_p(x, p)`, with `use norm_p`"

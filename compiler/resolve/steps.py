@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Edit, Label, Report, diagnostic
 from dotopt.compiler.resolve.builtins import PROPERTIES
 from dotopt.compiler.resolve.claims import Claims, bind_left, law_of
 from dotopt.compiler.resolve.declare import Branch, Declarer, Target, target
@@ -13,7 +11,9 @@ from dotopt.compiler.resolve.expressions import Expressions, bound
 from dotopt.compiler.resolve.names import KINDS, MOVING, Binding, Scope, after_word, name_span
 from dotopt.compiler.resolve.order import Equation, Reads, circles, reached
 from dotopt.compiler.resolve.suggest import closest
-from dotopt.compiler.source import Span
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Edit, Label, Report, diagnostic
+from dotopt.compiler.text.source import Span
 
 
 @dataclass(slots=True)

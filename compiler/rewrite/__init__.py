@@ -12,9 +12,9 @@ by the exact table only where floating point agrees: 1 - 0.5, but not 1 - 0.9.
 from __future__ import annotations
 
 from dotopt.compiler.ir import Node, rebuild
+from dotopt.compiler.ir.wellformed import after
 from dotopt.compiler.rewrite.law import COMMUTATIVE, Law
 from dotopt.compiler.rewrite.tables import ALGEBRAIC, EXACT
-from dotopt.compiler.wellformed import after
 
 __all__ = ["ALGEBRAIC", "COMMUTATIVE", "EXACT", "Law", "simplify"]
 

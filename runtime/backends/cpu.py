@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dotopt.compiler.emit.cpu import Module, emit
-from dotopt.compiler.emit.scalars import Scalars
+from dotopt.compiler.emit.kernels.c.passes import Module, emit
+from dotopt.compiler.emit.torch.scalars import Scalars
 from dotopt.compiler.ir import TIME, Node, Program
-from dotopt.compiler.places import Unsupported, order
-from dotopt.compiler.schedule import Routine, Schedule
-from dotopt.compiler.variants import conditions
+from dotopt.compiler.schedule.passes import Routine, Schedule
+from dotopt.compiler.schedule.places import Unsupported, order
+from dotopt.compiler.schedule.variants import conditions
 from dotopt.runtime import routines, scalars
 from dotopt.runtime.backends import build
 from dotopt.runtime.backends.layout import PIECE, Changed, apart, axis_sizes, cut, extent

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dotopt.compiler.emit.scalars import Scalars
+from dotopt.compiler.emit.torch.scalars import Scalars
 from dotopt.compiler.ir import TIME, Node, Program
-from dotopt.compiler.places import REDUCE, Unsupported, order
+from dotopt.compiler.schedule.places import REDUCE, Unsupported, order
 from dotopt.runtime import scalars
 from dotopt.runtime.backends.cpu import Bucket
 

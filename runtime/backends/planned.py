@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.schedule import Schedule, schedule
-from dotopt.compiler.storage import narrow
-from dotopt.compiler.variants import specialise
+from dotopt.compiler.schedule.passes import Schedule, schedule
+from dotopt.compiler.schedule.storage import narrow
+from dotopt.compiler.schedule.variants import specialise
 from dotopt.runtime import routines
 
 

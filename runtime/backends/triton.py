@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 
-from dotopt.compiler.emit.triton import Module, emit
+from dotopt.compiler.emit.kernels.triton.passes import Module, emit
 from dotopt.compiler.ir import TIME, Node, Program
-from dotopt.compiler.places import Unsupported, order
-from dotopt.compiler.schedule import Schedule
-from dotopt.compiler.variants import FIRST_STEP, conditions
+from dotopt.compiler.schedule.passes import Schedule
+from dotopt.compiler.schedule.places import Unsupported, order
+from dotopt.compiler.schedule.variants import FIRST_STEP, conditions
 from dotopt.runtime import routines
 from dotopt.runtime.backends.cpu import STORED, Bucket, stored
 from dotopt.runtime.backends.host_numbers import numbers

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dotopt.compiler.ir import TIME, Node, Program
-from dotopt.compiler.schedule import Routine
+from dotopt.compiler.schedule.passes import Routine
 from dotopt.runtime import routines
 from dotopt.runtime.backends.cpu import SCRATCH, Bucket, same_size
 from dotopt.runtime.backends.host_numbers import numbers

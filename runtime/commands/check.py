@@ -65,7 +65,7 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 def as_json(report: Report) -> dict[str, object]:
     """One object for a file: `file`, `claims`, `chunks`, `errors`, `warnings`."""
-    from dotopt.compiler.render import to_json
+    from dotopt.compiler.text.render import to_json
 
     return {
         "file": report.file,
@@ -102,7 +102,7 @@ def show(report: Report) -> None:
     """Print a report: diagnostics on standard error, claims on standard output."""
     from rich.text import Text
 
-    from dotopt.compiler.render import render_all
+    from dotopt.compiler.text.render import render_all
     from dotopt.runtime.report.checking import trusts_z3
     from dotopt.runtime.report.console import err, out, table
 

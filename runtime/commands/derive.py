@@ -44,20 +44,20 @@ def run(args: argparse.Namespace) -> int:
 
 def derived(path: Path) -> list[Derivation]:
     """What is found without being asked."""
-    from dotopt.compiler.library import Library, load
     from dotopt.compiler.prove.derivations.derive import derivations
+    from dotopt.compiler.text.library import Library, load
 
     return list(derivations(load(path), Library(path.parent)))
 
 
 def constants(path: Path) -> list[Derivation]:
     """The unknowns of the claims with a `derive` line; raises `OptError` if the file is broken."""
-    from dotopt.compiler import syntax as s
-    from dotopt.compiler.errors import OptError
     from dotopt.compiler.parse import parse
     from dotopt.compiler.prove.derivations.derive import Derivation
     from dotopt.compiler.prove.derivations.derive import constants as values
-    from dotopt.compiler.read import read
+    from dotopt.compiler.text import syntax as s
+    from dotopt.compiler.text.errors import OptError
+    from dotopt.compiler.text.read import read
     from dotopt.runtime.report.checking import check
 
     claims = parse(read(path)).claims

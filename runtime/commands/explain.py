@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.text.errors import OptError
 from dotopt.runtime.commands import PROVED, Refused
 
 if TYPE_CHECKING:
-    from dotopt.compiler.levels import Level
+    from dotopt.compiler.analysis.levels import Level
     from dotopt.runtime.report.explain import Explanation
 
 FORMS = {
@@ -91,7 +91,7 @@ def _dtypes(given: Sequence[str]) -> str | dict[str, str] | None:
 
 def _state_bytes(facts: Explanation) -> str:
     words = f"{facts.bytes:.7g} bytes of state for each entry of the parameter"
-    from dotopt.compiler.storage import FORMATS, SMALL
+    from dotopt.compiler.schedule.storage import FORMATS, SMALL
 
     if not facts.formats:
         return f"{words}, in float32"

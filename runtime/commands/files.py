@@ -26,15 +26,15 @@ def locate(given: str) -> Path:
     >>> locate("Lion").name
     'lion.opt'
     """
-    from dotopt.compiler.errors import diagnostic
-    from dotopt.compiler.library import Library
+    from dotopt.compiler.text.errors import diagnostic
+    from dotopt.compiler.text.library import Library
 
     path = Path(given)
     if path.exists() or path.suffix == ".opt" or path.name != given:
         return path
     found = Library(Path.cwd()).find(given) or _ignoring_case(given)
     if found is None:
-        from dotopt.compiler.errors import OptError
+        from dotopt.compiler.text.errors import OptError
 
         raise OptError(diagnostic("E222", None, name=given, help=_suggestion(given)))
     return found

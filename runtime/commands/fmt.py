@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0; with --check 1 if something would change; 1 if a file does not parse (the others are formatted)."""
-    from dotopt.compiler.errors import Diagnostic, OptError
+    from dotopt.compiler.text.errors import Diagnostic, OptError
     from dotopt.runtime.commands.files import expand
 
     code = PROVED
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(path: Path | None, check: bool, diff: bool, spelling: Literal["keep", "ascii", "unicode"]) -> bool:
     """Format one file (None: standard input); says whether it changes."""
-    from dotopt.compiler.emit.text import format_text
-    from dotopt.compiler.read import read
+    from dotopt.compiler.emit.text.format import format_text
+    from dotopt.compiler.text.read import read
 
     if path is None:
         text = sys.stdin.read()

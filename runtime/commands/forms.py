@@ -6,11 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotopt.compiler.errors import OptError, diagnostic
-from dotopt.compiler.places import Unsupported
+from dotopt.compiler.schedule.places import Unsupported
+from dotopt.compiler.text.errors import OptError, diagnostic
 
 if TYPE_CHECKING:
     from dotopt.runtime.report.explain import Explanation
+
+# The emitter of each kernel language, imported when its text is asked for.
+KERNELS = {"cpu": "dotopt.compiler.emit.kernels.c.passes", "triton": "dotopt.compiler.emit.kernels.triton.passes"}
 
 
 def code(facts: Explanation, form: str) -> str:
@@ -21,12 +24,12 @@ def code(facts: Explanation, form: str) -> str:
 
             return "\n".join(listing(facts.program))
         case "latex":
-            from dotopt.compiler.emit.latex import latex
+            from dotopt.compiler.emit.latex.equations import latex
 
             return latex(facts.file)
         case "torch":
-            from dotopt.compiler.emit.torch import module
-            from dotopt.compiler.library import Library
+            from dotopt.compiler.emit.torch.optimizer import module
+            from dotopt.compiler.text.library import Library
 
             return module(facts.file, Library(Path(facts.file.span.source.path).parent))
     try:
@@ -39,8 +42,8 @@ def code(facts: Explanation, form: str) -> str:
 
 def _kernel(facts: Explanation, form: str) -> str:
     """The code of a usual step, all arrays in float32 but for states that are to be kept in fewer bits."""
-    from dotopt.compiler.schedule import schedule
-    from dotopt.compiler.storage import narrow
+    from dotopt.compiler.schedule.passes import schedule
+    from dotopt.compiler.schedule.storage import narrow
     from dotopt.runtime.report.explain import usual
 
     if facts.kind != "optimizer":
@@ -50,6 +53,6 @@ def _kernel(facts: Explanation, form: str) -> str:
     names = {buffer.name for buffer in plan.buffers} | {state.name for state in program.states} | {"grad"}
     stored = dict.fromkeys((*names, program.params[0].name), "fp32")
     stored |= {**facts.formats, **{f"{name} scale": "fp32" for name in facts.formats}}
-    emitter = import_module(f"dotopt.compiler.emit.{form}")
+    emitter = import_module(KERNELS[form])
     text: str = emitter.emit(plan, stored, facts.name).text
     return text

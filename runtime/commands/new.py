@@ -87,7 +87,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 if there is such a file already."""
-    from dotopt.compiler.emit.text import format_text
+    from dotopt.compiler.emit.text.format import format_text
     from dotopt.grammar.files import file_name
 
     if not NAME.fullmatch(args.name):

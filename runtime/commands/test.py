@@ -39,7 +39,7 @@ def show(report: Report) -> None:
     """A line for each property, then what failed, with Python that shows it: once for the dtypes of a backend."""
     from rich.text import Text
 
-    from dotopt.compiler.render import render_all
+    from dotopt.compiler.text.render import render_all
     from dotopt.runtime.property.outcome import Failed, Passed, Untested
     from dotopt.runtime.report.console import err, out, table
 

@@ -19,9 +19,9 @@ from dotopt.grammar.files import catalogue, file_name, library_root
 from dotopt.runtime.loading import cache as disk
 
 if TYPE_CHECKING:
-    from dotopt.compiler import syntax as s
     from dotopt.compiler.ir import Program
-    from dotopt.compiler.library import Library
+    from dotopt.compiler.text import syntax as s
+    from dotopt.compiler.text.library import Library
 
 Origin = tuple[str, str, str]
 
@@ -44,7 +44,7 @@ def load(path: str | Path) -> ModuleType:
 
 def compile(path: str | Path, out: str | Path) -> None:
     """Write the module of a `.opt` file to `out`: readable Python that needs torch and dotopt.runtime only."""
-    from dotopt.compiler.emit.torch import module
+    from dotopt.compiler.emit.torch.optimizer import module
 
     path = Path(path)
     file, library = _parsed(path)
@@ -109,8 +109,8 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
 
 
 def _lowered(file: s.File, library: Library, options: tuple[bool | str, ...], rank: int | None) -> Program:
-    from dotopt.compiler.emit.windows import accumulated
-    from dotopt.compiler.grouped import grouped
+    from dotopt.compiler.analysis.grouped import grouped
+    from dotopt.compiler.emit.torch.windows import accumulated
     from dotopt.compiler.lower import Static, lower
 
     declared = lower(file, Static({}, rank), library).options
@@ -170,7 +170,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        from dotopt.compiler.read import read
+        from dotopt.compiler.text.read import read
 
         read(path)  # raises the diagnostic
         raise
@@ -188,7 +188,7 @@ def _loaded(path: str, content: str, kind: str) -> ModuleType:
 
 
 def _built(path: Path, kind: str) -> disk.Entry:
-    from dotopt.compiler.emit.torch import module, transform
+    from dotopt.compiler.emit.torch.optimizer import module, transform
 
     file, library = _parsed(path)
     place = str(path) if kind == "file" else str(path.relative_to(library_root()))
@@ -205,7 +205,7 @@ def _composed(expression: str, places: str) -> Any:
     name = disk.key(content.encode(), marks)
 
     def build() -> disk.Entry:
-        from dotopt.compiler.emit.torch import module
+        from dotopt.compiler.emit.torch.optimizer import module
 
         file, library = _composition(expression, places)
         text = module(file, library, ("composition", expression, places))
@@ -218,7 +218,7 @@ def _composed(expression: str, places: str) -> Any:
 def _composition(expression: str, places: str) -> tuple[s.File, _Recorder]:
     """The tree and the library of `rule X = expression`."""
     from dotopt.compiler.parse import parse
-    from dotopt.compiler.source import Source
+    from dotopt.compiler.text.source import Source
 
     names = re.findall(r"[^\W\d]\w*(?!\w*=)", re.sub(r",[^()]*", "", expression))
     text = f"rule {''.join(names)} = {expression}\nuse {', '.join(dict.fromkeys(names))}\n"
@@ -227,9 +227,9 @@ def _composition(expression: str, places: str) -> tuple[s.File, _Recorder]:
 
 
 def _parsed(path: Path) -> tuple[s.File, _Recorder]:
-    from dotopt.compiler.library import load as parsed
-    from dotopt.compiler.read import read
     from dotopt.compiler.resolve import resolve
+    from dotopt.compiler.text.library import load as parsed
+    from dotopt.compiler.text.read import read
 
     if not path.is_file():
         read(path)  # raises the diagnostic
@@ -238,7 +238,7 @@ def _parsed(path: Path) -> tuple[s.File, _Recorder]:
 
 def _recorder(folder: Path | None, known: dict[str, Path]) -> _Recorder:
     """A library that notes what was taken from it, and knows some names by their path."""
-    from dotopt.compiler.library import Library
+    from dotopt.compiler.text.library import Library
 
     class Recorder(Library):
         """Notes the files that a rule is made of."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import REDUCTIONS
-from dotopt.compiler.variants import specialise
+from dotopt.compiler.schedule.variants import specialise
 from dotopt.runtime.loading import load
 from dotopt.runtime.optimizer import Optimizer, groups, signature
 from dotopt.runtime.optimizer.layers import Layers

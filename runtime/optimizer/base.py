@@ -236,7 +236,7 @@ class Optimizer(torch.optim.Optimizer):
     def _complete(self, bucket: Bucket) -> None:
         """Give a bucket what its rule draws with, and what the layers of its parameters have seen."""
         if "random" in bucket.step.sources:
-            from dotopt.compiler.random import place
+            from dotopt.compiler.evaluate.random import place
 
             params = [p for group in self.param_groups for p in group["params"]]
             names = [name for group in self.param_groups for name in group.get("param_names", ())]

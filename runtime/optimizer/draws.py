@@ -1,4 +1,4 @@
-"""Random numbers of a step as torch tensors: the very words that `dotopt.compiler.random` has, on any device.
+"""Random numbers of a step as torch tensors: the very words that `dotopt.compiler.evaluate.random` has, on any device.
 
 A draw is a function of (seed, step, position in the file, name of the tensor, entry), so a step that is replayed, or
 taken by another process, draws the same.
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dotopt.compiler.random import MULTIPLIERS, ROUNDS, WEYL
+from dotopt.compiler.evaluate.random import MULTIPLIERS, ROUNDS, WEYL
 
 MASK = 0xFFFFFFFF
 Shape = Sequence[int] | None

@@ -46,7 +46,7 @@ class Precision:
         """The states of 8 bits, which have scales."""
         if not self.formats:
             return {}
-        from dotopt.compiler.storage import FORMATS
+        from dotopt.compiler.schedule.storage import FORMATS
 
         return {name: format for name, format in self.formats if FORMATS[format].blocks}
 
@@ -58,7 +58,7 @@ def check(rule: Rule, group: Group) -> None:
     """Raises `StorageError`, a ValueError, if `state_dtype` or `param_rounding` asks for what there is not."""
     if group.get("state_dtype") is None and group.get("param_rounding") is None:
         return
-    from dotopt.compiler.state_dtype import resolve, rounding
+    from dotopt.compiler.schedule.state_dtype import resolve, rounding
 
     every = {s.name: s for step in rule.steps.values() for s in step.states}
     resolve(rule.name, _stored(tuple(every.values())), group.get("state_dtype"))
@@ -78,8 +78,8 @@ def of(rule: Rule, step: Step, group: Group, p: Tensor) -> Precision:
 
 @lru_cache(maxsize=4096)
 def _resolved(rule: str, states: tuple[State, ...], given: Any, word: str | None, dtype: str, count: int) -> Precision:
-    from dotopt.compiler.state_dtype import resolve, rounding
-    from dotopt.compiler.storage import FORMATS, SMALL
+    from dotopt.compiler.schedule.state_dtype import resolve, rounding
+    from dotopt.compiler.schedule.storage import FORMATS, SMALL
 
     named = dict(given) if isinstance(given, tuple) else given
     if isinstance(named, dict):  # options may have dropped a state
@@ -99,7 +99,7 @@ def _ascii(name: str, states: tuple[State, ...]) -> bool:
 
 
 def _stored(states: tuple[State, ...]) -> Any:
-    from dotopt.compiler.state_dtype import Stored
+    from dotopt.compiler.schedule.state_dtype import Stored
 
     return tuple(Stored(s.name, s.key, FIXED.get(s.place, ""), s.nonnegative) for s in states)
 
@@ -124,7 +124,7 @@ def fresh(s: State, plain: Tensor, format: str | None) -> dict[str, Tensor]:
     """The tensors of a state with the values `plain`, by key."""
     if format is None:
         return {s.key: plain}
-    from dotopt.compiler.storage import FORMATS
+    from dotopt.compiler.schedule.storage import FORMATS
     from dotopt.runtime.quantise import encode
 
     if not FORMATS[format].blocks:
@@ -137,7 +137,7 @@ def more(p: Tensor, less: Precision, number: int) -> dict[str, Tensor]:
     """What is kept beside a new parameter because of its rounding, by key."""
     if less.rounding is None:
         return {}
-    from dotopt.compiler.state_dtype import KEPT_BESIDE
+    from dotopt.compiler.schedule.state_dtype import KEPT_BESIDE
     from dotopt.runtime.optimizer.rounding import beside
 
     return {KEPT_BESIDE[less.rounding]: beside(p, less.rounding, less.seed, number)}
@@ -170,7 +170,7 @@ def beside(step: Step, precision: Precision, own: Mapping[str, Any]) -> Iterator
         if s.name in precision.blocks:
             yield f"{s.name} scale", own[scale_key(s)]
     if precision.rounding is not None:
-        from dotopt.compiler.state_dtype import KEPT_BESIDE
+        from dotopt.compiler.schedule.state_dtype import KEPT_BESIDE
 
         if KEPT_BESIDE[precision.rounding] not in own:
             raise RuntimeError(f"`param_rounding` changed after the first step: {CONVERT}")

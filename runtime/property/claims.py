@@ -18,16 +18,16 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.evaluate.frame import Frame
 from dotopt.compiler.ir import Interval, Node, boolean
-from dotopt.compiler.library import Library
+from dotopt.compiler.ir.types import REST
 from dotopt.compiler.prove.procedures.decide import conjuncts_of
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.types import REST
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library
 from dotopt.runtime.property.draw import tensors
 from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.search import Budget, Disagreement, Enough, search
@@ -382,7 +382,7 @@ def _snippet(claim: s.Claim, sentence: Sentence, moment: Moment) -> str:
     return (
         "import numpy as np\n"
         "from pathlib import Path\n"
-        "from dotopt.compiler.library import Library, load\n"
+        "from dotopt.compiler.text.library import Library, load\n"
         "from dotopt.compiler.prove.statements.cases import cases\n"
         "from dotopt.runtime.property.claims import Moment, at\n\n"
         f"path = Path({str(path)!r})\n"

@@ -14,7 +14,7 @@ from dotopt.runtime.property.outcome import Failed, Outcome, Untested
 from dotopt.runtime.property.search import Budget, Disagreement, search
 
 if TYPE_CHECKING:
-    from dotopt.compiler.symbolic import Step
+    from dotopt.compiler.analysis.symbolic import Step
 
 RELATIVE = 1e-9
 PERTURBED = 8  # how many points nearby say how badly conditioned an equation is
@@ -22,7 +22,7 @@ PERTURBED = 8  # how many points nearby say how badly conditioned an equation is
 
 def equations(cls: Any, options: Mapping[str, bool | str], budget: Budget) -> Outcome:
     """Whether the judge and `lambdify` agree on every equation of a rule with these options, at random points."""
-    from dotopt.compiler import symbolic
+    from dotopt.compiler.analysis import symbolic
 
     rank = next(
         rank for rank in (1, 2, 3) if cls.rule.pattern.misfit(rank) is None and rank >= len(cls.rule.pattern.axes)

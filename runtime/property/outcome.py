@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dotopt.compiler.errors import Diagnostic
+from dotopt.compiler.text.errors import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.ir import Program
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.resolve import resolve
+from dotopt.compiler.text.library import Library, load
 from dotopt.grammar.files import library_root
 from dotopt.runtime.property.draw import hyperparameters, tensors
 from dotopt.runtime.property.example import Array

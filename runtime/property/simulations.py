@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import Library
 from dotopt.compiler.prove.outcome import Open, Refuted
 from dotopt.compiler.prove.procedures.simulation import simulated
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.statement import Unreadable
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library
 from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.search import Budget
 
@@ -38,7 +38,7 @@ def _snippet(file: s.File, claim: s.Claim, seed: int) -> str:
     path = file.span.source.path
     return (
         "from pathlib import Path\n"
-        "from dotopt.compiler.library import Library, load\n"
+        "from dotopt.compiler.text.library import Library, load\n"
         "from dotopt.compiler.prove.procedures.simulation import simulated\n"
         "from dotopt.compiler.prove.statements.cases import cases\n\n"
         f"path = Path({str(path)!r})\n"

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler.errors import OptError
+from dotopt.compiler.text.errors import OptError
 from dotopt.runtime.property.outcome import Outcome, Report, Result, Untested
 from dotopt.runtime.property.search import Budget
 from dotopt.runtime.property.tolerance import TABLE
@@ -52,10 +52,10 @@ def _evaluated(test: Callable[[], Outcome]) -> Outcome:
 
 
 def _properties(path: Path, budget: Budget) -> Iterator[tuple[str, str, Callable[[], Outcome]]]:
-    from dotopt.compiler.library import Library, load
     from dotopt.compiler.prove.statements.methods import simulates
-    from dotopt.compiler.read import read
     from dotopt.compiler.resolve import resolve
+    from dotopt.compiler.text.library import Library, load
+    from dotopt.compiler.text.read import read
     from dotopt.runtime.optimizer import Optimizer
     from dotopt.runtime.property.claims import claim_at_points
     from dotopt.runtime.property.simulations import claim_in_runs

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import Diagnostic, OptError
-from dotopt.compiler.library import load
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import Diagnostic, OptError
+from dotopt.compiler.text.library import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,7 @@ def check(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
 
     `full` gives each claim 30 seconds in place of 2, `jobs` processes share the claims.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> report = check(Library().find("Lion"))
     >>> report.errors, {claim.name: claim.status for claim in report.claims}["scale_free"]
     ((), 'proved')
@@ -131,10 +131,10 @@ def _chunks(program: Program) -> tuple[ChunkProof, ...]:
 
 def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
     """Resolve the names, lower the file with every option in turn; the program of the defaults, and the warnings."""
-    from dotopt.compiler import ranges, units
-    from dotopt.compiler.library import Library
+    from dotopt.compiler.analysis import ranges, units
     from dotopt.compiler.lower import Static, lower
     from dotopt.compiler.resolve import resolve
+    from dotopt.compiler.text.library import Library
 
     library = Library(path.parent)
     symbols = resolve(file)
@@ -151,8 +151,8 @@ def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
 
 def _unread(file: s.File, program: Program) -> tuple[Diagnostic, ...]:
     """W205 for each state that reaches no parameter, no output and no claim, whatever the options."""
-    from dotopt.compiler import syntax
-    from dotopt.compiler.errors import diagnostic
+    from dotopt.compiler.text import syntax
+    from dotopt.compiler.text.errors import diagnostic
 
     if program.kind in ("theorem", "formula"):
         return ()

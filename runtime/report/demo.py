@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler.library import Library
+from dotopt.compiler.text.library import Library
 
 NAMES = ("AdamW", "Lion", "Adan", "AdamP", "AdaBelief", "Muon")
 EXPLAINED = ("Lion", "AdamP")

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Program
+from dotopt.compiler.ir.print import infix
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.scope import Local
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
 
 SOLVERS = ("argmin", "prox", "root")
 

@@ -14,25 +14,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dotopt.compiler import ir
-from dotopt.compiler import syntax as s
-from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.emit.layers import layer_values, of_layer
-from dotopt.compiler.emit.windows import accumulated
-from dotopt.compiler.grouped import grouped
+from dotopt.compiler.analysis.grouped import grouped
+from dotopt.compiler.analysis.levels import Level, levels
+from dotopt.compiler.analysis.ranges import number_at
+from dotopt.compiler.analysis.units import Units, infer
+from dotopt.compiler.emit.torch.layers import layer_values, of_layer
+from dotopt.compiler.emit.torch.windows import accumulated
 from dotopt.compiler.ir import Node, Program, number, rebuild
-from dotopt.compiler.levels import Level, levels
-from dotopt.compiler.library import Library
+from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.types import REST
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.parse import parse
-from dotopt.compiler.ranges import number_at
-from dotopt.compiler.read import read
 from dotopt.compiler.resolve import resolve
-from dotopt.compiler.source import Span
-from dotopt.compiler.state_dtype import KEPT_BESIDE, ROUNDINGS, formats, rounding
-from dotopt.compiler.storage import FORMATS, narrow
-from dotopt.compiler.types import REST
-from dotopt.compiler.units import Units, infer
+from dotopt.compiler.schedule.state_dtype import KEPT_BESIDE, ROUNDINGS, formats, rounding
+from dotopt.compiler.schedule.storage import FORMATS, narrow
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.read import read
+from dotopt.compiler.text.source import Span
 from dotopt.runtime.report.derivation import Derivation, derivations
 
 BYTES = 4  # of a float32 entry
@@ -357,7 +357,7 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
 
 def usual(program: Program) -> Program:
     """The program of a usual step: step 2, knobs at their defaults, a matrix, no period just over."""
-    from dotopt.compiler.variants import conditions, specialise
+    from dotopt.compiler.schedule.variants import conditions, specialise
 
     decided = specialise(program, {condition: _usually(condition, program) for condition in conditions(program)})
     return decided.mapped(lambda root: rebuild(root, lambda here: number(2) if here.role == "rank" else here))
@@ -369,8 +369,8 @@ def _usually(condition: Node, program: Program) -> bool:
 
 def _costs(program: Program, kept: Mapping[str, str]) -> Iterator[Cost]:
     """Passes over memory in a usual step, then under other outcomes of what is decided before a step."""
-    from dotopt.compiler.schedule import Unsupported, schedule
-    from dotopt.compiler.variants import conditions, specialise
+    from dotopt.compiler.schedule.passes import Unsupported, schedule
+    from dotopt.compiler.schedule.variants import conditions, specialise
 
     if program.kind != "optimizer" or len(program.params) != 1:
         return

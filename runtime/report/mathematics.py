@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.emit.latex import flat, rows
+from dotopt.compiler.emit.latex.equations import flat, rows
+from dotopt.compiler.text import syntax as s
 
 SIZE = 15.0  # pixels of the letter size
 PAD = 1.5

@@ -16,8 +16,8 @@ def equations(origin: tuple[str, str, str] | None) -> str | None:
     >>> print(equations(("library", "optimizers/signsgd.opt", "SignSGD")).splitlines()[2])
     g_{t} &= \nabla f(\theta_{t-1}) + \lambda \theta_{t-1} \\
     """
-    from dotopt.compiler.emit.latex import latex
-    from dotopt.compiler.library import Library, load
+    from dotopt.compiler.emit.latex.equations import latex
+    from dotopt.compiler.text.library import Library, load
     from dotopt.grammar.files import library_root
 
     match origin:

@@ -30,7 +30,7 @@ class Property:
 def properties(facts: Explanation) -> tuple[Property, ...]:
     """The properties of a rule; nothing for what is no optimizer with one parameter.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.runtime.report.explain import explain
     >>> [(p.what, p.value) for p in properties(explain(Library().find("QHM")))][-2:]
     [('update bound', 'none: the step grows with the gradient'), ('memory', '4 bytes per entry')]
@@ -125,10 +125,10 @@ def _squares(text: str) -> str:
 
 def _stated(facts: Explanation) -> Property | None:
     """A bound that the file claims itself, if it is proved."""
-    from dotopt.compiler import syntax as s
-    from dotopt.compiler.library import Library
     from dotopt.compiler.prove import check_claim
     from dotopt.compiler.prove.checker import verify
+    from dotopt.compiler.text import syntax as s
+    from dotopt.compiler.text.library import Library
 
     x = facts.program.params[0].name
     for claim in facts.file.claims:
@@ -151,12 +151,12 @@ def _chosen(option: Knob) -> str:
 
 def _holds(facts: Explanation, claim: str) -> bool:
     """Whether the engine proves a claim with these lines about the rule, with a certificate that verifies."""
-    from dotopt.compiler.errors import OptError
-    from dotopt.compiler.library import Library
     from dotopt.compiler.parse import parse
     from dotopt.compiler.prove import check_claim
     from dotopt.compiler.prove.checker import verify
-    from dotopt.compiler.source import Source
+    from dotopt.compiler.text.errors import OptError
+    from dotopt.compiler.text.library import Library
+    from dotopt.compiler.text.source import Source
 
     source = facts.file.span.source
     options = "".join(f"  given {_chosen(k)}\n" for k in facts.knobs if " | " in k.range)

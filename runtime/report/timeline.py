@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dotopt.compiler import ir
-from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.ranges import number_at
+from dotopt.compiler.ir.print import infix
 
 
 def timeline(program: Program, steps: int) -> list[tuple[str, list[bool | None]]]:
@@ -14,7 +14,7 @@ def timeline(program: Program, steps: int) -> list[tuple[str, list[bool | None]]
     An equation without `every` fires at every step; one with `otherwise` when it does not take that value. Knobs have
     their defaults.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import lower
     >>> dict(timeline(lower(Library().file("Muon")), 3))
     {'M': [True, True, True], 'W': [True, True, True]}

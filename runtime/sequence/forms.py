@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.emit.stretch import shown
+from dotopt.compiler.analysis.recurrence import Group, Recurrences, Solved, recurrences
+from dotopt.compiler.emit.sequence.stretch import shown
 from dotopt.compiler.ir import Program
-from dotopt.compiler.recurrence import Group, Recurrences, Solved, recurrences
+from dotopt.compiler.ir.print import infix
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.procedures.chunks import ChunkProof

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from dotopt.compiler.analysis.recurrence import Group
 from dotopt.compiler.ir import Node, node, number
 from dotopt.compiler.prove.procedures.chunks import Parts
-from dotopt.compiler.recurrence import Group
 from dotopt.runtime.sequence.chunks import Chunks, Term
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.report import FAST, ClaimReport
+from dotopt.compiler.text.library import Library, load
 
 Decided = Callable[..., ClaimReport]
 

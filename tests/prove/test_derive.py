@@ -10,7 +10,6 @@ import pytest
 import sympy
 from scipy.integrate import solve_ivp
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import check_claim
@@ -19,7 +18,8 @@ from dotopt.compiler.prove.derivations.derive import constants, derivations
 from dotopt.compiler.prove.derivations.modified_equation import ModifiedEquation, modified_equations
 from dotopt.compiler.prove.derivations.weight_norm import weight_norms
 from dotopt.compiler.prove.procedures.trees import draw
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 from dotopt.runtime import cli
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
 from dotopt.compiler.prove.checker import verify
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library, load
+from dotopt.compiler.text.source import Source
 
 HEAD = """theorem Small
 objective f : convex, smooth(L)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
 from dotopt.compiler.prove.checker import verify
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 MOMENTUM = """rule Momentum
 objective f

@@ -11,12 +11,12 @@ import torch
 
 import dotopt
 import dotopt.stdlib as stdlib
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.derivations.largest_step import LargestStep, largest_steps
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 
 @cache  # some are asked for by several tests, and take seconds

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import cache, check_claim
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.report import ClaimReport
+from dotopt.compiler.text.library import Library, load
 
 RULE = '''"""Lemmas: a bound that needs another one."""
 rule Lemmas

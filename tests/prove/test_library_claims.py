@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.checker import verify
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library, load
 
 FOLDER = Path(__file__).parent.parent.parent / "stdlib" / "theorems"
 CLAIMS = [(path, claim) for path in sorted(FOLDER.glob("*.opt")) for claim in load(path).claims]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.mutants import mutants, pairs
+from dotopt.compiler.text.library import Library, load
 
 FOLDER = Path(__file__).parent.parent.parent / "stdlib"
 SAMPLE = ("optimizers/signum.opt", "optimizers/lion.opt", "theorems/projection.opt", "theorems/delta_rule.opt")

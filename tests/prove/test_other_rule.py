@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
+from dotopt.compiler.text.library import Library, load
 
 HERE = """rule Here
 use There

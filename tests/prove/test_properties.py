@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.errors import OptError
-from dotopt.compiler.library import load
 from dotopt.compiler.prove.report import ClaimReport
 from dotopt.compiler.resolve import resolve
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import load
 
 Decided = Callable[..., ClaimReport]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.report import ClaimReport
+from dotopt.compiler.text.library import Library
 
 Decided = Callable[..., ClaimReport]
 

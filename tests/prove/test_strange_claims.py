@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
 from dotopt.compiler.prove.checker import verify
+from dotopt.compiler.text.library import Library, load
 
 FOLDER = Path(__file__).parent.parent / "claims"
 TRUE = sorted((FOLDER / "strange_true").glob("*.opt"))

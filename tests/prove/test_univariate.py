@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dotopt.compiler.library import Library
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove import ClaimReport, check_claim
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.procedures.elementary import at, bound, product, shows, signs
-from dotopt.compiler.source import Source
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 
 
 def decide(claim: str) -> ClaimReport:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.library import Library, load
 from dotopt.compiler.prove import check_claim
+from dotopt.compiler.text.library import Library, load
 
 FOLDER = Path(__file__).parent.parent / "claims" / "written"
 STATUS = {"true": "proved", "false": "refuted"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.intervals import assumptions, interval
+from dotopt.compiler.analysis.intervals import assumptions, interval
+from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Node, Program, boolean, node, substitute
+from dotopt.compiler.ir.print import infix
 from dotopt.compiler.prove.statements.simplify import fold
-from dotopt.compiler.ranges import number_at
 
 LATE = 10**6  # a step at which powers β^t are gone
 MOST_CASES = 8  # of a step near a minimum

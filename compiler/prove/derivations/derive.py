@@ -18,10 +18,8 @@ from typing import Any
 
 import sympy
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.emit.latex import rows
+from dotopt.compiler.emit.latex.equations import rows
 from dotopt.compiler.ir import Program
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.prove.checker import verify
@@ -29,7 +27,9 @@ from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.largest_step import largest_steps
 from dotopt.compiler.prove.derivations.modified_equation import modified_equations
 from dotopt.compiler.prove.derivations.weight_norm import weight_norms
-from dotopt.compiler.source import Source
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library
+from dotopt.compiler.text.source import Source
 from dotopt.grammar import spelling
 
 MOST_CHOICES = 8  # combinations of options

@@ -16,8 +16,8 @@ from typing import Any
 
 import sympy
 
-from dotopt.compiler.emit.expression import infix
 from dotopt.compiler.ir import Node, Program, State, leaf
+from dotopt.compiler.ir.print import infix
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import atoms_below

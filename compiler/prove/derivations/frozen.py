@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dotopt.compiler.emit.expression import infix
-from dotopt.compiler.intervals import assumptions, interval
+from dotopt.compiler.analysis.intervals import assumptions, interval
+from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import ENTRYWISE, Node, Program, leaf, node, number, substitute
+from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.types import REAL
 from dotopt.compiler.prove.derivations.conditions import LATE, Settled, named
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.statements.simplify import fold
-from dotopt.compiler.ranges import number_at
-from dotopt.compiler.types import REAL
 
 Kind = Literal["constant", "linear", "curved"]
 

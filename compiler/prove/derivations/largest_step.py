@@ -18,8 +18,10 @@ from typing import Any
 import sympy
 import z3
 
-from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Hyper, Node, Program, leaf, node, number
+from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.types import REAL
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.characteristic import Step, felt, hurwitz, numeric
 from dotopt.compiler.prove.derivations.conditions import Settled, settled
@@ -35,8 +37,6 @@ from dotopt.compiler.prove.procedures.stability import linear_map
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.statement import Unreadable
-from dotopt.compiler.ranges import number_at
-from dotopt.compiler.types import REAL
 
 MILLISECONDS = 700
 
@@ -84,7 +84,7 @@ class LargestStep:
 def largest_steps(program: Program, milliseconds: int = MILLISECONDS) -> Iterator[LargestStep]:
     """The bound for each way in which the conditions of the rule fall, that of the default knobs first.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import Static, lower
     >>> plain, momentum = largest_steps(lower(Library().file("SGD"), Static(options={"nesterov": False})))
     >>> plain.text, momentum.text, momentum.where, momentum.curvature

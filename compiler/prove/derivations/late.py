@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, number, rebuild, substitute
+from dotopt.compiler.ir.types import REAL
 from dotopt.compiler.prove.derivations.conditions import Settled
 from dotopt.compiler.prove.derivations.frozen import Frozen, NotLinear
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single
 from dotopt.compiler.prove.statements.simplify import fold
-from dotopt.compiler.types import REAL
 
 
 class ForEver(NotLinear):

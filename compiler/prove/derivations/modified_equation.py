@@ -91,7 +91,7 @@ def _latex_tree(tree: Tree, variable: str) -> str:
 def modified_equations(program: Program, powers: int = 2) -> Iterator[ModifiedEquation]:
     """The modified equation up to the `powers`-th power of the rate, for each way in which the conditions fall.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import Static, lower
     >>> plain, _ = modified_equations(lower(Library().file("SGD"), Static(options={"nesterov": False})))
     >>> without_decay = [t for t in plain.terms if "λ" not in str(t[2])]

@@ -18,8 +18,10 @@ from functools import reduce
 import numpy as np
 import sympy
 
-from dotopt.compiler.emit.expression import decimal, infix
+from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Loop, Node, Program, leaf, node, number, substitute
+from dotopt.compiler.ir.print import decimal, infix
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.dominated import Dominated, Knobs, dominated, named
 from dotopt.compiler.prove.derivations.largest_step import interior
@@ -30,8 +32,6 @@ from dotopt.compiler.prove.procedures.coordinates import both_sides
 from dotopt.compiler.prove.procedures.equivariance import kept
 from dotopt.compiler.prove.procedures.sentences import outermost
 from dotopt.compiler.prove.procedures.task import Task
-from dotopt.compiler.ranges import number_at
-from dotopt.compiler.types import Mismatch
 
 SECONDS = 0.3  # for the normal forms of a quotient
 LONGEST = 300  # characters of a bound that anyone would read
@@ -50,7 +50,7 @@ class Bound:
 def bound(program: Program, proves: Proves) -> Bound | None:
     """The first bound that is proved.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import lower
     >>> bound(lower(Library().file("SignSGD")), lambda claim: True).text
     "|θ' - θ| <= η"

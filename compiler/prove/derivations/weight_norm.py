@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dotopt.compiler.emit.expression import infix
+from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Node, Program, leaf, node, number, substitute
+from dotopt.compiler.ir.print import infix
 from dotopt.compiler.prove.derivations.conditions import LATE, Settled, decided, each_way, named, words
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import TooLarge
@@ -22,7 +23,6 @@ from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.simplify import fold
-from dotopt.compiler.ranges import number_at
 from dotopt.compiler.rewrite import simplify
 
 MOST_CASES = 10
@@ -42,7 +42,7 @@ class WeightNorm:
 def weight_norms(program: Program, seconds: float = 1.0) -> Iterator[WeightNorm]:
     """The identities that hold, one for each outcome of the conditions on the weights and gradients.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import Static, lower
     >>> file = Library().file("SGD")
     >>> found = next(weight_norms(lower(file, Static(options={"nesterov": False}))))

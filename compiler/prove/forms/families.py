@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.ir import Fold, Node, free_indices, instance, leaf, node
+from dotopt.compiler.ir.types import INT
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -22,7 +23,6 @@ from dotopt.compiler.prove.forms.polynomial import (
     single,
     single_product,
 )
-from dotopt.compiler.types import INT
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.normal import Normaliser

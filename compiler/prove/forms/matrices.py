@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.ir.types import REST
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -21,7 +22,6 @@ from dotopt.compiler.prove.forms.polynomial import (
 )
 from dotopt.compiler.prove.forms.scalars import Unsupported
 from dotopt.compiler.prove.forms.words import MODEL, Letter, Sum, Word, Words, add_all, flip, ones
-from dotopt.compiler.types import REST
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.normal import Normaliser

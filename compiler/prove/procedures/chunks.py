@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dotopt.compiler.affine import kept
+from dotopt.compiler.analysis.affine import kept
+from dotopt.compiler.analysis.recurrence import Group, Read, recurrences
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
 from dotopt.compiler.prove.forms.normal import Normaliser, Unsupported
-from dotopt.compiler.recurrence import Group, Read, recurrences
 
 SHAPES = ((1, 1), (2, 2), (3, 3), (3, 2))  # tokens, and how many make a chunk
 WINDOW = 2  # tokens of a window, whose length is a knob

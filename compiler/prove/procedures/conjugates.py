@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, gradient
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Node, leaf, node, substitute
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.prove.outcome import Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import inner
 from dotopt.compiler.prove.statements.statement import Case
-from dotopt.compiler.types import Mismatch
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
 
 Bound = Callable[[Node], Node]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
@@ -26,7 +26,7 @@ from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import like, start, trajectory
 from dotopt.compiler.prove.worlds.refute import Search
-from dotopt.compiler.types import Mismatch
+from dotopt.compiler.text import syntax as s
 
 
 def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -> Outcome:

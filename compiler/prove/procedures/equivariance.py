@@ -31,7 +31,7 @@ UNIQUE_UP_TO_SIGNS = {"eigenvectors", "qr"}
 def invariances(program: Program) -> Iterator[str]:
     """The groups under which the step of an optimizer with one parameter is equivariant.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import lower
     >>> list(invariances(lower(Library().file("Lion"))))
     ['permutations of the entries', 'sign flips of the entries']

@@ -12,7 +12,6 @@ from itertools import product
 
 import sympy
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.prove.forms.certificates import encode, inverses_of
 from dotopt.compiler.prove.forms.normal import atoms_below
@@ -26,6 +25,7 @@ from dotopt.compiler.prove.procedures.slow_manifold import step_of
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.procedures.trees import POINT, Context, Series, Tree, add, after, draw, scale, shifted
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
 
 
 def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import TIME, Node, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir.types import REAL
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import classes, conjugate_gradient, inequalities
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
-from dotopt.compiler.types import REAL
+from dotopt.compiler.text import syntax as s
 
 STAR = "^* as a function"
 INSTANT = leaf("free", "t", REAL)  # no number of steps: any real number, as far as the premises allow

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial, reduce
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
@@ -19,6 +18,7 @@ from dotopt.compiler.prove.statements.reached import LATEST, every_step, reached
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.prove.worlds.numbers import text
+from dotopt.compiler.text import syntax as s
 
 
 def outcome_of(case: Case, show: s.Show, seconds: float = BUDGET) -> Outcome:

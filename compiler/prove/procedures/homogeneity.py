@@ -29,7 +29,7 @@ class Degree:
 def scaled_along(program: Program) -> str | None:
     """What has to be said of knobs for the step to stay the same; None if that is not enough.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import Static, lower
     >>> scaled_along(lower(Library().file("LAMB"), Static(options={"variant": "paper"})))
     'with ε scaled along or 0'

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.outcome import Proved, all_of
 from dotopt.compiler.prove.procedures.sentences import task
@@ -17,6 +16,7 @@ from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.lemma_names import leans_on, lemma_names
 from dotopt.compiler.prove.statements.run import moves
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
 
 OTHER = (s.Flow, s.Precision, s.Derive)  # clauses that give a sentence another meaning
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import z3
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, leaf, node, substitute
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.forms.certificates import smt_certificate
@@ -27,6 +26,7 @@ from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.reached import Reached, every_step, reached
 from dotopt.compiler.prove.statements.run import any_step, first_step, moves, steps
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
 
 FORMATS = {"fp16": (5, 11), "bf16": (8, 8), "tf32": (8, 11), "fp32": (8, 24), "fp64": (11, 53)}  # exponent, digits
 STEPS = 3  # counterexamples are looked for in so many first steps

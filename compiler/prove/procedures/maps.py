@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
 from dotopt.compiler.ir import TIME, Node, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import Scope
@@ -13,6 +12,7 @@ from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Value
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
 
 Move = dict[Node, Node]
 

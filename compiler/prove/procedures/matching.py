@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice, product
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substitute
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Polynomial
@@ -18,7 +18,7 @@ from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.relations import Relation, related, states
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves
-from dotopt.compiler.types import Mismatch
+from dotopt.compiler.text import syntax as s
 
 MOST = 24  # matchings of states with their like or multiples of it
 LINEAR = {"add", "sub", "neg", "mul", "cast"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.curvature import curvature
+from dotopt.compiler.analysis.curvature import curvature
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.domain import conditions, shown
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.text import syntax as s
 
 
 def where_minima_exist(case: Case, show: s.Show, seconds: float, decide: Callable[[], Outcome]) -> Outcome:

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Node, leaf, node, number, substitute
+from dotopt.compiler.ir.types import REST, Mismatch
 from dotopt.compiler.prove.procedures.maps import Maps, Move, at_step
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves, trajectory
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.prove.worlds.world import Undecidable, World
-from dotopt.compiler.types import REST, Mismatch
+from dotopt.compiler.text.errors import OptError
 
 NONZERO = tuple(Fraction(n, 2) for n in (1, 2, 3, 4, 6, -1, -2, -3, -4, -5))
 WEIGHTS = (1, 0, 2, -1, Fraction(1, 2), -2, 3)

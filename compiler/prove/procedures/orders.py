@@ -6,13 +6,13 @@ smooth enough for as many derivatives.
 
 from __future__ import annotations
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import Node, node, number, substitute
 from dotopt.compiler.prove.procedures.univariate import bounds
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import state_leaves
+from dotopt.compiler.text import syntax as s
 
 MOST = 6  # the highest order that is asked for
 SMOOTH = {  # what may be done to h: no kinks and no roots, whose derivative at 0 is a convention

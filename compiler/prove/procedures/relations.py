@@ -21,6 +21,7 @@ from typing import Any
 import sympy
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import ZERO, Atom, Polynomial, fraction, single_product
@@ -29,7 +30,6 @@ from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import after
-from dotopt.compiler.types import Mismatch
 
 Row = dict[Node, Any]  # a combination of leaves that vanishes, coefficients on symbols
 

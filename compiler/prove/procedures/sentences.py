@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import Lambda, Node, leaf, node, number
 from dotopt.compiler.lower.scope import Lazy
 from dotopt.compiler.prove.forms.polynomial import within
@@ -29,6 +27,8 @@ from dotopt.compiler.prove.statements.properties import (
 )
 from dotopt.compiler.prove.statements.reached import every_step, reached
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
 
 SOON = 40  # of the time of a claim one part is for counterexamples that are found soon
 

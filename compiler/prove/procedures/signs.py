@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dotopt.compiler.ir import Node, leaf, node, number
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.run import first_step, held
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import names_below
-from dotopt.compiler.types import Mismatch
 
 
 def signs_kept(case: Case, goals: Sequence[Node] = ()) -> Iterator[Node]:

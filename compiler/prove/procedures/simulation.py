@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted
 from dotopt.compiler.prove.procedures.trial import Disturbance, Lab, Trial
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
 
 SEEDS = 10  # runs, where the claim does not say how many
 ATTEMPTS = 50  # draws for a seed until the premises hold

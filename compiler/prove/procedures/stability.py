@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import z3
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.normal import atoms_below
@@ -31,6 +30,7 @@ from dotopt.compiler.prove.statements.held_fixed import held_fixed
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.prove.worlds.world import Undecidable, World
+from dotopt.compiler.text import syntax as s
 
 
 @dataclass

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Input, Interval, Loop, Node, leaf, node, number, substitute
+from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.maps import Maps, Move, read
@@ -23,7 +23,7 @@ from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.statements.unroll import start, state_leaves, trajectory
 from dotopt.compiler.prove.worlds.refute import Search
-from dotopt.compiler.types import Mismatch
+from dotopt.compiler.text import syntax as s
 
 
 def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.forms.facts import conjuncts
 from dotopt.compiler.prove.forms.normal import Unsupported
@@ -26,6 +25,7 @@ from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.properties import inequalities
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves
+from dotopt.compiler.text import syntax as s
 
 INTERPOLATED = {"convex", "smooth", "strongly_convex"}  # the classes whose inequalities are enough for a function
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Program
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Scope, Static
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.prove.statements.premises import open_case, written_conjuncts
 from dotopt.compiler.prove.statements.ranks import last_axis, ranks
 from dotopt.compiler.prove.statements.simplify import clocked
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library
 
 MOST_CASES = 48
 

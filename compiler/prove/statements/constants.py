@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, node, number
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.text import syntax as s
 
 SIGNED = ("smooth", "lipschitz", "strongly_convex", "strongly_monotone", "cocoercive")
 ORDERED = (("strongly_convex", "smooth"), ("strongly_monotone", "lipschitz"))

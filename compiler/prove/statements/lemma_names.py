@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dotopt.compiler import syntax as s
+from dotopt.compiler.text import syntax as s
 
 
 def lemma_names(claim: s.Claim) -> list[str]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted
 from dotopt.compiler.prove.procedures.sentences import task
 from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.text import syntax as s
 
 PLAIN = {"truth", "nf-zero"}
 ONLY = {  # what the certificates at the leaves may be

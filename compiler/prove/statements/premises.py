@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dotopt.compiler import syntax as s
-from dotopt.compiler.errors import OptError
 from dotopt.compiler.ir import TIME, Interval, Node, free_indices, instance, leaf, node, number, substitute
+from dotopt.compiler.ir.types import REAL
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
@@ -24,7 +23,8 @@ from dotopt.compiler.prove.statements.sequences import is_start, read_sequences
 from dotopt.compiler.prove.statements.solved import is_answer, is_value_of, solutions
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import like, start
-from dotopt.compiler.types import REAL
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import OptError
 
 MOST_MEMBERS = 8  # of a family, for which premises on all of them are written out
 

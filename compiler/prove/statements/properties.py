@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, permutations
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.prove.statements.statement import Case
-from dotopt.compiler.types import REAL, Type
+from dotopt.compiler.text import syntax as s
 
 
 @dataclass(frozen=True, slots=True)

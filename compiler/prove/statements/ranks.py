@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import Node, Program, leaf, node, number
+from dotopt.compiler.ir.types import INT, REST
 from dotopt.compiler.prove.statements.statement import Unreadable
-from dotopt.compiler.types import INT, REST
+from dotopt.compiler.text import syntax as s
 
 FIRST = (1, 2, 3)  # at least
 
@@ -18,7 +18,7 @@ def ranks(file: s.File, claim: s.Claim) -> tuple[int | None, ...]:
 
     Raises `Unreadable` where the rank stands elsewhere than in a comparison with a number: then all ranks differ.
 
-    >>> from dotopt.compiler.library import Library, load
+    >>> from dotopt.compiler.text.library import Library, load
     >>> file = load(Library().find("AdamP"))
     >>> ranks(file, file.claims[0])
     (1, 2, 3)

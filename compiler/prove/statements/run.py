@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dotopt.compiler.ir import TIME, Node, Program, State, instance, leaf, node, number, rebuild, substitute
+from dotopt.compiler.ir.types import INT
 from dotopt.compiler.prove.statements.simplify import fires, fold
 from dotopt.compiler.prove.statements.unroll import like
-from dotopt.compiler.types import INT
 
 Place = tuple[str, str]  # the role and the name of a state or parameter, of a family or not
 Value = tuple[tuple[Node, ...], Node]  # the indices of a family, and the value in terms of them

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.ir import TIME, Fold, Node, instance, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import value
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Recurrence, Unreadable
+from dotopt.compiler.text import syntax as s
 
 WRITTEN_OUT = 64  # terms of a sum whose range is numbers
 

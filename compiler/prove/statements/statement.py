@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dotopt.compiler import syntax as s
 from dotopt.compiler.calculus import gradient, jacobian_vector
 from dotopt.compiler.ir import Node, Program, leaf, rebuild, substitute
-from dotopt.compiler.library import Library
 from dotopt.compiler.lower import Context, Scope, value
 from dotopt.compiler.prove.statements.expectation import expectations
 from dotopt.compiler.prove.statements.simplify import clocked, fold
+from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.library import Library
 
 
 class Unreadable(Exception):

@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.ir.types import REST
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.arrays import (
     Undecidable,
@@ -27,7 +28,6 @@ from dotopt.compiler.prove.worlds.arrays import (
     solve,
 )
 from dotopt.compiler.prove.worlds.enclosures import around, middle
-from dotopt.compiler.types import REST
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.worlds.world import World

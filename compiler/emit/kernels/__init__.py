@@ -1,0 +1,1 @@
+"""Kernels from a schedule: what both languages share, C for the CPU, and Triton."""

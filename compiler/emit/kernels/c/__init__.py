@@ -1,0 +1,1 @@
+"""C for the passes of a schedule."""

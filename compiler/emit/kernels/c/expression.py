@@ -1,0 +1,251 @@
+"""Operations in C: one table, and precedences so that the text has no parentheses but the needed ones.
+
+NaN and infinities behave as in the reference: `min`, `max` and `sign` pass a NaN on, comparisons with it are false, and
+nothing is reordered. Conditions are C integers and never short-circuit, so that a loop stays one stream of vector code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from dotopt.compiler.emit.kernels.shared.scope import ATOM, SIGN, Text
+from dotopt.compiler.ir import Node
+from dotopt.compiler.schedule.places import Unsupported
+
+CONDITION, COMPARE, SUM, PRODUCT = range(4)
+
+keywords = frozenset(
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "i",
+        "w",
+        "row",
+        "from",
+        "to",
+        "piece",
+        "tensor",
+        "start",
+        "stop",
+        "end",
+        "block",
+        "cols",
+        "scale",
+        "word",
+        "half",
+        "y0",
+        "y1",
+        "yn",
+        "j0",
+        "j1",
+        "jn",
+        "gamma",
+        "signgam",
+        "exp",
+        "log",
+    ]
+)
+
+# operation: its sign, its level, the lowest level of the left and of the right operand without parentheses
+INFIX = {
+    "add": (" + ", SUM, SUM, PRODUCT),
+    "sub": (" - ", SUM, SUM, PRODUCT),
+    "mul": ("*", PRODUCT, PRODUCT, SIGN),
+    "div": ("/", PRODUCT, PRODUCT, SIGN),
+    "lt": (" < ", COMPARE, SUM, SUM),
+    "le": (" <= ", COMPARE, SUM, SUM),
+    "gt": (" > ", COMPARE, SUM, SUM),
+    "ge": (" >= ", COMPARE, SUM, SUM),
+    "eq": (" == ", COMPARE, SUM, SUM),
+    "ne": (" != ", COMPARE, SUM, SUM),
+    "and": (" & ", CONDITION, ATOM, ATOM),
+    "or": (" | ", CONDITION, ATOM, ATOM),
+}
+
+# C functions by operation; `f` is appended for float
+FUNCTIONS = {
+    "abs": "fabs",
+    "sqrt": "sqrt",
+    "log": "log",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "tanh": "tanh",
+    "acos": "acos",
+    "atanh": "atanh",
+    "erf": "erf",
+    "floor": "floor",
+    "ceil": "ceil",
+}
+
+# written in the prelude, once for each type
+OWN = {
+    "exp": "exp_",
+    "min": "min_",
+    "max": "max_",
+    "sign": "sign_",
+    "relu": "relu_",
+    "sigmoid": "sigmoid_",
+    "gelu": "gelu_",
+    "mod": "mod_",
+}
+
+
+def literal(value: Fraction, real: str) -> str:
+    """A number of type `real`, rounded once.
+
+    >>> literal(Fraction(1, 10), "float"), literal(Fraction(3), "double")
+    ('0.1f', '3.0')
+    """
+    text = repr(float(value))
+    return text + "f" if real == "float" else text
+
+
+def constant(here: Node, real: str) -> str:
+    """An infinity, π, a truth value."""
+    match here.op:
+        case "inf":
+            return "INFINITY"
+        case "pi":
+            return f"({real})3.14159265358979323846"
+        case _:
+            return str(int(here.attrs[0]))
+
+
+def define(kind: str, name: str, text: str) -> str:
+    """A constant."""
+    return f"const {kind} {name} = {text};"
+
+
+def cast(kind: str, text: Text) -> str:
+    """A value as another type."""
+    return f"({kind}){_bracketed(text, ATOM)}"
+
+
+def comment(text: str) -> str:
+    """A remark."""
+    return f"/* {text} */"
+
+
+def operation(here: Node, args: Sequence[Text], real: str) -> Text:
+    """`here` in C from its operands in C; a condition among numbers counts as 0 or 1."""
+    suffix = "f" if real == "float" else ""
+    match here.op:
+        case "neg":
+            return "-" + _bracketed(args[0], ATOM), SIGN
+        case "not":
+            return "!" + _bracketed(args[0], ATOM), SIGN
+        case "stop":
+            return args[0]
+        case "pow":
+            return _power(here.args[1].value, args, suffix)
+        case "select":
+            return (
+                f"{_bracketed(args[0], COMPARE)} ? {_bracketed(args[1], SUM)} : {_bracketed(args[2], SUM)}",
+                CONDITION,
+            )
+        case op if op in INFIX:
+            sign, level, left, right = INFIX[op]
+            return f"{_bracketed(args[0], left)}{sign}{_bracketed(args[1], right)}", level
+        case op if op in FUNCTIONS:
+            return f"{FUNCTIONS[op]}{suffix}({args[0][0]})", ATOM
+        case op if op in OWN:
+            return f"{OWN[op]}{real}({', '.join(text for text, _ in args)})", ATOM
+        case op:
+            raise Unsupported(f"C has no {op}")
+
+
+def _power(exponent: Fraction | None, args: Sequence[Text], suffix: str) -> Text:
+    base = _bracketed(args[0], ATOM)
+    plain = base.replace("_", "").isalnum()  # repeating it costs nothing
+    if exponent == 1:
+        return args[0]
+    if exponent is not None and exponent in (2, 3, 4) and plain:
+        return "*".join([base] * int(exponent)), PRODUCT
+    if exponent == Fraction(1, 2):
+        return f"sqrt{suffix}({args[0][0]})", ATOM
+    if exponent == -1:
+        return f"1/{base}", PRODUCT
+    return f"pow{suffix}({args[0][0]}, {args[1][0]})", ATOM
+
+
+def number_from(text: Text, real: str) -> Text:
+    """A condition as the number 0 or 1."""
+    one, zero = literal(Fraction(1), real), literal(Fraction(0), real)
+    return f"{_bracketed(text, COMPARE)} ? {one} : {zero}", CONDITION
+
+
+def condition_from(text: Text, real: str) -> Text:
+    """A number as a condition."""
+    return f"{_bracketed(text, SUM)} != {literal(Fraction(0), real)}", COMPARE
+
+
+def _bracketed(text: Text, level: int) -> str:
+    return text[0] if text[1] >= level else f"({text[0]})"
+
+
+PRELUDE = """\
+#define OWN(T, F) \\
+  static inline T min_##T(T a, T b) { T c = a < b ? a : b; return a != a ? a : c; } \\
+  static inline T max_##T(T a, T b) { T c = a > b ? a : b; return a != a ? a : c; } \\
+  static inline T sign_##T(T a) { return a > 0 ? (T)1 : a < 0 ? (T)-1 : a; } \\
+  static inline T relu_##T(T a) { return a < 0 ? (T)0 : a; } \\
+  static inline T sigmoid_##T(T a) { return 1/(1 + exp##F(-a)); } \\
+  static inline T gelu_##T(T a) { return a*(T)0.5*(1 + erf##F(a*(T)0.70710678118654752440)); } \\
+  static inline T mod_##T(T a, T b) { return a - floor##F(a/b)*b; }
+OWN(float, f)
+OWN(double, )
+static inline double exp_double(double a) { return exp(a); }
+/* e^a = 2^n e^r, |r| <= ln(2)/2, within 2 units in the last place and free of branches, so that loops vectorise.
+   Adding 1.5*2^23 rounds to a whole number and leaves it in the low bits. Below 2.4e-38 the result is 0. */
+#if defined(__FMA__) || defined(__aarch64__)
+#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FMA(a, b, c) ((a)*(b) + (c))
+#endif
+static inline float exp_float(float a) {
+  union { float f; uint32_t u; } whole, two;
+  float x = a > 88.8f ? 88.8f : a;
+  whole.f = FMA(x, 1.44269504f, 12582912.0f);
+  float n = whole.f - 12582912.0f;
+  float r = FMA(n, 2.12194440e-4f, FMA(n, -0.693359375f, x));
+  float p = FMA(FMA(FMA(FMA(FMA(1.9875691500e-4f, r, 1.3981999507e-3f), r, 8.3334519073e-3f), r, 4.1665795894e-2f), r,
+                1.6666665459e-1f), r, 5.0000001201e-1f);
+  float y = FMA(p, r*r, r) + 1.0f;
+  two.u = (whole.u << 23) + (126u << 23); /* 2^(n - 1), since 2^128 is no float */
+  return a < -86.6f ? 0.0f : (y + y)*two.f;
+}
+"""

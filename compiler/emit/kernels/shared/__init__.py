@@ -1,0 +1,1 @@
+"""What both kernel languages need of a schedule: facts of its values, and scopes."""

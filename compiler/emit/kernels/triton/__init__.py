@@ -1,0 +1,1 @@
+"""Triton for the passes of a schedule."""

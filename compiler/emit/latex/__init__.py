@@ -1,0 +1,1 @@
+"""Equations as a paper would print them."""

@@ -1,0 +1,1 @@
+"""Rules over sequences, layers and lists as Python modules of torch code."""

@@ -1,0 +1,430 @@
+"""Expressions as torch code on tensors with any leading axes: sequence rules over batch, heads and tokens.
+
+A value with axes `[dv, dk]` is a tensor `[..., dv, dk]`; a scalar that depends on an input is a tensor `[...]`.
+Because the leading axes are never named, one text serves a token, a batch of sequences, and all tokens at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from dotopt.compiler.analysis.affine import kept, low_rank, recent
+from dotopt.compiler.ir import Loop, Node
+from dotopt.compiler.ir.types import Type
+from dotopt.compiler.text.errors import fail
+from dotopt.grammar.spelling import ascii
+
+TENSOR_ROLES = {"input", "state", "draw", "loop", "sequence", "free"}  # and the time, over many tokens
+SUM, PRODUCT, UNARY, POWER, POSTFIX = range(5)
+
+Text = tuple[str, int]  # code, and how tightly its outermost operator binds
+
+
+def decimal(value: Fraction) -> str:
+    """A number as Python reads it back, with the user's decimals where they are exact.
+
+    >>> decimal(Fraction(1, 2)), decimal(Fraction(3)), decimal(Fraction(1, 3))
+    ('0.5', '3', '(1/3)')
+    """
+    if value.denominator == 1:
+        return str(value.numerator)
+    if Fraction(str(float(value))) == value:
+        return repr(float(value))
+    return f"({value.numerator}/{value.denominator})"
+
+
+@dataclass(eq=False)
+class Batched:
+    """Writes nodes as code. `names` holds what has a variable already; loops add `lines` before their use."""
+
+    names: dict[Node, str]
+    sizes: Mapping[str, str]  # code for the size of each axis
+    lines: list[str] = field(default_factory=list)
+    indent: str = "    "
+    tensor: dict[Node, bool] = field(default_factory=dict)
+    tokens: bool = False  # whether the last leading axis holds the tokens of a sequence
+    attentions: list[str] = field(default_factory=list)
+    items: dict[tuple[Node, int], str] = field(default_factory=dict)  # variables that hold results of loops
+    functions: dict[str, str] = field(default_factory=dict)  # functions of the user that a loop has by another name
+
+    def is_tensor(self, here: Node) -> bool:
+        """Whether the value is a tensor, not a Python number of the host."""
+        if here not in self.tensor:
+            if here.op == "leaf":
+                self.tensor[here] = here.role in TENSOR_ROLES or (here.role == "time" and self.tokens)
+            elif here.op == "size":
+                self.tensor[here] = False
+            else:
+                self.tensor[here] = bool(here.type.axes) or any(self.is_tensor(child) for child in here.children)
+        return self.tensor[here]
+
+    def code(self, here: Node, least: int = SUM) -> str:
+        """The text of `here`, in parentheses if its operator binds less tightly than `least`."""
+        text, binding = self.text(here)
+        return f"({text})" if binding < least else text
+
+    def text(self, here: Node) -> Text:
+        """The text of `here` and its binding."""
+        if here in self.names:
+            return self.names[here], POSTFIX
+        writer = WRITERS.get(here.op)
+        if writer is None:
+            raise fail("E601", here.span, construct=f"`{here.op}` in a rule over sequences")
+        return writer(self, here)
+
+    def fitted(self, here: Node, target: Type, least: int = SUM) -> str:
+        """The text of `here`, with new axes where `target` has axes that it lacks."""
+        if not target.axes or here.type.axes == target.axes or not self.is_tensor(here) or here.type.any:
+            return self.code(here, least)
+        if any(axis not in target.axes for axis in here.type.axes):
+            return self.code(here, least)
+        text = self.code(here, POSTFIX)
+        in_order = [axis for axis in target.axes if axis in here.type.axes]
+        if in_order != list(here.type.axes):
+            text = f"{text}.mT"
+        slots = ", ".join(":" if axis in here.type.axes else "None" for axis in target.axes)
+        return f"{text}[..., {slots}]"
+
+
+def _leaf(b: Batched, here: Node) -> Text:
+    window = kept(here)
+    if window is not None:
+        b.names[here] = _recent(b, *window)
+        return b.names[here], POSTFIX
+    match here.role:
+        case "axis":
+            return b.sizes[here.name], POSTFIX
+        case "option":
+            return f"options[{here.name!r}]", POSTFIX
+    return ascii(here.name), POSTFIX
+
+
+def _infix(operator: str, binding: int) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        left, right = here.args
+        spaced = f" {operator} " if binding == SUM else operator
+        return (
+            f"{b.fitted(left, here.type, binding)}{spaced}{b.fitted(right, here.type, binding + 1)}",
+            binding,
+        )
+
+    return write
+
+
+def _comparison(operator: str) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        left, right = here.args
+        return f"({b.fitted(left, here.type)} {operator} {b.fitted(right, here.type)})", POSTFIX
+
+    return write
+
+
+def _logic(tensor_word: str, host_word: str) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        left, right = (b.fitted(arg, here.type, POSTFIX) for arg in here.args)
+        return f"({left} {tensor_word if b.is_tensor(here) else host_word} {right})", POSTFIX
+
+    return write
+
+
+def _not(b: Batched, here: Node) -> Text:
+    (arg,) = here.args
+    return (f"~{b.code(arg, POSTFIX)}" if b.is_tensor(arg) else f"(not {b.code(arg)})"), UNARY
+
+
+def _function(name: str, host: str | None = None) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        (arg,) = here.args
+        spelled = name if b.is_tensor(arg) else (host or f"scalars.{here.op}")
+        return f"{spelled}({b.code(arg)})", POSTFIX
+
+    return write
+
+
+def _extreme(word: str, bound: str) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        left, right = here.args
+        if not b.is_tensor(here):
+            return f"{word[:3]}({b.code(left)}, {b.code(right)})", POSTFIX
+        for tensor, number in ((left, right), (right, left)):
+            if not b.is_tensor(number):
+                return f"{b.code(tensor, POSTFIX)}.clamp({bound}={b.code(number)})", POSTFIX
+        return f"torch.{word}({b.fitted(left, here.type)}, {b.fitted(right, here.type)})", POSTFIX
+
+    return write
+
+
+def _select(b: Batched, here: Node) -> Text:
+    condition, yes, no = here.args
+    if not b.is_tensor(condition):
+        return f"({b.fitted(yes, here.type)} if {b.code(condition)} else {b.fitted(no, here.type)})", POSTFIX
+    parts = ", ".join(b.fitted(part, here.type) for part in (condition, yes, no))
+    return f"torch.where({parts})", POSTFIX
+
+
+def _dimensions(b: Batched, operand: Node, axes: tuple[str, ...]) -> str:
+    places = [i - len(operand.type.axes) for i, axis in enumerate(operand.type.axes) if axis in axes]
+    return f"dim=({', '.join(map(str, places))},)" if len(places) == 1 else f"dim=({', '.join(map(str, places))})"
+
+
+def _reduction(method: str, extra: str = "") -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        (operand,) = here.args
+        return f"{b.code(operand, POSTFIX)}.{method}({extra}{_dimensions(b, operand, here.attrs[0])})", POSTFIX
+
+    return write
+
+
+def _norm(b: Batched, here: Node) -> Text:
+    (operand,), order = here.args, here.attrs[2]
+    spelled = "torch.inf" if order is None else decimal(order)
+    return (
+        f"torch.linalg.vector_norm({b.code(operand)}, {spelled}, {_dimensions(b, operand, here.attrs[0])})",
+        POSTFIX,
+    )
+
+
+def _fires(b: Batched, here: Node) -> Text:
+    period, start = (b.code(arg, UNARY) for arg in here.args)
+    return f"(t >= {start} and (t - {start}) % {period} == 0)", POSTFIX
+
+
+def _size(b: Batched, here: Node) -> Text:
+    factors = [b.sizes[axis] for axis in here.attrs[0]] or ["1"]
+    return "*".join(factors), PRODUCT
+
+
+def _matmul(b: Batched, here: Node) -> Text:
+    left, right = here.args
+    match len(left.type.axes), len(right.type.axes):
+        case 2, 2:
+            return f"{b.code(left, PRODUCT)} @ {b.code(right, UNARY)}", PRODUCT
+        case 2, 1:
+            return f'torch.einsum("...ij,...j->...i", {b.code(left)}, {b.code(right)})', POSTFIX
+        case 1, 2:
+            return f'torch.einsum("...i,...ij->...j", {b.code(left)}, {b.code(right)})', POSTFIX
+        case 1, 1:
+            return f"({b.code(left, PRODUCT)}*{b.code(right, UNARY)}).sum(-1)", POSTFIX
+    raise fail("E601", here.span, construct="a product of tensors with more than two axes")
+
+
+def _outer(b: Batched, here: Node) -> Text:
+    left, right = here.args
+    if left.type.axes == right.type.axes and len(left.type.axes) == 1:  # one axis twice: not to be told by its name
+        return f"{b.code(left, POSTFIX)}[..., :, None]*{b.code(right, POSTFIX)}[..., None, :]", PRODUCT
+    return f"{b.fitted(left, here.type, POSTFIX)}*{b.fitted(right, here.type, POSTFIX)}", PRODUCT
+
+
+def _power(b: Batched, here: Node) -> Text:
+    base, exponent = here.args
+    if exponent.value == 2 and base in b.names:
+        return f"{b.names[base]}.square()" if b.is_tensor(base) else f"{b.names[base]}**2", POSTFIX
+    return f"{b.fitted(base, here.type, POSTFIX)}**{b.fitted(exponent, here.type, UNARY)}", POWER
+
+
+def _element(b: Batched, here: Node) -> Text:
+    whole, index = here.args
+    where = b.code(index)
+    if b.is_tensor(index):
+        where = f"({where}).long().clamp(0, {b.sizes[whole.type.axes[-1]]} - 1)"
+    return f"{b.code(whole, POSTFIX)}[..., {where}]", POSTFIX
+
+
+def _loop(b: Batched, here: Node) -> Text:
+    """Writes the passes as lines, and returns the tuple of the loop's variables."""
+    body: Loop = here.attrs[0]
+    if any(variable.args for variable in body.variables):
+        raise fail("E601", here.span, construct="a loop with a family of variables")
+    count, *starts = here.args
+    names = [ascii(variable.name) for variable in body.variables]
+    for name, start in zip(names, starts, strict=True):
+        b.lines.append(f"{b.indent}{name} = {b.code(start)}")
+    inner = Batched(dict(b.names), b.sizes, b.lines, b.indent + "    ", dict(b.tensor), b.tokens)
+    inner.names.update(zip(body.variables, names, strict=True))
+    inner.functions = dict(b.functions)
+    head = f"_ in range({b.code(count)})" if body.index is None else _over(inner, here, body, body.index)
+    b.lines.append(f"{b.indent}for {head}:")
+    if body.until is not None:
+        b.lines.append(f"{inner.indent}if bool({inner.code(body.until)}):")
+        b.lines.append(f"{inner.indent}    break")
+    for equation in body.equations:
+        if equation.node not in inner.names and equation.node.op != "leaf":
+            name = ascii(equation.name) + ("_next" if equation.primed else "")
+            b.lines.append(f"{inner.indent}{name} = {inner.code(equation.node)}")
+            inner.names[equation.node] = name
+    nexts = ", ".join(inner.code(n) for n in body.nexts)
+    b.lines.append(f"{inner.indent}{', '.join(names)} = {nexts}")
+    b.names[here] = f"({', '.join(names)},)"
+    for position, name in enumerate(names):
+        b.items[here, position] = name
+    return b.names[here], POSTFIX
+
+
+def families(body: Loop, index: Node) -> tuple[str, ...]:
+    """The functions of the user of which a loop over `index` takes one at each pass."""
+    found = (x.attrs[0] for root in body.nodes for x in root.walk() if x.op == "apply" and x.args[:1] == (index,))
+    return tuple(dict.fromkeys(found))
+
+
+def _over(inner: Batched, here: Node, body: Loop, index: Node) -> str:
+    """`l, F_l in enumerate(F, start=1)`: the head of a loop over the set that families of functions have in common."""
+    names = families(body, index)
+    if not names:
+        raise fail("E601", here.span, construct="a loop over a set that no function is declared over")
+    inner.functions |= {name: f"{ascii(name)}_{ascii(index.name)}" for name in names}
+    wholes, members = ([ascii(name) for name in names], [inner.functions[name] for name in names])
+    if len(names) == 1:
+        return f"{ascii(index.name)}, {members[0]} in enumerate({wholes[0]}, start=1)"
+    return f"{ascii(index.name)}, ({', '.join(members)}) in enumerate(zip({', '.join(wholes)}), start=1)"
+
+
+def _apply(b: Batched, here: Node) -> Text:
+    """A call of a function that the user passes; one of a family is taken by the loop around it."""
+    name, order, _, (indices, _), type = here.attrs
+    if order:
+        raise fail("E601", here.span, construct=f"the derivative of the function `{name}`")
+    points = here.args[indices:]
+    if type.scalar and any(point.type.axes for point in points):
+        raise fail("E601", here.span, construct=f"`{name}` without the type of its values, such as `: like x`,")
+    return f"{b.functions.get(name, ascii(name))}({', '.join(map(b.code, points))})", POSTFIX
+
+
+def _item(b: Batched, here: Node) -> Text:
+    (whole,), position = here.args, here.attrs[0]
+    if whole.op == "loop":
+        if (whole, position) not in b.items:
+            b.text(whole)
+        return b.items[whole, position], POSTFIX
+    return f"{b.code(whole, POSTFIX)}[{position}]", POSTFIX
+
+
+def _attention(b: Batched, here: Node) -> Text:
+    """Attention keeps its keys and values under a name of its own in the state."""
+    name = f"attention{len(b.attentions) + 1}"
+    b.attentions.append(name)
+    q, k, v = (b.code(arg) for arg in here.args)
+    word = "attend" if b.tokens else "attend_token"
+    return f'{word}({q}, {k}, {v}, state, later, "{name}", keep)', POSTFIX
+
+
+def _window(b: Batched, here: Node) -> Text:
+    """A reduction over the last tokens; sums of products of vectors keep the vectors only."""
+    value, length = here.args
+    found = low_rank(here)
+    if found is not None and found[0] is None:
+        total = []
+        for f, g, weight, _ in found[1]:
+            scaled = b.code(f, POSTFIX) if weight is None else f"({b.code(weight, POSTFIX)}[..., None]*{b.code(f)})"
+            total.append(f"{scaled}.mT @ {b.code(g, UNARY)}")
+        return " + ".join(total), (PRODUCT if len(total) == 1 else SUM)
+    axes = len(value.type.axes)
+    match here.attrs[0]:
+        case "sum":
+            return f"{b.code(recent(value, length), POSTFIX)}.sum({-axes - 1})", POSTFIX
+        case "mean":  # of as many as there are
+            count = f"t.clamp(max={b.code(length)})" if b.tokens else f"min(t, {b.code(length)})"
+            count += f"[..., {', '.join(['None'] * axes)}]" if b.tokens and axes else ""
+            return f"{b.code(recent(value, length), POSTFIX)}.sum({-axes - 1})/{count}", PRODUCT
+    raise fail("E601", here.span, construct=f"`{here.attrs[0]}` over the last tokens")
+
+
+def _recent(b: Batched, value: Node, length: Node) -> str:
+    """The variable with the values of the last tokens; the state keeps them under a name of their own."""
+    axes, key = len(value.type.axes), f"last {value!r}, {length!r}"
+    given = f'{b.fitted(value, value.type)}, {b.code(length)}, {axes}, state, later, {key!r}'
+    text = f"recent({given})" if b.tokens else f"recent_token({given}, keep)"
+    name = f"recent{1 + sum(here.role == 'sequence' and len(here.args) == 2 for here in b.names)}"
+    b.lines.append(f"{b.indent}{name} = {text}  # {value!r}, of the last {length!r} tokens")
+    return name
+
+
+def _filled(word: str) -> Callable[[Batched, Node], Text]:
+    def write(b: Batched, here: Node) -> Text:
+        axes = here.type.axes
+        if all(axis.isdigit() or axis in b.sizes for axis in axes):
+            sizes = ", ".join(axis if axis.isdigit() else b.sizes[axis] for axis in axes)
+            return f"torch.{word}({sizes}, dtype=dtype, device=device)", POSTFIX
+        return f"torch.{word}_like({b.code(here.args[0])})", POSTFIX
+
+    return write
+
+
+def _matrix(word: str) -> Callable[[Batched, Node], Text]:
+    """One of `dotopt.runtime.matrices`, which take lists."""
+
+    def write(b: Batched, here: Node) -> Text:
+        return f"matrices.{word}({', '.join(f'[{b.code(arg)}]' for arg in here.args)})[0]", POSTFIX
+
+    return write
+
+
+def _constant(b: Batched, here: Node) -> Text:
+    value = here.attrs[0]
+    return decimal(value), (POSTFIX if value >= 0 else UNARY)
+
+
+WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
+    "leaf": _leaf,
+    "const": _constant,
+    "bool": lambda b, here: (str(here.attrs[0]), POSTFIX),
+    "inf": lambda b, here: ("math.inf", POSTFIX),
+    "pi": lambda b, here: ("math.pi", POSTFIX),
+    "add": _infix("+", SUM),
+    "sub": _infix("-", SUM),
+    "mul": _infix("*", PRODUCT),
+    "div": _infix("/", PRODUCT),
+    "mod": _infix("%", PRODUCT),
+    "neg": lambda b, here: (f"-{b.code(here.args[0], UNARY)}", UNARY),
+    "pow": _power,
+    "min": _extreme("minimum", "max"),
+    "max": _extreme("maximum", "min"),
+    **{op: _comparison(s) for op, s in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items()},
+    "and": _logic("&", "and"),
+    "or": _logic("|", "or"),
+    "not": _not,
+    "select": _select,
+    **{
+        op: _function(f"torch.{op}")
+        for op in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf")
+    },
+    **{op: _function(f"torch.{op}") for op in ("floor", "ceil")},
+    "abs": _function("torch.abs", "abs"),
+    "sign": _function("torch.sign", "scalars.sign"),
+    "sigmoid": _function("torch.sigmoid", "scalars.sigmoid"),
+    "relu": _function("torch.relu", "scalars.relu"),
+    "gelu": _function("functional.gelu", "scalars.gelu"),
+    "stop": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.detach()", POSTFIX),
+    "sum": _reduction("sum"),
+    "mean": _reduction("mean"),
+    "amax": _reduction("amax"),
+    "amin": _reduction("amin"),
+    "std": _reduction("std"),
+    "norm": _norm,
+    "size": _size,
+    "fires": _fires,
+    "matmul": _matmul,
+    "outer": _outer,
+    "transpose": lambda b, here: (
+        f"{b.code(here.args[0], POSTFIX)}.mT" if len(here.args[0].type.axes) > 1 else b.code(here.args[0]),
+        POSTFIX if len(here.args[0].type.axes) > 1 else SUM,
+    ),
+    "trace": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.diagonal(dim1=-2, dim2=-1).sum(-1)", POSTFIX),
+    "diagonal": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.diagonal(dim1=-2, dim2=-1)", POSTFIX),
+    "inverse": lambda b, here: (f"torch.linalg.inv({b.code(here.args[0])})", POSTFIX),
+    "ones": _filled("ones"),
+    "zeros": _filled("zeros"),
+    **{op: _matrix(op) for op in ("solve", "polar", "spectral_norm", "svdvals")},
+    "eye": lambda b, here: (f"torch.eye({b.sizes[here.attrs[0]]}, dtype=dtype, device=device)", POSTFIX),
+    "arange": lambda b, here: (
+        f"torch.arange({here.attrs[1]}, {b.sizes[here.attrs[0]]} + {here.attrs[1]}, dtype=dtype, device=device)",
+        POSTFIX,
+    ),
+    "attention": _attention,
+    "window": _window,
+    "apply": _apply,
+    "element": _element,
+    "loop": _loop,
+    "item": _item,
+}

@@ -1,0 +1,290 @@
+"""All tokens of a stretch at once: entrywise states by a scan, memories of low rank in chunks, frozen ones unchanged.
+
+Each value is written when the first line that needs it is. Where a state is sequential there is no such function, and
+the one for a token is called token by token.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dotopt.compiler.analysis.affine import added, kept
+from dotopt.compiler.analysis.recurrence import Group, Recurrences, Solved, recurrences
+from dotopt.compiler.emit.sequence.batched import Batched
+from dotopt.compiler.emit.sequence.token import (
+    INDENT,
+    fresh,
+    open_function,
+    refuse,
+    shown_as,
+    token_text,
+    write_equations,
+    writer,
+)
+from dotopt.compiler.ir import Equation, Node, Program, State, leaf, node
+from dotopt.compiler.ir.print import infix
+from dotopt.grammar.spelling import ascii
+
+
+def functions(program: Program) -> str:
+    """The functions `token` and, unless a state is sequential, `stretch` of one specialisation."""
+    refuse(program)
+    parts = [token_text(program)]
+    found = recurrences(program)
+    if found.parallel:
+        parts.append(_stretch(program, found))
+    return "\n\n\n".join(parts) + "\n"
+
+
+def outermost(root: Node, table: Mapping[Node, Node]) -> Node:
+    """`root` with the nodes of `table` replaced where they stand outermost; what is inside them is not looked at."""
+    done: dict[Node, Node] = dict(table)
+
+    def changed(here: Node) -> Node:
+        if here not in done:
+            args = tuple(map(changed, here.args))
+            same = all(a is b for a, b in zip(args, here.args, strict=True))
+            done[here] = here if same else node(here.op, *args, attrs=here.attrs, span=here.span)
+        return done[here]
+
+    return changed(root)
+
+
+def _stretch(program: Program, found: Recurrences) -> str:
+    inputs = ", ".join(ascii(x.name) for x in program.inputs)
+    b = writer(program, tokens=True)
+    open_function(
+        program, b, "stretch", inputs, "All tokens of a stretch at once; tokens are the last of the leading axes."
+    )
+    writing = _Writing(program, found, b)
+    for x in found.solved:
+        if x.kind == "frozen":
+            writing.frozen(x)
+    outputs = {name: writing.root(root) for name, root in program.outputs.items()}
+    for root in outputs.values():
+        writing.equations(root)
+    for x in found.solved:
+        writing.last(x)
+    written = ", ".join(f'"{name}": {b.code(root)}' for name, root in outputs.items())
+    b.lines.append(f"{INDENT}return {{{written}}}, later")
+    return "\n".join(b.lines)
+
+
+@dataclass(eq=False)
+class _Writing:
+    """Writes the equations of a stretch: what is read of memories and the solved states have variables of their own."""
+
+    program: Program
+    found: Recurrences
+    b: Batched
+    groups: dict[Group, str] = field(default_factory=dict)  # variables
+    scanned: set[str] = field(default_factory=set)
+
+    def root(self, here: Node) -> Node:
+        """`here` with the leaves for what is read of memories."""
+        return outermost(here, self.found.table)
+
+    def equations(self, root: Node) -> None:
+        """Writes what `root` needs, each once."""
+        self.needed(root)
+        table = {
+            self.root(e.node): Equation(e.name, self.root(e.node), e.span, e.primed)
+            for e in reversed(self.program.equations)
+        }
+        write_equations(self.program, self.b, root, table)
+
+    def needed(self, root: Node) -> None:
+        """Writes the states and the reads of memories that `root` is computed from."""
+        nexts = {self.root(x.state.next): x for x in self.found.solved if x.form is not None and x.state.next}
+        stack, seen = [root], set[Node]()
+        while stack:
+            here = stack.pop()
+            if here in seen or here in self.b.names:
+                continue
+            seen.add(here)
+            if here in self.found.reads:
+                self.read(here)
+            elif here in nexts and nexts[here].state.name not in self.scanned:
+                self.state(nexts[here].state.name)
+            elif here.role in ("state", "sequence") and kept(here) is None:
+                self.state(here.name.removesuffix(" at the end"))
+            stack.extend(here.children)
+
+    def state(self, name: str) -> None:
+        x = next(x for x in self.found.solved if x.state.name == name)
+        if x.group is not None:
+            self.group(x.group)
+        elif x.kind == "elementwise" and name not in self.scanned:
+            self.scanned.add(name)
+            self.elementwise(x)
+
+    def frozen(self, x: Solved) -> None:
+        own, name = leaf("state", x.state.name, x.state.type), ascii(x.state.name)
+        slots = ", ".join(["None"] + [":"] * len(x.state.type.axes))
+        stored = f'state["{x.state.name}"]'
+        if x.state.kind == "first":
+            stored = f'(state["{x.state.start.name}"] if first else {stored})'
+        self.b.lines.append(f"{INDENT}{name} = {stored}[..., {slots}]  # {x.why}")
+        self.b.names[own] = name
+
+    def elementwise(self, x: Solved) -> None:
+        state, b, next = x.state, self.b, x.state.next
+        assert x.form is not None and next is not None
+        name, axes = ascii(state.name), len(state.type.axes)
+        later = fresh(b, f"{name}_next")
+        decay, plus = x.form.scale.get(state.name), added(x.form)
+        for part in (decay, plus):
+            if part is not None:
+                self.equations(self.root(part))
+        start = self.start(state)
+        text = f"torch.zeros_like({start}).unsqueeze({-axes - 1})"
+        if plus is not None:
+            text = b.fitted(self.root(plus), state.type)
+        a = "None" if decay is None else b.fitted(self.root(decay), state.type)
+        b.lines.append(f"{INDENT}# {self.label(state)}")
+        b.lines.append(f"{INDENT}{later} = scan({a}, {text}, {start}, {axes}, keep)")
+        b.names[self.root(next)] = b.names[next] = later
+        b.names[leaf("sequence", state.name, state.type)] = later
+        own = leaf("state", state.name, state.type)
+        if self.read_before(own):
+            b.lines.append(f"{INDENT}{name} = before({later}, {start}, {axes})")
+            b.names[own] = name
+
+    def read_before(self, own: Node) -> bool:
+        """Whether anything needs the values that the state had before each token."""
+        found = self.found
+        roots = [*self.program.outputs.values(), *(q.q for q in found.reads.values())]
+        for x in found.solved:
+            if x.form is not None and x.state.name != own.name:
+                roots += [part for part in (*x.form.scale.values(), added(x.form)) if part is not None]
+            elif x.period is not None and x.state.next is not None:
+                roots.append(x.state.next.args[1])
+        roots += [part for group in found.groups for part in group.parts]
+        return any(own in self.root(root).walk() for root in roots)
+
+    def start(self, state: State) -> str:
+        stored = f'state["{state.name}"]'
+        if state.kind != "first":
+            return stored
+        start = self.root(state.start)
+        self.equations(start)
+        slots = ", ".join(["0"] + [":"] * len(state.type.axes))
+        name = fresh(self.b, f"{ascii(state.name)}_start")
+        fitted = self.b.fitted(start, state.type, 4)
+        self.b.lines.append(f"{INDENT}# {state.name} : first {shown_as(self.program, state.start)}")
+        self.b.lines.append(f"{INDENT}{name} = {fitted}[..., {slots}] if first else {stored}")
+        self.b.names[leaf("free", f"{state.name} start", state.type)] = name
+        return name
+
+    def group(self, group: Group) -> None:
+        if group in self.groups:
+            return
+        b = self.b
+        self.groups[group] = name = fresh(b, f"{ascii(group.name)}_chunks")
+        b.names[leaf("free", name)] = name
+        parts = tuple(self.root(part) for part in group.parts)
+        self.equations(node("tuple", *parts))
+        for state in group.states:
+            b.lines.append(f"{INDENT}# {self.label(state)}")
+        b.lines += [f"{INDENT}#   {line}" for line in shown(group)]
+
+        def code(part: Node | None) -> str:
+            if part is not None and part.op == "mul" and part not in b.names and not b.is_tensor(part.args[0]):
+                return f"times({', '.join(b.code(self.root(arg)) for arg in part.args)})"
+            return "None" if part is None else b.code(self.root(part))
+
+        for part, count in Counter(parts).items():  # the same vector for two memories
+            if count > 1 and part not in b.names and part.op != "leaf":
+                shared = fresh(b, "part")
+                b.lines.append(f"{INDENT}{shared} = {b.code(part)}")
+                b.names[part] = shared
+        turn = ".mT" if group.transposed else ""
+        starts = ", ".join(f'state["{x.name}"]{turn}' for x in group.states)
+        mix = ", ".join(f"[{', '.join(map(code, row))}]" for row in group.mix)
+        terms = []
+        for term in group.terms:
+            p, y = (f"[{', '.join(map(code, vectors))}]" for vectors in (term.p, term.y))
+            terms.append(f"Term({p}, {code(term.u)}, {y}{', several=True' * (term.window is not None)})")
+        lines = [f"{name} = Chunks(", f"{INDENT}[{starts}],", f"{INDENT}[{mix}],"]
+        lines += [f"{INDENT}[{', '.join(terms)}],", f"{INDENT}chunk, keep,", ")"]
+        b.lines += [INDENT + line for line in lines]
+        for i, state in enumerate(group.states):
+            b.names[leaf("sequence", f"{state.name} at the end", state.type)] = f"{name}.last[{i}]{turn}"
+
+    def read(self, stands: Node) -> None:
+        """A product of a memory with a vector at every token."""
+        read, b = self.found.reads[stands], self.b
+        group = next(g for g in self.found.groups if any(x.name == read.state for x in g.states))
+        self.group(group)
+        q = self.root(read.q)
+        self.equations(q)
+        more = ("" if read.after else ", after=False") + (", transposed=True" * (read.transposed != group.transposed))
+        text = f"{self.groups[group]}.read({group.index(read.state)}, {b.code(q)}{more})"
+        b.names[stands] = text
+        named = next((e for e in self.program.equations if self.root(e.node) is stands), None)
+        if named is None:
+            name = fresh(b, f"{ascii(read.state)}_read")
+            prime, turned = "'" * read.after, "ᵀ" * read.transposed
+            b.lines.append(f"{INDENT}{name} = {text}  # {read.state}{prime}{turned} @ {infix(q, self.program.names)}")
+        else:
+            name = fresh(b, ascii(named.name) + "_next" * named.primed)
+            if named.span is not None:
+                b.lines.append(f"{INDENT}# {named.span.text.strip().splitlines()[0]}")
+            b.lines.append(f"{INDENT}{name} = {text}")
+        b.names[stands] = name
+
+    def last(self, x: Solved) -> None:
+        state, b = x.state, self.b
+        axes = len(state.type.axes)
+        end = ", ".join(["-1"] + [":"] * axes)
+        stored = f'state["{state.name}"]'
+        match x.kind:
+            case "elementwise" | "low rank":
+                self.state(state.name)
+                value = f"{ascii(state.name)}_next[..., {end}]"
+                if x.group is not None:
+                    value = b.names[leaf("sequence", f"{state.name} at the end", state.type)]
+            case _ if x.period is None or state.next is None:
+                value = stored
+            case _:
+                written = self.root(state.next.args[1])
+                self.equations(written)
+                atend = written.role == "sequence" and written.name.endswith(" at the end")
+                new = b.code(written) if atend else f"{b.fitted(written, state.type, 4)}[..., {end}]"
+                held = f"{ascii(state.name)}[..., 0{', :' * axes}]"
+                fires = f'(state["t"] + t.shape[0]) % {b.code(x.period, 1)} == 0'
+                value = f"held({new}, {held}, {axes}, keep) if {fires} else {held}"
+        b.lines.append(f'{INDENT}later["{state.name}"] = {value}')
+
+    def label(self, state: State) -> str:
+        for equation in self.program.equations:
+            if equation.primed and equation.name == state.name and equation.span is not None:
+                return equation.span.text.strip().split("\n")[0]
+        return f"{state.name}'"
+
+
+def shown(group: Group) -> tuple[str, ...]:
+    """The transition of each memory as it is computed: scalars times memories, plus products `z yᵀ`."""
+    names = [x.name + "ᵀ" * group.transposed for x in group.states]
+    lines = []
+    for i, name in enumerate(names):
+        sums = []
+        for factor, other in zip(group.mix[i], names, strict=True):
+            if factor is not None:
+                sums.append(other if factor.value == 1 else f"{_tight(factor)}*{other}")
+        for term in group.terms:
+            y = term.y[i]
+            if y is not None:
+                inner = [f"{other} @ {_tight(p)}" for other, p in zip(names, term.p, strict=True) if p is not None]
+                inner += [infix(term.u)] if term.u is not None else []
+                product = f"outer({' + '.join(inner).replace('+ -', '- ')}, {infix(y)})"
+                sums.append(f"sum({product} over last {infix(term.window)})" if term.window is not None else product)
+        lines.append(f"{name}' = {' + '.join(sums)}")
+    return tuple(lines)
+
+
+def _tight(here: Node) -> str:
+    """The text, in parentheses if it is more than a name."""
+    return infix(here) if here.op in ("leaf", "const") else f"({infix(here)})"

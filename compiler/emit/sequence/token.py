@@ -1,0 +1,174 @@
+"""One token of a rule over sequences: the equations as they stand, costly values named once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from dotopt.compiler.emit.sequence.batched import Batched
+from dotopt.compiler.ir import TIME, Equation, Input, Node, Program, State, leaf
+from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.types import REST
+from dotopt.compiler.text.errors import fail
+from dotopt.grammar.spelling import ascii
+
+INDENT = "    "
+COSTLY = {
+    *("matmul", "outer", "exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "gelu", "sqrt", "sum", "norm", "mean"),
+    *("element", "pow", "div", "mul", "add", "sub", "select", "inverse", "arange", "floor", "eq", "apply"),
+}
+
+
+def refuse(program: Program) -> None:
+    """E601 for what a sequence module cannot do yet, naming the construct."""
+    given: tuple[Input | State, ...] = (*program.inputs, *program.states)
+    for x in given:
+        if REST in x.type.axes:
+            raise fail("E601", program.decided_by, construct=f"`{x.name} : {x.type}` in a rule over sequences")
+        if x.indices:
+            raise fail("E601", program.decided_by, construct=f"the family `{x.name}[{x.indices[0][0]}]` over sequences")
+        if x.type.kind in ("list", "sample", "complex"):
+            raise fail("E601", program.decided_by, construct=f"`{x.name} : {x.type}` in a rule over sequences")
+    for root in program.roots:
+        for here in root.walk():
+            if here.op in ("oracle", "fold", "argmin", "root", "cg", "base", "claim"):
+                text = here.span.text if here.span is not None else infix(here)
+                raise fail("E601", here.span, construct=f"`{' '.join(text.split())}` in a rule over sequences")
+            if here.role == "draw":
+                raise fail("E601", program.decided_by, construct=f"the draw `{here.name}` at every token")
+
+
+def start_draws(program: Program) -> tuple[State, ...]:
+    """The states that begin with a draw."""
+    return tuple(x for x in program.states if x.kind == "draw")
+
+
+def token_text(program: Program) -> str:
+    inputs = ", ".join(ascii(x.name) for x in program.inputs)
+    b = writer(program, tokens=False)
+    lines = b.lines
+    open_function(program, b, "token", inputs, "One token: the outputs and the next state.")
+    for state in program.states:
+        name = ascii(state.name)
+        own = leaf("state", state.name, state.type)
+        lines.append(f'{INDENT}{name} = state["{state.name}"]')
+        b.names[own] = name
+    for state in program.states:
+        if state.kind == "first":
+            write_equations(program, b, state.start)
+            name = ascii(state.name)
+            lines.append(f"{INDENT}# {state.name} : first {shown_as(program, state.start)}")
+            lines.append(f"{INDENT}{name} = choose(first, {b.code(state.start)}, {name})")
+    for root in (*program.outputs.values(), *(x.next for x in program.states if x.next is not None)):
+        write_equations(program, b, root)
+    for state in program.states:
+        value = ascii(state.name) if state.next is None else b.code(state.next)
+        lines.append(f'{INDENT}later["{state.name}"] = {value}')
+    _close(program, b)
+    return "\n".join(lines)
+
+
+def writer(program: Program, tokens: bool) -> Batched:
+    sizes: dict[str, str] = {}
+    for x in program.inputs:
+        for i, axis in enumerate(x.type.axes):
+            sizes.setdefault(axis, f"{ascii(x.name)}.shape[{i - len(x.type.axes)}]")
+    for hyper in program.hypers:
+        sizes.setdefault(hyper.name, ascii(hyper.name))
+    for state in program.states:
+        for i, axis in enumerate(state.type.axes):
+            sizes.setdefault(axis, f'state["{state.name}"].shape[{i - len(state.type.axes)}]')
+    return Batched({}, sizes, tokens=tokens)
+
+
+def open_function(program: Program, b: Batched, function: str, inputs: str, docstring: str) -> None:
+    hypers = [ascii(h.name) for h in program.hypers if _uses(program, h.name)]
+    asked = "".join(f", {ascii(x.name)}" for x in program.callables)
+    chunk = ", chunk" if function == "stretch" else ""
+    arguments = f"{inputs}{asked}, state, t, first, hyper{chunk}, keep=None"
+    b.lines.append(f"def {function}({arguments}):")
+    b.lines.append(f'{INDENT}"""{docstring}"""')
+    for name, hyper in zip(hypers, (h for h in program.hypers if _uses(program, h.name)), strict=True):
+        b.lines.append(f'{INDENT}{name} = hyper["{hyper.name}"]')
+    if _needs_device(program):
+        example = program.inputs[0]
+        b.lines.append(f"{INDENT}dtype, device = {ascii(example.name)}.dtype, {ascii(example.name)}.device")
+    b.lines.append(f"{INDENT}later = {{}}")
+    b.names[TIME] = "t"
+    for x in program.inputs:
+        b.names[leaf("input", x.name, x.type)] = ascii(x.name)
+
+
+def _uses(program: Program, name: str) -> bool:
+    return any(x.role == "hyper" and x.name == name for root in program.roots for x in root.walk())
+
+
+def _needs_device(program: Program) -> bool:
+    return any(x.op in ("eye", "arange", "ones", "zeros") for root in program.roots for x in root.walk())
+
+
+def _close(program: Program, b: Batched) -> None:
+    outputs = ", ".join(f'"{name}": {b.code(root)}' for name, root in program.outputs.items())
+    b.lines.append(f"{INDENT}return {{{outputs}}}, later")
+
+
+def write_equations(program: Program, b: Batched, root: Node, equations: Mapping[Node, Equation] | None = None) -> None:
+    """Writes what `root` needs, each once, in order: named equations, and costly values that are used twice."""
+    table = {e.node: e for e in reversed(program.equations)} if equations is None else equations
+    reached = reach(root, b)
+    uses = Counter(arg for here in reached if here not in b.names for arg in set(here.args))
+    for here in reached:
+        if here in b.names or here.op in ("leaf", "const", "bool", "loop"):
+            continue
+        if here in table:
+            write_equation(program, b, table[here])
+        elif uses[here] > 1 and here.op in COSTLY and b.is_tensor(here):
+            name = fresh(b, "part")
+            shown = infix(here, program.names)
+            b.lines.append(f"{b.indent}{name} = {b.code(here)}" + (f"  # {shown}" if len(shown) < 60 else ""))
+            b.names[here] = name
+
+
+def reach(root: Node, b: Batched) -> list[Node]:
+    """What has to be computed for `root`, arguments first; what has a variable already is not looked into."""
+    found: list[Node] = []
+    seen: set[Node] = set()
+    stack = [(root, False)]
+    while stack:
+        here, done = stack.pop()
+        if done:
+            found.append(here)
+        elif here not in seen:
+            seen.add(here)
+            stack.append((here, True))
+            if here not in b.names:
+                stack.extend((arg, False) for arg in reversed(here.args))
+    return found
+
+
+def write_equation(program: Program, b: Batched, equation: Equation) -> None:
+    here = equation.node
+    name = fresh(b, ascii(equation.name) + ("_next" if equation.primed else ""))
+    text = equation.span.text.strip().split("\n")[0] if equation.span is not None else ""
+    if here.op == "item" and here.args[0].op == "loop":  # the loop writes its own lines
+        b.text(here)
+        return
+    value = b.code(here)
+    if text:
+        b.lines.append(f"{b.indent}# {text}")
+    b.lines.append(f"{b.indent}{name} = {value}")
+    b.names[here] = name
+
+
+def fresh(b: Batched, name: str) -> str:
+    taken = set(b.names.values())
+    count = 2
+    chosen = name
+    while chosen in taken:
+        chosen = f"{name}_{count}"
+        count += 1
+    return chosen
+
+
+def shown_as(program: Program, root: Node) -> str:
+    return program.names.get(root) or infix(root, program.names)

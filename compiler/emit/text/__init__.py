@@ -1,0 +1,1 @@
+"""`.opt` text as text: its house style, and its two spellings."""
