@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dotopt.compiler.calculus import NotDifferentiable, gradient, jacobian_vector
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Fold, Loop, Node, boolean, leaf, node, number
-from dotopt.compiler.ir.types import BOOL, INT, REAL, Mismatch, Type
+from dotopt.compiler.ops.types import BOOL, INT, REAL, Mismatch, Type
 
 N, M = 3, 4
 SIZES = {"n": N, "m": M, "d": N}

@@ -17,8 +17,8 @@ import pytest
 from dotopt.compiler.evaluate import Simulation, evaluate
 from dotopt.compiler.evaluate.random import draw, philox, uniforms
 from dotopt.compiler.ir import Program, leaf, node, number
-from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops.types import REAL, Type
 from dotopt.compiler.parse import parse
 from dotopt.compiler.text.library import Library
 from dotopt.compiler.text.source import Source

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
 from dotopt.compiler.ir.print import decimal, infix
-from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.lower import lower
+from dotopt.compiler.ops.types import REAL, Type
 from dotopt.compiler.parse import parse
 from dotopt.compiler.text.library import Library, load
 from dotopt.compiler.text.source import Source

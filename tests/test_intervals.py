@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dotopt.compiler.analysis.intervals import Interval, assumptions, interval
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
-from dotopt.compiler.ir.types import REAL, Type
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops.types import REAL, Type
 from dotopt.compiler.text.library import Library
 
 VECTOR = Type("real", ("n",))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Node, boolean, leaf, node, number
-from dotopt.compiler.ir.types import BOOL, REAL, Mismatch, Type
+from dotopt.compiler.ops.types import BOOL, REAL, Mismatch, Type
 from dotopt.compiler.rewrite import ALGEBRAIC, EXACT, Law, simplify
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.5, -3.7, 1e-310, 1e300, np.inf, -np.inf, np.nan]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from dotopt.compiler.ir import Fold, Loop, Node, leaf, node, number
-from dotopt.compiler.ir.types import BOOL, REAL, Type
 from dotopt.compiler.ir.wellformed import TABLE, Malformed, after, check, check_node, checking
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops.types import BOOL, REAL, Type
 from dotopt.compiler.text.library import Library, load
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from dotopt.compiler.ir import Node, leaf, node, number
-from dotopt.compiler.ir.types import Type
+from dotopt.compiler.ops.types import Type
 from dotopt.compiler.rewrite import simplify
 
 Low = tuple[Node, Node, "Node | None", "Node | None"]  # weight * f gᵀ, over a window of the last C tokens

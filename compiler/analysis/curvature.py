@@ -12,7 +12,7 @@ from dotopt.compiler.analysis.proximal import parted
 from dotopt.compiler.analysis.quadratic import Chain, Factor, NotQuadratic, Reader, total, turned, unflipped
 from dotopt.compiler.calculus import NotDifferentiable, gradient
 from dotopt.compiler.ir import Lambda, Node, node, number
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.rewrite import simplify
 
 
@@ -22,7 +22,7 @@ def curvature(function: Lambda) -> tuple[Node, ...] | None:
     None for what is not of these forms.
 
     >>> from dotopt.compiler.ir import leaf
-    >>> from dotopt.compiler.ir.types import REAL
+    >>> from dotopt.compiler.ops.types import REAL
     >>> s, a = leaf("free", "s", REAL), leaf("free", "a", REAL)
     >>> curvature(Lambda((s,), node("mul", a, node("mul", s, s))))
     (2*a > 0,)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dotopt.compiler.analysis.quadratic import NotQuadratic, Reader, divided, spread, times, total
 from dotopt.compiler.calculus import NotDifferentiable, gradient
 from dotopt.compiler.ir import Lambda, Node, node, number
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.rewrite import simplify
 
 ONE = number(1)
@@ -24,7 +24,7 @@ def shrunk(function: Lambda) -> Node | None:
     """The node where `function` of one tensor is smallest; None if it is not of one of these forms.
 
     >>> from dotopt.compiler.ir import leaf
-    >>> from dotopt.compiler.ir.types import Type
+    >>> from dotopt.compiler.ops.types import Type
     >>> S, x = leaf("free", "S", Type("real", ("n",))), leaf("input", "x", Type("real", ("n",)))
     >>> gap = node("sub", S, x)
     >>> half = node("mul", node("div", ONE, number(2)), node("sum", node("mul", gap, gap), attrs=(("n",), False)))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from dotopt.compiler.calculus import NotDifferentiable, gradient
 from dotopt.compiler.ir import Lambda, Node, node, number
-from dotopt.compiler.ir.types import Mismatch, Type
+from dotopt.compiler.ops.types import Mismatch, Type
 from dotopt.compiler.rewrite import simplify
 
 

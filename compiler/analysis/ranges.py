@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Hyper, Node, Program, substitute
-from dotopt.compiler.ir.types import INT
+from dotopt.compiler.ops.types import INT
 from dotopt.compiler.text.errors import Diagnostic, diagnostic
 
 

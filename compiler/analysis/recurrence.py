@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from dotopt.compiler.analysis.affine import Affine, NotAffine, affine
 from dotopt.compiler.ir import Node, Program, State, leaf, node, substitute
-from dotopt.compiler.ir.types import Type, transpose
+from dotopt.compiler.ops.types import Type, transpose
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 import sympy as sp
 
 from dotopt.compiler.ir import Loop, Node, Program, leaf, number, rebuild, substitute
-from dotopt.compiler.ir.types import INT, REST, Type
+from dotopt.compiler.ops.types import INT, REST, Type
 
 Entries = Any  # an object array of SymPy expressions, one axis for each axis of the type
 

@@ -9,7 +9,7 @@ from dotopt.compiler import rewrite
 from dotopt.compiler.calculus.entrywise import DERIVATIVE, ZERO, half, inverse, square
 from dotopt.compiler.calculus.shapes import NotDifferentiable, ones, spread, times, zeros
 from dotopt.compiler.ir import Node, node, number
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 
 Adjoint = Callable[[Node, Node, int], Node]
 

@@ -8,8 +8,8 @@ from dotopt.compiler import rewrite
 from dotopt.compiler.calculus.adjoints import adjoint_of
 from dotopt.compiler.calculus.shapes import NotDifferentiable, ones, times, with_axes_of, zeros
 from dotopt.compiler.ir import Fold, Lambda, Loop, Node, leaf, node, number, rebuild, substitute
-from dotopt.compiler.ir.types import Type
 from dotopt.compiler.ir.wellformed import after
+from dotopt.compiler.ops.types import Type
 
 UNROLLED = 256  # passes of a loop that are differentiated by writing them out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dotopt.compiler.ir import Node, node, number
-from dotopt.compiler.ir.types import Type
+from dotopt.compiler.ops.types import Type
 
 
 class NotDifferentiable(Exception):

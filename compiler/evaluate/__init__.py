@@ -18,7 +18,7 @@ from dotopt.compiler.evaluate.frame import Frame, Value, World
 from dotopt.compiler.evaluate.numeric import spelled
 from dotopt.compiler.evaluate.simulation import Simulation
 from dotopt.compiler.ir import Node
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 
 __all__ = ["Simulation", "evaluate"]
 
@@ -29,7 +29,7 @@ def evaluate(root: Node, environment: Mapping[Node, Any]) -> Any:
     Sizes of axes are read off the arrays. Raises KeyError for a leaf without a value.
 
     >>> from dotopt.compiler.ir import leaf, node, number
-    >>> from dotopt.compiler.ir.types import Type
+    >>> from dotopt.compiler.ops.types import Type
     >>> x = leaf("free", "x", Type("real", ("n",)))
     >>> evaluate(node("add", node("pow", x, number(2)), number(1)), {x: np.array([1.0, 2.0])})
     array([2., 5.])

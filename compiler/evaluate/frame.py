@@ -18,7 +18,7 @@ import numpy as np
 
 from dotopt.compiler.evaluate.numeric import NUMERIC, reduced
 from dotopt.compiler.ir import REDUCTIONS, TIME, Fold, Loop, Node
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 
 Value = Any
 Key = tuple[Node, int]

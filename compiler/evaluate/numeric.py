@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.ir.types import REST, Type
+from dotopt.compiler.ops.types import REST, Type
 
 Value = Any
 Row = Callable[[Node, Sequence[Value]], Value]

@@ -14,7 +14,7 @@ from dotopt.compiler.evaluate.frame import Frame, Value, World
 from dotopt.compiler.evaluate.numeric import spelled
 from dotopt.compiler.evaluate.random import draw, place
 from dotopt.compiler.ir import REDUCTIONS, Hyper, Loop, Node, Program, Random, State, leaf
-from dotopt.compiler.ir.types import INT, REST, Type
+from dotopt.compiler.ops.types import INT, REST, Type
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from dotopt.compiler.ir.operations import OPS
-from dotopt.compiler.ir.types import INT, REAL, Type
+from dotopt.compiler.ops.types import INT, REAL, Type
 from dotopt.compiler.text.source import Span
 
 

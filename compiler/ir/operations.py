@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dotopt.compiler.ir import types as ty
-from dotopt.compiler.ir.types import ANY, BOOL, INT, REAL, Mismatch, Type
+from dotopt.compiler.ops import types as ty
+from dotopt.compiler.ops.types import ANY, BOOL, INT, REAL, Mismatch, Type
 
 if TYPE_CHECKING:
     from dotopt.compiler.ir.nodes import Fold, Node

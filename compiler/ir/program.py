@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from dotopt.compiler.ir.nodes import Equation, Node
-from dotopt.compiler.ir.types import Type
+from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.source import Span
 
 

@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import ParamSpec, TypeVar
 
 from dotopt.compiler.ir import COMPARISONS, OPS, REDUCTIONS, Fold, Lambda, Loop, Node, Program, node
-from dotopt.compiler.ir.types import Mismatch, Type
+from dotopt.compiler.ops.types import Mismatch, Type
 
 ROLES = frozenset(
     {"param", "state", "input", "hyper", "option", "const", "time", "axis", "rank", "draw", "loop", "index", "sample"}

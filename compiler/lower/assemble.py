@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.ir.types import REAL, REST, Type
 from dotopt.compiler.ir.wellformed import after
 from dotopt.compiler.lower.compose import clashes, prefix_of
 from dotopt.compiler.lower.context import Context, Static
@@ -16,6 +15,7 @@ from dotopt.compiler.lower.kind import kind_of
 from dotopt.compiler.lower.live import live, shared_states
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Choice, Family, Lazy, Leaf, Passes, Scope
+from dotopt.compiler.ops.types import REAL, REST, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError, Report, fail
 from dotopt.compiler.text.library import Library

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.ir.types import ANY, INT, REST, Type, broadcast
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.scope import Argument, Scope
+from dotopt.compiler.ops.types import ANY, INT, REST, Type, broadcast
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 

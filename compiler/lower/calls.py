@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.ir.types import ANY, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.formulas import imported
@@ -12,6 +11,7 @@ from dotopt.compiler.lower.functions import function_of, inline
 from dotopt.compiler.lower.inner import INNER
 from dotopt.compiler.lower.oracle import ask, conjugate, gradient_call
 from dotopt.compiler.lower.scope import Argument, Base, Imported, Leaf, Local, Scope, User
+from dotopt.compiler.ops.types import ANY, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError, fail
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, Program, node
-from dotopt.compiler.ir.types import ANY, REAL
 from dotopt.compiler.lower.context import Applied, Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.scope import Base, Scope
+from dotopt.compiler.ops.types import ANY, REAL
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span

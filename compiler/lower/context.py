@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dotopt.compiler.ir import Lambda, Node, Program, Random, leaf
-from dotopt.compiler.ir.types import INT, Type
 from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.ops.types import INT, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.library import Library
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dotopt.compiler import ir
-from dotopt.compiler.ir.types import REAL, REST, SAMPLE, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.scope import (
     Base,
@@ -24,6 +23,7 @@ from dotopt.compiler.lower.scope import (
     User,
     Value,
 )
+from dotopt.compiler.ops.types import REAL, REST, SAMPLE, Type
 from dotopt.compiler.resolve.history import without_time_indices
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Report, fail

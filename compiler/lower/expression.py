@@ -7,12 +7,12 @@ from fractions import Fraction
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.ir.types import ANY, BOOL, Mismatch, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.scope import (
     OptionName,
     Scope,
 )
+from dotopt.compiler.ops.types import ANY, BOOL, Mismatch, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Label, fail
 from dotopt.compiler.text.source import Span

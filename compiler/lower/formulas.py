@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.ir.types import ANY, REST, Type
 from dotopt.compiler.lower.context import Context, Static
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import Function, builtin_function, stated_gradient
 from dotopt.compiler.lower.scope import Local, Scope, User, Value
+from dotopt.compiler.ops.types import ANY, REST, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span

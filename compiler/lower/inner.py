@@ -10,12 +10,12 @@ from dotopt.compiler.analysis.proximal import shrunk
 from dotopt.compiler.analysis.quadratic import minimiser
 from dotopt.compiler.calculus import NotDifferentiable, gradient, jacobian_vector
 from dotopt.compiler.ir import Lambda, Node, node
-from dotopt.compiler.ir.types import ANY, Mismatch, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.formulas import is_function
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.ops.types import ANY, Mismatch, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 

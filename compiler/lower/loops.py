@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dotopt.compiler.ir import Fold, Loop, Node, node
-from dotopt.compiler.ir.types import Mismatch, Type, broadcast
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Leaf, Scope, Value
+from dotopt.compiler.ops.types import Mismatch, Type, broadcast
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.ir.types import ANY, BOOL, INT, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, norm, value
 from dotopt.compiler.lower.scope import (
@@ -25,6 +24,7 @@ from dotopt.compiler.lower.scope import (
     User,
     Value,
 )
+from dotopt.compiler.ops.types import ANY, BOOL, INT, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span

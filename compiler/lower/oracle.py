@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, node
-from dotopt.compiler.ir.types import ANY, REAL, Type
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import Function, function_of
 from dotopt.compiler.lower.scope import Imported, Local, Scope, User
+from dotopt.compiler.ops.types import ANY, REAL, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dotopt.compiler.ir import Equation, Node
-from dotopt.compiler.ir.types import Type
+from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text import syntax as s
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dotopt.compiler.ir import Node, boolean, node, number
-from dotopt.compiler.ir.types import Mismatch, Type
+from dotopt.compiler.ops.types import Mismatch, Type
 
 Binding = Mapping[str, Node]
 Replacement = str | int | tuple[Any, ...] | Callable[[Node, Binding], Node | None]

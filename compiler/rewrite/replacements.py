@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dotopt.compiler.ir import Node, boolean, node, number
-from dotopt.compiler.ir import types as ty
+from dotopt.compiler.ops import types as ty
 from dotopt.compiler.rewrite.law import Binding
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {

@@ -83,7 +83,7 @@ def axis_sizes(param: Param, shape: Sequence[int]) -> dict[str, int]:
     """The extent of every axis of `param` in a tensor of this shape; a 0-dimensional one is seen as one entry.
 
     >>> from dotopt.compiler.ir import Param
-    >>> from dotopt.compiler.ir.types import Type
+    >>> from dotopt.compiler.ops.types import Type
     >>> axis_sizes(Param("w", Type("real", ("rows", "cols")), merged=True), (3, 4, 5))
     {'rows': 3, 'cols': 20}
     """

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.evaluate.frame import Frame
 from dotopt.compiler.ir import Interval, Node, boolean
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.procedures.decide import conjuncts_of
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.statement import Case, Unreadable

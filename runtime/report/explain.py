@@ -22,9 +22,9 @@ from dotopt.compiler.emit.torch.layers import layer_values, of_layer
 from dotopt.compiler.emit.torch.windows import accumulated
 from dotopt.compiler.ir import Node, Program, number, rebuild
 from dotopt.compiler.ir.print import infix
-from dotopt.compiler.ir.types import REST
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.lower.assemble import context_of
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import resolve
 from dotopt.compiler.schedule.state_dtype import KEPT_BESIDE, ROUNDINGS, formats, rounding

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from dotopt.compiler.analysis.affine import kept, low_rank, recent
 from dotopt.compiler.ir import Loop, Node
-from dotopt.compiler.ir.types import Type
+from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
 

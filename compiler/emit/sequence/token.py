@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.ir import TIME, Equation, Input, Node, Program, State, leaf
 from dotopt.compiler.ir.print import infix
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dotopt.compiler.emit.torch.plan import ONE, Places, Products, negative
 from dotopt.compiler.emit.torch.scalars import COMPARISONS, OR, Scalars, literal
 from dotopt.compiler.ir import REDUCTIONS, UNARY_REAL, UNARY_SAME, Node, node, number
-from dotopt.compiler.ir.types import REST, Type
+from dotopt.compiler.ops.types import REST, Type
 from dotopt.compiler.text.errors import fail
 
 FUNCTIONS = (*UNARY_REAL, *UNARY_SAME)

@@ -18,8 +18,8 @@ from dotopt.compiler.emit.torch.lists import FUNCTIONS, MATRICES, REDUCED
 from dotopt.compiler.emit.torch.scalars import literal
 from dotopt.compiler.emit.torch.step import INDENT, StepText, step_text, supported
 from dotopt.compiler.ir import Param, Program, State
-from dotopt.compiler.ir.types import REST
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError, fail
 from dotopt.compiler.text.library import Library

@@ -21,7 +21,7 @@ from dotopt.compiler.emit.torch.plan import Guard, Names, Places, Plan, Planner,
 from dotopt.compiler.emit.torch.scalars import AND, Scalars
 from dotopt.compiler.emit.torch.windows import accumulated
 from dotopt.compiler.ir import TIME, Loop, Node, Param, Program, State, leaf, node, number, rebuild
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text.errors import fail
 
 INDENT = "    "

@@ -17,7 +17,7 @@ from dotopt.compiler.analysis.intervals import assumptions, interval
 from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import ENTRYWISE, Node, Program, leaf, node, number, substitute
 from dotopt.compiler.ir.print import infix
-from dotopt.compiler.ir.types import REAL
+from dotopt.compiler.ops.types import REAL
 from dotopt.compiler.prove.derivations.conditions import LATE, Settled, named
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.statements.simplify import fold

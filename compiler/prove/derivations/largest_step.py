@@ -21,7 +21,7 @@ import z3
 from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Hyper, Node, Program, leaf, node, number
 from dotopt.compiler.ir.print import infix
-from dotopt.compiler.ir.types import REAL
+from dotopt.compiler.ops.types import REAL
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.characteristic import Step, felt, hurwitz, numeric
 from dotopt.compiler.prove.derivations.conditions import Settled, settled

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, number, rebuild, substitute
-from dotopt.compiler.ir.types import REAL
+from dotopt.compiler.ops.types import REAL
 from dotopt.compiler.prove.derivations.conditions import Settled
 from dotopt.compiler.prove.derivations.frozen import Frozen, NotLinear
 from dotopt.compiler.prove.forms.facts import Facts

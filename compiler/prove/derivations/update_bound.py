@@ -21,7 +21,7 @@ import sympy
 from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Loop, Node, Program, leaf, node, number, substitute
 from dotopt.compiler.ir.print import decimal, infix
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.dominated import Dominated, Knobs, dominated, named
 from dotopt.compiler.prove.derivations.largest_step import interior

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.ir import Fold, Node, free_indices, instance, leaf, node
-from dotopt.compiler.ir.types import INT
+from dotopt.compiler.ops.types import INT
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,

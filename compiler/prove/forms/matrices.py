@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 from dotopt.compiler.calculus import NotDifferentiable, gradient
 from dotopt.compiler.ir import Node, leaf, node, substitute
-from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.lower.functions import function_of
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.outcome import Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.task import Task

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
-from dotopt.compiler.ir.types import Mismatch
 from dotopt.compiler.lower.expression import value
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.matching import matchings

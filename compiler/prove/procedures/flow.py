@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import TIME, Node, leaf, node, number, rebuild, substitute
-from dotopt.compiler.ir.types import REAL
+from dotopt.compiler.ops.types import REAL
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.multipliers import certificate, combination

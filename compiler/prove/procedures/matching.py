@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice, product
 
 from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substitute
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Polynomial

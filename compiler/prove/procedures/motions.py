@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import product
 
 from dotopt.compiler.ir import Node, leaf, node, number, substitute
-from dotopt.compiler.ir.types import REST, Mismatch
+from dotopt.compiler.ops.types import REST, Mismatch
 from dotopt.compiler.prove.procedures.maps import Maps, Move, at_step
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.prove.statements.unroll import state_leaves, trajectory

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler.ir import Node, Program, State, leaf, node, rebuild, substitute
-from dotopt.compiler.ir.types import REST, Type
 from dotopt.compiler.lower import Static
 from dotopt.compiler.lower.assemble import context_of
+from dotopt.compiler.ops.types import REST, Type
 from dotopt.compiler.prove.statements.cases import specialise
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.text import syntax as s

@@ -21,7 +21,7 @@ from typing import Any
 import sympy
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import ZERO, Atom, Polynomial, fraction, single_product

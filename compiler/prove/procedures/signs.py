@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dotopt.compiler.ir import Node, leaf, node, number
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.statements.run import first_step, held
 from dotopt.compiler.prove.statements.statement import Case

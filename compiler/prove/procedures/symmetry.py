@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dotopt.compiler.ir import TIME, Input, Interval, Loop, Node, leaf, node, number, substitute
-from dotopt.compiler.ir.types import Mismatch
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.maps import Maps, Move, read

@@ -19,10 +19,10 @@ from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.evaluate.frame import Frame, Value, World
 from dotopt.compiler.evaluate.random import draw, place
 from dotopt.compiler.ir import Node, Program, leaf
-from dotopt.compiler.ir.types import INT, Type
 from dotopt.compiler.lower import Static, lower, value
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Local
+from dotopt.compiler.ops.types import INT, Type
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.text import syntax as s

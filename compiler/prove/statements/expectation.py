@@ -13,7 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from dotopt.compiler.ir import Node, Random, leaf, node, number, rebuild
-from dotopt.compiler.ir.types import INT
+from dotopt.compiler.ops.types import INT
 
 Powers = tuple[tuple[Node, int], ...]  # draws with their powers
 LINEAR = ("sum", "mean", "transpose", "neg", "add", "sub")

@@ -24,7 +24,7 @@ def by_law(here: Node, random: Random) -> list[Node]:
     """What every value of a draw obeys; laws that leave one value only count as well.
 
     >>> from dotopt.compiler.ir import leaf
-    >>> from dotopt.compiler.ir.types import REAL
+    >>> from dotopt.compiler.ops.types import REAL
     >>> z, s = leaf("draw", "z", REAL), leaf("hyper", "s", REAL)
     >>> by_law(z, Random("z", REAL, "normal", (number(3), s), 0))
     [s != 0 or z == 3]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dotopt.compiler.ir import TIME, Interval, Node, free_indices, instance, leaf, node, number, substitute
-from dotopt.compiler.ir.types import REAL
 from dotopt.compiler.lower import value
 from dotopt.compiler.lower.declare import declare
 from dotopt.compiler.lower.scope import Imported, Leaf, User
+from dotopt.compiler.ops.types import REAL
 from dotopt.compiler.prove.forms.domain import Condition, conditions
 from dotopt.compiler.prove.forms.facts import facts_of
 from dotopt.compiler.prove.forms.scalars import Unsupported

@@ -19,7 +19,7 @@ from fractions import Fraction
 from itertools import combinations, permutations
 
 from dotopt.compiler.ir import Node, node, number
-from dotopt.compiler.ir.types import REAL, Type
+from dotopt.compiler.ops.types import REAL, Type
 from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.text import syntax as s
 

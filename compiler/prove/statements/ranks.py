@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from dotopt.compiler.ir import Node, Program, leaf, node, number
-from dotopt.compiler.ir.types import INT, REST
+from dotopt.compiler.ops.types import INT, REST
 from dotopt.compiler.prove.statements.statement import Unreadable
 from dotopt.compiler.text import syntax as s
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dotopt.compiler.ir import TIME, Node, Program, State, instance, leaf, node, number, rebuild, substitute
-from dotopt.compiler.ir.types import INT
+from dotopt.compiler.ops.types import INT
 from dotopt.compiler.prove.statements.simplify import fires, fold
 from dotopt.compiler.prove.statements.unroll import like
 

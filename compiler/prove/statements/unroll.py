@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from dotopt.compiler.ir import TIME, Node, Program, leaf, node, number, substitute
-from dotopt.compiler.ir.types import Type
+from dotopt.compiler.ops.types import Type
 
 FRESH = ("input", "draw")  # leaves that get a new value in every step
 

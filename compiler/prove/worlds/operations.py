@@ -14,7 +14,7 @@ import mpmath
 import numpy as np
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.arrays import (
     Undecidable,

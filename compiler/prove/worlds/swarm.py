@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 
 Value = tuple[tuple[str, ...], Any]
 TIE = 1e-8  # how much sides that are equal count as a failure of a strict inequality

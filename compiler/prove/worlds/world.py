@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node, Random, free_indices
-from dotopt.compiler.ir.types import REST
+from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.worlds import draws, functions, loops, operations
 from dotopt.compiler.prove.worlds.arrays import Undecidable, Value, scalar
 from dotopt.compiler.prove.worlds.draws import SMALL, Special

@@ -1,0 +1,1 @@
+"""The operations of the language, and the types of their values."""
