@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dotopt.compiler.emit.names import Names
 from dotopt.compiler.emit.torch.layers import of_layer
 from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, TIME, Equation, Loop, Node, Program, State, node, number
 from dotopt.compiler.text.errors import fail
@@ -304,8 +305,8 @@ class Planner:
         if state.start.role != "draw":  # which is written where it is stored
             self.require(state.start)
         self.open.discard(leaf)
-        self.plan.names[leaf] = self.taken.of(leaf)
-        self.plan.statements.append(Statement(state.start, self.taken.of(leaf), (), state))
+        self.plan.names[leaf] = self.taken.of(leaf, leaf.name)
+        self.plan.statements.append(Statement(state.start, self.taken.of(leaf, leaf.name), (), state))
 
     def _append(self, here: Node) -> None:
         comments = self._comments(here)
@@ -386,37 +387,6 @@ def lines(span: Span) -> tuple[str, ...]:
     """The lines of the file that a span covers, without the comments of the file."""
     kept = (line.split("#")[0].rstrip() for line in span.text.splitlines())
     return tuple(line for line in kept if line.strip())
-
-
-# ---- names
-# -------------------------------------------------------------------------------------------------------------
-
-
-class Names:
-    """Python identifiers, each given once."""
-
-    def __init__(self, reserved: Iterable[str]) -> None:
-        self.taken = set(reserved)
-        self.leaves: dict[Node, str] = {}
-
-    def new(self, label: str) -> str:
-        """An identifier for `label`; a prime becomes `_next`."""
-        from dotopt.grammar.spelling import ascii
-
-        wanted = found = ascii(label.rstrip("'")) + ("_next" if label.endswith("'") else "")
-        count = 1
-        while found in self.taken:
-            count += 1
-            found = f"{wanted}_{count}"
-        self.taken.add(found)
-        return found
-
-    def of(self, leaf: Node) -> str:
-        """The identifier of a leaf."""
-        found = self.leaves.get(leaf)
-        if found is None:
-            found = self.leaves[leaf] = "t" if leaf is TIME else self.new(leaf.name)
-        return found
 
 
 # ---- guards

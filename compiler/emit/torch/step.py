@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from dotopt.compiler.emit.names import PYTHON, Names
 from dotopt.compiler.emit.torch.layers import layer_values
 from dotopt.compiler.emit.torch.lists import MATRIX_WORDS, Code, Lists
-from dotopt.compiler.emit.torch.plan import Guard, Names, Places, Plan, Planner, Statement, below, guards, requests
+from dotopt.compiler.emit.torch.plan import Guard, Places, Plan, Planner, Statement, below, guards, requests
 from dotopt.compiler.emit.torch.scalars import AND, Scalars
 from dotopt.compiler.emit.torch.windows import accumulated
 from dotopt.compiler.ir import TIME, Loop, Node, Param, Program, State, leaf, node, number, rebuild
@@ -71,8 +72,9 @@ class _Writer:
         (self.param,) = program.params
         self.theta = leaf("param", self.param.name, self.param.type)
         self.places = Places(program)
-        self.taken = Names(reserved | {"t", "shape"})
-        self.lists: dict[Node, str] = {self.theta: self.taken.of(self.theta)}
+        self.taken = Names(PYTHON, reserved, ("shape",))
+        self.taken.fix(TIME, "t")
+        self.lists: dict[Node, str] = {self.theta: self.taken.of(self.theta, self.param.name)}
         self.numbers: dict[Node, str] = {TIME: "t"}
         self.uses_native = False
         self.laws = {random.name: random for random in program.randoms}
@@ -92,10 +94,10 @@ class _Writer:
         self.leaves = {state.name: leaf("state", state.name, state.type) for state in program.states}
         for state in program.states:
             here = self.leaves[state.name]
-            (self.numbers if state.shared else self.lists)[here] = self.taken.of(here)
+            (self.numbers if state.shared else self.lists)[here] = self.taken.of(here, here.name)
         for hyper in program.hypers:
             here = leaf("hyper", hyper.name, hyper.type)
-            self.numbers[here] = self.taken.of(here)
+            self.numbers[here] = self.taken.of(here, here.name)
 
     def is_gradient(self, oracle: Node) -> bool:
         """Whether this is what `.grad` holds."""
@@ -201,7 +203,7 @@ class _Writer:
         found = {here: None for root in roots for here in root.walk() if here.role == "axis"}
         lines = []
         for here in found:
-            self.names[here] = self.taken.of(here)
+            self.names[here] = self.taken.of(here, here.name)
             lines.append(f"{self.names[here]} = {self._size_of(here.name)}")
         return lines
 
