@@ -24,6 +24,7 @@ from dotopt.compiler.ir.print import decimal, infix
 from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.derivations import closed_form
 from dotopt.compiler.prove.derivations.dominated import Dominated, Knobs, dominated, named
+from dotopt.compiler.prove.derivations.guards import guards
 from dotopt.compiler.prove.derivations.largest_step import interior
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported, atoms_below
@@ -111,14 +112,14 @@ def _quotient(program: Program, pair: Dominated, knobs: Knobs, resting: list[Nod
         return None
     normal = Task(tuple(interior(program)), program).facts.normal
     one, nothing = {bottom: number(1)}, number(0)
-    guards = {leaf("hyper", h.name, h.type): nothing for h in program.hypers if h.keyword == "eps"}
+    at_zero = {leaf("hyper", h.name, h.type): nothing for h in guards(program)}
     try:
         off = {h for h in resting if h in set(step.walk())} if _reads_more(normal(step)) else set()
         step = substitute(step, dict.fromkeys(off, nothing))
         if _reads_more(normal(step)) or not {top, bottom} <= set(step.walk()):
             return None
         rest = closed_form.text(named(normal(substitute(step, {top: nothing, **one}))))
-        size = named(normal(substitute(step, {**guards, x: nothing, top: number(1), **one})))
+        size = named(normal(substitute(step, {**at_zero, x: nothing, top: number(1), **one})))
     except (Unsupported, ArithmeticError, Mismatch):
         return None
     at = size.subs(knobs)

@@ -16,6 +16,7 @@ from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Node, Program, leaf, node, number, substitute
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.prove.derivations.conditions import LATE, Settled, decided, each_way, named, words
+from dotopt.compiler.prove.derivations.guards import guards
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import TooLarge
 from dotopt.compiler.prove.outcome import Proved, all_of
@@ -81,11 +82,11 @@ def _cases(program: Program) -> Iterator[Settled]:
 
 def _resting(case: Settled) -> list[dict[Node, Node]]:
     """Nothing; guards against division by 0 at 0; and all knobs at 0 that rest there and that the case leaves open."""
-    guards = {leaf("hyper", h.name, h.type): number(0) for h in case.program.hypers if h.keyword == "eps"}
+    guarding = {leaf("hyper", h.name, h.type): number(0) for h in guards(case.program)}
     about = {here for premise in case.premises for here in premise.walk()}
     zeros = [h for h in case.program.hypers if h.default is not None and h.default.value == 0]
     knobs = {leaf("hyper", h.name, h.type): number(0) for h in zeros}
-    return [{}, guards, guards | {knob: zero for knob, zero in knobs.items() if knob not in about}]
+    return [{}, guarding, guarding | {knob: zero for knob, zero in knobs.items() if knob not in about}]
 
 
 def _identity(program: Program, seconds: float) -> WeightNorm | None:

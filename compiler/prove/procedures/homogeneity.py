@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import product
 
 from dotopt.compiler.ir import COMPARISONS, Node, Program, leaf
+from dotopt.compiler.prove.derivations.guards import decays, guards
 from dotopt.compiler.prove.procedures.coordinates import STILL, ZERO, Group, Kind, join
 from dotopt.compiler.prove.procedures.equivariance import kept
 
@@ -38,8 +39,8 @@ def scaled_along(program: Program) -> str | None:
     if program.kind != "optimizer" or len(program.params) != 1:
         return None
     group = Group("positive multiples of f", _degree, STILL, answers=(Degree(Fraction(1)), Degree(Fraction(1))))
-    read = {here for root in program.roots for here in root.walk() if here.role == "hyper"}
-    knobs = [h for h in program.hypers if leaf("hyper", h.name, h.type) in read and _guards(h.keyword)]
+    chosen_by_place = {h.name for h in (*guards(program), *decays(program))}
+    knobs = [h for h in program.hypers if h.name in chosen_by_place]
     kinds: tuple[Kind, ...] = (STILL, Degree(Fraction(1)), Degree(Fraction(2)), ZERO)  # in the order of preference
     for chosen in sorted(product(range(len(kinds)), repeat=len(knobs)), key=sum):
         known = {leaf("hyper", h.name, h.type): kinds[k] for h, k in zip(knobs, chosen, strict=True) if k}
@@ -49,10 +50,6 @@ def scaled_along(program: Program) -> str | None:
             parts = [f"with {', '.join(scaled)} scaled along or 0"] * bool(scaled) + [f"where {n}" for n in nothing]
             return ", ".join(parts)
     return None
-
-
-def _guards(keyword: str) -> bool:
-    return keyword.startswith("eps") or keyword == "weight_decay"
 
 
 def _power(kind: Kind) -> Fraction:
