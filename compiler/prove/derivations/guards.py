@@ -20,7 +20,7 @@ NUMBERS = {"hyper", "time", "axis", "rank", "option"}  # leaves without data
 def guards(program: Program) -> tuple[Hyper, ...]:
     """The knobs that are guards, in the order of their declaration.
 
-    >>> from dotopt.compiler.library import Library
+    >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import Static, lower
     >>> [h.name for h in guards(lower(Library().file("AdamW"), Static()))]
     ['ε']
