@@ -35,6 +35,17 @@ class Applied:
     arguments: tuple[Node | None, ...]
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a loop, for claims inside it: its scope, the leaves that it starts from, and when it ends."""
+
+    scope: Scope
+    variables: tuple[Node, ...]
+    index: Node | None  # the leaf of `for j in S`
+    elements: Node  # S, or how many passes there are at most
+    until: Node | None  # no pass follows where this holds
+
+
 @dataclass(eq=False)
 class Context:
     """One lowering of one file. `scope` is its outermost scope."""
@@ -56,6 +67,7 @@ class Context:
     loops: dict[str, int] = field(default_factory=dict)  # how often a loop variable's name was used
     bound: list[str] = field(default_factory=list)  # the indices of the families and reductions around what is lowered
     roles: dict[str, Scope] = field(default_factory=dict)
+    passes: dict[int, Pass] = field(default_factory=dict)  # of the loops, by identity of the statement, for claims
     minimised: list[Lambda] = field(default_factory=list)  # what the text of a claim asks the minimum of
     later: list[Callable[[], None]] = field(default_factory=list)  # what needs all names to be there
 

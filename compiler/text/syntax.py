@@ -608,5 +608,21 @@ class File(Syntax):
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """The claims at the top level of the file."""
-        return tuple(statement for statement in self.statements if isinstance(statement, Claim))
+        """The claims of the file, those inside loops and other blocks included, in its order."""
+        return tuple(claim for claim, _ in self.placed_claims)
+
+    @property
+    def placed_claims(self) -> tuple[tuple[Claim, tuple[Statement, ...]], ...]:
+        """Every claim with the blocks around it, the outermost first."""
+        return tuple(_placed(self.statements, ()))
+
+
+def _placed(statements: tuple[Statement, ...], around: tuple[Statement, ...]) -> Iterator[tuple[Claim, tuple[Statement, ...]]]:
+    for statement in statements:
+        match statement:
+            case Claim():
+                yield statement, around
+            case When(body=body, otherwise=otherwise):
+                yield from _placed((*body, *otherwise), (*around, statement))
+            case Iterate(body=body) | Role(body=body):
+                yield from _placed(body, (*around, statement))

@@ -13,6 +13,7 @@ from itertools import product
 from dotopt.compiler.ir import Program
 from dotopt.compiler.lower import Scope, Static
 from dotopt.compiler.lower.assemble import context_of
+from dotopt.compiler.prove.statements.passes import blocks_around, enter_pass
 from dotopt.compiler.prove.statements.premises import open_case, written_conjuncts
 from dotopt.compiler.prove.statements.ranks import last_axis, ranks
 from dotopt.compiler.prove.statements.simplify import clocked
@@ -25,6 +26,7 @@ MOST_CASES = 48
 
 def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = False) -> Iterator[Case]:
     """The cases of a claim; those that its `given` lines exclude are left out."""
+    around = blocks_around(file, claim)
     bound, forced = bound_functions(file, claim, library)
     file = specialise(file, bound)
     options = dict(bound_options(file, bound))
@@ -51,6 +53,8 @@ def cases(file: s.File, claim: s.Claim, library: Library, every_option: bool = F
                 rank,
                 list(last_axis(program, rank)),
             )
+            if around:
+                enter_pass(case, around)
             if open_case(case):
                 yield case
 
