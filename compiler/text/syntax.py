@@ -617,7 +617,9 @@ class File(Syntax):
         return tuple(_placed(self.statements, ()))
 
 
-def _placed(statements: tuple[Statement, ...], around: tuple[Statement, ...]) -> Iterator[tuple[Claim, tuple[Statement, ...]]]:
+def _placed(
+    statements: tuple[Statement, ...], around: tuple[Statement, ...]
+) -> Iterator[tuple[Claim, tuple[Statement, ...]]]:
     for statement in statements:
         match statement:
             case Claim():

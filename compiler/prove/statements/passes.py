@@ -6,8 +6,8 @@
         given p > 0                                given p > 0
         show p' >= 1                               show q >= 1
 
-The index of `for j in S` is any element of S, and `until` does not hold, since no pass follows where it does. The values
-from which the loop starts are not assumed, so a sentence that only the first passes keep is refuted.
+The index of `for j in S` is any element of S, and `until` does not hold, since no pass follows where it does. The
+values from which the loop starts are not assumed, so a sentence that only the first passes keep is refuted.
 """
 
 from __future__ import annotations
