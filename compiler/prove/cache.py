@@ -2,8 +2,9 @@
 
 The key covers the parsed rule without its other claims, the claim, the files that either can name, and the engine:
 white space, comments and other claims may change. An entry carries a code that only this user's secret makes, so that
-one that is damaged, forged or moved to another claim is thrown away; and a certificate is verified again. What was
-left open stays open only for as long a search as was made.
+one that is damaged, forged or moved to another claim is thrown away; a certificate says which claim it is about, and is
+verified again. A folder that others own or can write is not used. What was left open stays open only for as long a
+search as was made.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hmac
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -52,8 +54,12 @@ def key(file: s.File, claim: s.Claim, library: Library) -> str:
     >>> key(one, one.claims[0], Library()) == key(two, two.claims[0], Library())
     True
     """
-    digest = hashlib.sha256(engine().encode())
-    digest.update(_text(file).encode())
+    return hashlib.sha256(f"{engine()} {subject(file, claim, library)}".encode()).hexdigest()
+
+
+def subject(file: s.File, claim: s.Claim, library: Library) -> str:
+    """A hash of what is claimed: the claim, its rule, and the files that they name. Every certificate carries it."""
+    digest = hashlib.sha256(_text(file).encode())
     for needed in (claim, *leans_on(file, claim)):
         digest.update(repr(needed).encode())
     seen: set[Path] = set()
@@ -93,8 +99,10 @@ def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path
 # ---- entries -------------------------------------------------------------------------------------------------------
 
 
-def find(name: str, seconds: float) -> dict[str, Any] | None:
-    """The report under this key, if it is genuine and its certificate still verifies."""
+def find(name: str, about: str, seconds: float) -> dict[str, Any] | None:
+    """The report under this key, if it is genuine and its certificate is `about` this claim and still verifies."""
+    if not private(folder()):
+        return None
     try:
         entry: dict[str, Any] = json.loads((folder() / f"{name}.json").read_text(encoding="utf-8"))
         report, budget = entry["report"], entry["budget"]
@@ -102,7 +110,7 @@ def find(name: str, seconds: float) -> dict[str, Any] | None:
             return None
         if report["status"] == "open" and budget < seconds:
             return None
-        if report["status"] == "proved" and not verify(report["certificate"]):
+        if report["status"] == "proved" and not verify(report["certificate"], about):
             return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
@@ -113,13 +121,26 @@ def keep(name: str, report: dict[str, Any], seconds: float) -> None:
     """Writes a report; a folder that cannot be written is no error."""
     plain = json.loads(json.dumps(report, ensure_ascii=False, default=str))
     try:
-        folder().mkdir(parents=True, exist_ok=True)
+        folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not private(folder()):
+            return
         entry = {"code": _code(name, plain, seconds), "budget": seconds, "report": plain}
         temporary = folder() / f"{name}.{os.getpid()}"
         temporary.write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
         temporary.replace(folder() / f"{name}.json")
     except OSError:
         return
+
+
+def private(place: Path) -> bool:
+    """Whether only this user can write here: what others may have written is not believed. Not known on Windows."""
+    if not hasattr(os, "getuid"):
+        return True
+    try:
+        found = os.lstat(place)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def _code(name: str, report: dict[str, Any], seconds: float) -> str:

@@ -25,8 +25,10 @@ from dotopt.compiler.prove.procedures.elementary import shows
 from dotopt.compiler.prove.terms import Terms, add, collect, polynomial, product
 
 
-def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
-    """Whether the certificate shows what it says.
+def verify(certificate: dict[str, Any], about: str | None = None, milliseconds: int = 2000) -> bool:
+    """Whether the certificate shows what it says, and is `about` a claim, given as the hash of what is claimed.
+
+    That the statements in it say what the claim says is not verified: reading the claim is the engine's part.
 
     >>> one, x = [["1", []]], [["1", [["x", 1]]]]
     >>> shape = {"kind": "nf-zero", "laws": {}, "values": {}, "cases": [{}]}
@@ -34,7 +36,7 @@ def verify(certificate: dict[str, Any], milliseconds: int = 2000) -> bool:
     (True, False)
     """
     try:
-        return verified(certificate, milliseconds)
+        return (about is None or certificate["about"] == about) and verified(certificate, milliseconds)
     except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError):
         return False  # not of the form that its kind has
 
@@ -55,7 +57,7 @@ def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
             return (
                 covered([*certificate["cases"], *(case for case, _ in excluded)])
                 and all(equal(certificate, case) for case in certificate["cases"])
-                and all(excludes(question, case) and verify(question, milliseconds) for case, question in excluded)
+                and all(excludes(question, case) and verified(question, milliseconds) for case, question in excluded)
             )
         case "elementary":
             low, high = (None if e is None else Fraction(e) for e in (certificate["from"], certificate["to"]))
@@ -115,7 +117,7 @@ def excludes(question: dict[str, Any], case: dict[str, int]) -> bool:
 
 def never_negative(multiplier: Terms, part: dict[str, Any], certificate: dict[str, Any], milliseconds: int) -> bool:
     """Whether the part shows that a multiplier is not negative: what it denies is numerator * denominator < 0."""
-    if not verify(part, milliseconds):
+    if not verified(part, milliseconds):
         return False
     if set(multiplier) <= {()}:
         return multiplier.get((), Fraction(0)) >= 0
@@ -127,7 +129,7 @@ def never_negative(multiplier: Terms, part: dict[str, Any], certificate: dict[st
 
 def parts(certificates: Iterable[dict[str, Any]], milliseconds: int) -> bool:
     """Whether all of them verify."""
-    return all(verify(part, milliseconds) for part in certificates)
+    return all(verified(part, milliseconds) for part in certificates)
 
 
 def subtracted(total: Terms, certificate: dict[str, Any]) -> bool:

@@ -13,6 +13,8 @@ from functools import partial
 
 import z3
 
+from dotopt.compiler.prove.cache import subject
+from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
 from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import TooLarge, forget_atoms, within
@@ -90,7 +92,17 @@ def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAS
         if "OutOfTime" in str(error):  # raised inside a callback of z3
             return _out_of_time(seconds, undecided)
         return Open(f"internal: {type(error).__name__}: {error}"[:LONGEST])
-    return _without_z3(outcome, limit)
+    return _verified(_without_z3(outcome, limit), subject(file, claim, library))
+
+
+def _verified(outcome: Outcome, about: str) -> Outcome:
+    """The outcome; a proof counts only when the checker has verified its certificate, which says what it is about."""
+    if not isinstance(outcome, Proved):
+        return outcome
+    certificate = {**outcome.certificate, "about": about}
+    if not verify(certificate, about):
+        return Open(f"a proof by {outcome.procedure} was found, and the checker does not verify its certificate")
+    return replace(outcome, certificate=certificate)
 
 
 def _without_z3(outcome: Outcome, seconds: float) -> Outcome:

@@ -103,7 +103,7 @@ def numbered(path: Path, index: int, full: bool) -> ClaimReport:
     began = time.monotonic()
     library = Library(path.parent)
     name = cache.key(file, claim, library)
-    known = cache.find(name, seconds)
+    known = cache.find(name, cache.subject(file, claim, library), seconds)
     if known is not None:
         known |= {"assumptions": tuple(known["assumptions"]), "line": _line(claim)}
         return replace(ClaimReport(**known), seconds=round(time.monotonic() - began, 3))

@@ -1,13 +1,14 @@
 """Cached reports: found again, and never believed when they are damaged, forged, moved or out of date."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dotopt.compiler.prove import check_file
+from dotopt.compiler.prove import cache, check_file
 from dotopt.compiler.prove import report as report_module
 
 TRIVIAL = {"status": "proved", "certificate": {"kind": "truth", "value": True}}
@@ -84,7 +85,7 @@ def test_a_forged_entry_is_never_believed(file: Path, what: str, monkeypatch: py
 
 def test_a_certificate_is_verified_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = decisions(monkeypatch)
-    monkeypatch.setattr("dotopt.compiler.prove.cache.verify", lambda certificate: False)
+    monkeypatch.setattr("dotopt.compiler.prove.cache.verify", lambda certificate, about: False)
     assert statuses(file) == ["refuted", "proved"]
     assert made == ["right"]
 
@@ -103,3 +104,37 @@ def test_the_cache_hangs_on_the_files_that_a_claim_names(tmp_path: Path, monkeyp
 def test_a_broken_file_beside_it_with_the_name_of_a_variable_is_of_no_account(file: Path) -> None:
     (file.parent / "a.opt").write_text("theorem Broken\nshow x' = x\n", encoding="utf-8")
     assert statuses(file) == ["refuted", "proved"]
+
+
+def test_a_fresh_proof_is_verified_before_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "wrong.opt"
+    path.write_text(FALSE, encoding="utf-8")
+    seen: list[Any] = []
+
+    def refuse(certificate: Any, about: str) -> bool:
+        seen.append(certificate)
+        return False
+
+    monkeypatch.setattr("dotopt.compiler.prove.claim.verify", refuse)
+    wrong, right = check_file(path).claims
+    assert (wrong.status, right.status, len(seen)) == ("refuted", "open", 1)
+    assert "does not verify" in right.reason
+
+
+def test_a_certificate_is_about_one_claim(file: Path) -> None:
+    """With the secret of the user an entry can be signed; the certificate of another claim still does not pass."""
+    wrong, right = entries(file)["wrong"], entries(file)["right"]
+    proof = json.loads(right.read_text(encoding="utf-8"))["report"]
+    forged = {**proof, "name": "wrong"}
+    code = cache._code(wrong.stem, forged, 2.0)
+    wrong.write_text(json.dumps({"code": code, "budget": 2.0, "report": forged}), encoding="utf-8")
+    assert statuses(file) == ["refuted", "proved"]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="there are no modes of folders here")
+def test_a_folder_that_others_can_write_is_not_believed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = decisions(monkeypatch)
+    (file.parent / "cache" / "claims").chmod(0o777)
+    assert statuses(file) == ["refuted", "proved"]
+    assert made == ["wrong", "right"]

@@ -192,7 +192,7 @@ def test_what_is_accepted_is_true(name: str, decided: Callable[..., ClaimReport]
     places = list(forgeries(genuine))
     for forged in places[:: len(places) // MOST + 1]:
         tried += 1
-        if not verify(copy.deepcopy(forged), 500):
+        if not verify(copy.deepcopy(forged), milliseconds=500):
             continue
         accepted += 1
         assert true(forged), json.dumps(forged, ensure_ascii=False)
