@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.analysis.affine import Affine, NotAffine, affine
-from dotopt.compiler.ir import Node, Program, State, leaf, node, substitute
-from dotopt.compiler.ops.types import Type, transpose
+from dotopt.compiler.ir import TIME, Node, Program, State, leaf, node, substitute
+from dotopt.compiler.ops.types import transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class _Solver:
         self.leaves = {x.name: leaf("state", x.name, x.type) for x in self.program.states}
         for state in self.program.states:
             period = _period(state, self.leaves[state.name])
-            if period is not None and self.frozen_start(state):
+            if period is not None:
                 self.solved[state.name] = Solved(state, "frozen", f"constant for {period!r} tokens", period=period)
             elif state.next is None:
                 self.solved[state.name] = Solved(state, "frozen", "never changes")
@@ -149,11 +149,10 @@ class _Solver:
         for state in waiting:
             why = self.whys.get(state.name) or self.tangle(state)
             self.solved[state.name] = Solved(state, "sequential", why)
+        for name, solved in list(self.solved.items()):
+            if solved.state.kind == "first" and (why := _not_at_one_token(solved.state)):
+                self.solved[name] = Solved(solved.state, "sequential", why)
         return self.with_reads()
-
-    def frozen_start(self, state: State) -> bool:
-        """Whether the value of the first chunk is known before it: a constant, or the start of another state."""
-        return state.kind != "first" or state.start.role == "state"
 
     def root(self, state: State) -> Node:
         assert state.next is not None
@@ -238,8 +237,6 @@ class _Solver:
             if self.whole(state, root):
                 return True
         for x in self.program.states:
-            if x.kind == "first" and x.start.role != "state" and self.whole(state, x.start):
-                return True
             if x in self.memories or x.next is None:
                 continue
             held = x.name in self.solved and self.solved[x.name].period is not None
@@ -278,8 +275,7 @@ class _Solver:
         ends = [x.state.next.args[1] for x in self.solved.values() if x.period is not None and x.state.next is not None]
         groups = [part for g in dict.fromkeys(x.group for x in self.solved.values() if x.group) for part in g.parts]
         others = [x.state.next for x in self.solved.values() if x.group is None and x.period is None and x.state.next]
-        starts = [x.start for x in self.program.states if x.kind == "first"]
-        stack, seen = [*self.program.outputs.values(), *ends, *groups, *others, *starts], set[Node]()
+        stack, seen = [*self.program.outputs.values(), *ends, *groups, *others], set[Node]()
         while stack:
             here = stack.pop()
             if here in seen or here in after:
@@ -294,6 +290,14 @@ class _Solver:
             stack.extend(here.children)
         order = {name: i for i, name in enumerate(self.solved)}
         return Recurrences(tuple(sorted(self.solved.values(), key=lambda x: order[x.state.name])), reads, table)
+
+
+def _not_at_one_token(state: State) -> str:
+    """Why the start of a state cannot be computed from the inputs of the first token alone; empty if it can."""
+    for here in state.start.walk():
+        if here.op in ("window", "attention") or here is TIME:
+            return f"`{state.name}` begins with what reads more than one token: `{here!r}`"
+    return ""
 
 
 def _read_of(here: Node, before: Mapping[Node, str], after: Mapping[Node, str]) -> Read | None:
@@ -361,13 +365,8 @@ def _describe(group: Group) -> str:
 
 
 def _flipped(own: Node) -> Node:
-    return leaf("state", own.name, _turned(own.type))
-
-
-def _turned(type: Type) -> Type:
-    """The type of the transpose, told from the original also if it is square."""
-    turned = transpose(type)
-    return Type(turned.kind, tuple(f"{axis}ᵀ" for axis in turned.axes)) if turned == type else turned
+    """The leaf of the transpose; of another role, so that it is told from the state also where that is square."""
+    return leaf("free", own.name, transpose(own.type))
 
 
 @dataclass(eq=False)

@@ -78,7 +78,7 @@ def reduced_axes(context: Context, call: s.Call, operand: Type, scope: Scope) ->
                 over = operand.axes
             else:
                 _has_axis(operand, axis, keyword)
-                over = (axis,)
+                over = (axis,) if operand.any or axis in operand.axes else ()  # a number has nothing to sum away
         elif keyword.name == "per":
             if axis in ("tensor", "model"):
                 over, model = operand.axes, axis == "model"

@@ -85,7 +85,8 @@ class Steps:
         """A declaration: what its value, type and bounds read."""
         inner = bound(scope, [index.name for index in node.indices], node.span)
         bounds = None if isinstance(node.bounds, s.Choices) else node.bounds
-        reads = self._read(inner, node.type, bounds, *(index.domain for index in node.indices))
+        own = isinstance(node.type, s.Like) and node.type.name in (node.arguments or ())  # like its own argument
+        reads = self._read(inner, None if own else node.type, bounds, *(index.domain for index in node.indices))
         self.properties(node.properties)
         if node.word == "option":
             self._option(node)

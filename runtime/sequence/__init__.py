@@ -5,7 +5,7 @@ from dotopt.runtime.sequence.chunks import Chunks, Term
 from dotopt.runtime.sequence.module import SequenceModule
 from dotopt.runtime.sequence.recent import recent, recent_token
 from dotopt.runtime.sequence.rule import Functions, Input, Memory, SequenceRule
-from dotopt.runtime.sequence.scan import before, choose, held, scan, times
+from dotopt.runtime.sequence.scan import at_first, before, choose, held, scan, times
 
 __all__ = [
     "Chunks",
@@ -15,6 +15,7 @@ __all__ = [
     "SequenceModule",
     "SequenceRule",
     "Term",
+    "at_first",
     "attend",
     "attend_token",
     "before",

@@ -60,7 +60,7 @@ class Chunks:
         rank = next(x.shape[-2] for x in y if x is not None)
         if keep is not None:
             y = [None if x is None else x * keep[..., None, None].to(x.dtype) for x in y]
-            mix = [[_kept(x, keep, i == j) for j, x in enumerate(row)] for i, row in enumerate(mix)]
+            mix = [[_kept(x, keep, i == j, starts[0]) for j, x in enumerate(row)] for i, row in enumerate(mix)]
         size = max(1, min(chunk // rank, length))
         whole = length // size * size
         self.parts: list[_Part] = []
@@ -269,11 +269,11 @@ def _tokens(x: Number | None, begin: int, end: int, length: int) -> Number | Non
     return x.narrow(-1, begin, end - begin)
 
 
-def _kept(x: Number | None, keep: Tensor, same: bool) -> Number | None:
+def _kept(x: Number | None, keep: Tensor, same: bool, like: Tensor) -> Number | None:
     """A factor of the mix, where tokens that are not there change nothing."""
     if x is None or (same and isinstance(x, float | int) and x == 1):
         return x
-    return torch.where(keep, x, float(same))
+    return torch.where(keep, x, like.new_full((), float(same)))  # of the dtype of the memories, not torch's default
 
 
 def _identity(system: Tensor) -> Tensor:

@@ -290,9 +290,15 @@ class SequenceModule(Asking):
             outputs, later = self._token(part, state, None if keep is None else keep[..., 0])
             return {n: v.unsqueeze(tokens) for n, v in outputs.items()}, later
         clock = torch.arange(t + 1, t + 1 + length, dtype=like.dtype, device=like.device)
-        outputs, later = stretch(*part.values(), *self.answers(), state, clock, t == 0, self.hyper, self.block, keep)
-        if "begun" in state:
-            later["begun"] = state["begun"] | (True if keep is None else keep.any(-1))
+        first: bool | Tensor = t == 0
+        if keep is not None or "begun" in state:  # each row begins with the first token that it has
+            lead = like.shape[:tokens]
+            here = torch.ones(lead, dtype=torch.bool, device=like.device) if keep is None else keep.any(-1)
+            begun = state.get("begun", torch.full_like(here, t > 0))
+            first = here & ~begun
+        outputs, later = stretch(*part.values(), *self.answers(), state, clock, first, self.hyper, self.block, keep)
+        if isinstance(first, Tensor):
+            later["begun"] = begun | here
         return outputs, {"t": t + length, **later}
 
     def _token(

@@ -23,7 +23,8 @@ def scan(a: Tensor | float | None, b: Tensor, start: Tensor, axes: int, keep: Te
     tokens = b.dim() - axes - 1
     if keep is not None:
         there = keep.reshape(*keep.shape, *([1] * axes))
-        a, b = torch.where(there, 0.0 if a is None else a, 1.0), torch.where(there, b, torch.zeros_like(b))
+        one = b.new_ones(())  # of the dtype of the values, not torch's default
+        a, b = torch.where(there, 0.0*one if a is None else a, one), torch.where(there, b, torch.zeros_like(b))
     if a is None:
         return b
     if not isinstance(a, Tensor) and a == 1:
@@ -90,8 +91,24 @@ def times(number: Tensor | float, x: Tensor) -> Tensor:
     return x if isinstance(number, float | int) and number == 1 else number * x
 
 
-def choose(first: Tensor | bool, start: Tensor, stored: Tensor) -> Tensor:
+def at_first(x: Tensor, axes: int, keep: Tensor | None = None) -> Tensor:
+    """What `[..., T, *sizes]` is at the first token that is there: `[..., *sizes]`.
+
+    >>> at_first(torch.arange(3.0), 0, torch.tensor([False, True, True]))
+    tensor(1.)
+    """
+    tokens = x.dim() - axes - 1
+    if keep is None:
+        return x.select(tokens, 0)
+    place = keep.to(torch.int8).argmax(-1).reshape(*keep.shape[:-1], *([1] * (axes + 1)))
+    lead = torch.broadcast_shapes(x.shape[:tokens], keep.shape[:-1])
+    whole = x.expand(*lead, *x.shape[tokens:])
+    return whole.gather(tokens, place.expand(*lead, 1, *x.shape[tokens + 1 :])).squeeze(tokens)
+
+
+def choose(first: Tensor | bool, start: Tensor | float, stored: Tensor) -> Tensor:
     """`start` for sequences of which this is the first token, otherwise what is `stored`."""
+    begun = start.expand_as(stored) if isinstance(start, Tensor) else stored.new_full(stored.shape, float(start))
     if not isinstance(first, Tensor):
-        return start if first else stored
-    return torch.where(first.reshape(*first.shape, *([1] * (stored.dim() - first.dim()))), start, stored)
+        return begun if first else stored
+    return torch.where(first.reshape(*first.shape, *([1] * (stored.dim() - first.dim()))), begun, stored)

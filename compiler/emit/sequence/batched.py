@@ -6,6 +6,7 @@ Because the leading axes are never named, one text serves a token, a batch of se
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +19,14 @@ from dotopt.grammar.spelling import ascii
 
 TENSOR_ROLES = {"input", "state", "draw", "loop", "sequence", "free"}  # and the time, over many tokens
 SUM, PRODUCT, UNARY, POWER, POSTFIX = range(5)
+
+# what stands in every generated function and module already, so that no name of the user may mean something else
+STANDING = frozenset((
+    *keyword.kwlist, "state", "t", "first", "hyper", "chunk", "keep", "later", "dtype", "device", "_",
+    "torch", "functional", "math", "matrices", "scalars", "bool", "enumerate", "max", "min", "abs", "range", "zip",
+    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "held", "recent", "recent_token",
+    "scan", "times", "token", "stretch", "call", "start", "layer", "finish",
+))  # fmt: skip
 
 Text = tuple[str, int]  # code, and how tightly its outermost operator binds
 
@@ -47,7 +56,21 @@ class Batched:
     tokens: bool = False  # whether the last leading axis holds the tokens of a sequence
     attentions: list[str] = field(default_factory=list)
     items: dict[tuple[Node, int], str] = field(default_factory=dict)  # variables that hold results of loops
-    functions: dict[str, str] = field(default_factory=dict)  # functions of the user that a loop has by another name
+    functions: dict[str, str] = field(default_factory=dict)  # variables of the user's functions, by name
+    taken: set[str] = field(default_factory=set)  # every variable of the text, those of loops included
+
+    def fresh(self, name: str) -> str:
+        """A variable that stands nowhere else in the text: `name`, or `name_2`, ….
+
+        >>> b = Batched({}, {})
+        >>> b.fresh("X"), b.fresh("X"), b.fresh("state")
+        ('X', 'X_2', 'state_2')
+        """
+        chosen, count = name, 2
+        while chosen in STANDING or chosen in self.taken:
+            chosen, count = f"{name}_{count}", count + 1
+        self.taken.add(chosen)
+        return chosen
 
     def is_tensor(self, here: Node) -> bool:
         """Whether the value is a tensor, not a Python number of the host."""
@@ -238,12 +261,12 @@ def _loop(b: Batched, here: Node) -> Text:
     if any(variable.args for variable in body.variables):
         raise fail("E601", here.span, construct="a loop with a family of variables")
     count, *starts = here.args
-    names = [ascii(variable.name) for variable in body.variables]
+    names = [b.fresh(ascii(variable.name)) for variable in body.variables]
     for name, start in zip(names, starts, strict=True):
         b.lines.append(f"{b.indent}{name} = {b.code(start)}")
     inner = Batched(dict(b.names), b.sizes, b.lines, b.indent + "    ", dict(b.tensor), b.tokens)
     inner.names.update(zip(body.variables, names, strict=True))
-    inner.functions = dict(b.functions)
+    inner.functions, inner.taken = dict(b.functions), b.taken
     head = f"_ in range({b.code(count)})" if body.index is None else _over(inner, here, body, body.index)
     b.lines.append(f"{b.indent}for {head}:")
     if body.until is not None:
@@ -251,8 +274,9 @@ def _loop(b: Batched, here: Node) -> Text:
         b.lines.append(f"{inner.indent}    break")
     for equation in body.equations:
         if equation.node not in inner.names and equation.node.op != "leaf":
-            name = ascii(equation.name) + ("_next" if equation.primed else "")
-            b.lines.append(f"{inner.indent}{name} = {inner.code(equation.node)}")
+            value = inner.code(equation.node)
+            name = b.fresh(ascii(equation.name) + ("_next" if equation.primed else ""))
+            b.lines.append(f"{inner.indent}{name} = {value}")
             inner.names[equation.node] = name
     nexts = ", ".join(inner.code(n) for n in body.nexts)
     b.lines.append(f"{inner.indent}{', '.join(names)} = {nexts}")
@@ -273,11 +297,13 @@ def _over(inner: Batched, here: Node, body: Loop, index: Node) -> str:
     names = families(body, index)
     if not names:
         raise fail("E601", here.span, construct="a loop over a set that no function is declared over")
-    inner.functions |= {name: f"{ascii(name)}_{ascii(index.name)}" for name in names}
-    wholes, members = ([ascii(name) for name in names], [inner.functions[name] for name in names])
+    wholes = [inner.functions.get(name, ascii(name)) for name in names]
+    inner.functions |= {name: inner.fresh(f"{ascii(name)}_{ascii(index.name)}") for name in names}
+    members = [inner.functions[name] for name in names]
+    inner.names[index] = counter = inner.fresh(ascii(index.name))
     if len(names) == 1:
-        return f"{ascii(index.name)}, {members[0]} in enumerate({wholes[0]}, start=1)"
-    return f"{ascii(index.name)}, ({', '.join(members)}) in enumerate(zip({', '.join(wholes)}), start=1)"
+        return f"{counter}, {members[0]} in enumerate({wholes[0]}, start=1)"
+    return f"{counter}, ({', '.join(members)}) in enumerate(zip({', '.join(wholes)}), start=1)"
 
 
 def _apply(b: Batched, here: Node) -> Text:
@@ -335,7 +361,7 @@ def _recent(b: Batched, value: Node, length: Node) -> str:
     axes, key = len(value.type.axes), f"last {value!r}, {length!r}"
     given = f'{b.fitted(value, value.type)}, {b.code(length)}, {axes}, state, later, {key!r}'
     text = f"recent({given})" if b.tokens else f"recent_token({given}, keep)"
-    name = f"recent{1 + sum(here.role == 'sequence' and len(here.args) == 2 for here in b.names)}"
+    name = b.fresh("recent_tokens")
     b.lines.append(f"{b.indent}{name} = {text}  # {value!r}, of the last {length!r} tokens")
     return name
 

@@ -16,7 +16,7 @@ from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input
 from dotopt.compiler.emit.sequence.batched import Batched, families
 from dotopt.compiler.emit.sequence.token import INDENT, reach, refuse, write_equations
 from dotopt.compiler.evaluate import evaluate
-from dotopt.compiler.ir import Callable_, Input, Loop, Node, Program, leaf, node
+from dotopt.compiler.ir import Loop, Node, Program, leaf, node
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.lower.context import Context
@@ -80,6 +80,7 @@ def formula(file: s.File, library: Library) -> str:
     assert program.result is not None
     sizes: dict[str, str] = {}
     b = Batched({}, sizes)
+    b.taken |= {ascii(p.name) for p in file.head.parameters}
     for here in program.result.walk():
         if here.role == "free":
             name = b.names[here] = ascii(here.name)
@@ -154,25 +155,33 @@ def _depth(program: Program) -> Node | None:
 
 
 def _writer(program: Program) -> Batched:
+    """A writer with a variable for each input, function and hyperparameter."""
     sizes: dict[str, str] = {}
+    b = Batched({}, sizes)
     for x in program.inputs:
+        name = b.names[leaf("input", x.name, x.type)] = b.fresh(ascii(x.name))
         for i, axis in enumerate(x.type.axes):
-            sizes.setdefault(axis, f"{ascii(x.name)}.shape[{i - len(x.type.axes)}]")
-    return Batched({leaf("input", x.name, x.type): ascii(x.name) for x in program.inputs}, sizes)
+            sizes.setdefault(axis, f"{name}.shape[{i - len(x.type.axes)}]")
+    b.functions = {x.name: b.fresh(ascii(x.name)) for x in program.callables}
+    for hyper in program.hypers:
+        name = b.fresh(ascii(hyper.name))
+        found = {x for root in program.roots for x in root.walk() if x.role == "hyper" and x.name == hyper.name}
+        b.names |= dict.fromkeys(found, name)
+    return b
 
 
-def _names(*named: Iterable[Node | Input | Callable_]) -> list[str]:
-    return [x.name for group in named for x in group]
+def _inputs(program: Program, b: Batched) -> list[str]:
+    return [b.names[leaf("input", x.name, x.type)] for x in program.inputs]
 
 
 def _open(program: Program, b: Batched, head: str, docstring: str, roots: Iterable[Node]) -> None:
     """The first lines: the hyperparameters that are read; what has a variable already is not looked into."""
     reached = [x for root in roots for x in reach(root, b)]
     b.lines += [f"def {head}:", f'{INDENT}"""{docstring}"""']
-    used = {x.name for x in reached if x.role == "hyper"}
-    b.lines += [f'{INDENT}{ascii(h.name)} = hyper["{h.name}"]' for h in program.hypers if h.name in used]
+    used = {x.name: b.names[x] for x in reached if x.role == "hyper"}
+    b.lines += [f'{INDENT}{used[h.name]} = hyper["{h.name}"]' for h in program.hypers if h.name in used]
     if any(x.op in ("eye", "arange") for x in reached):
-        example = ascii(program.inputs[0].name)
+        example = _inputs(program, b)[0]
         b.lines.append(f"{INDENT}dtype, device = {example}.dtype, {example}.device")
 
 
@@ -184,7 +193,7 @@ def _close(b: Batched, values: Mapping[str, Node]) -> str:
 
 def _call(program: Program) -> str:
     b = _writer(program)
-    arguments = [ascii(name) for name in _names(program.inputs, program.callables)]
+    arguments = [*_inputs(program, b), *b.functions.values()]
     every = [x for root in program.outputs.values() for x in root.walk()]
     _open(program, b, f"call({', '.join(arguments)}, hyper)", "The outputs.", every)
     for root in program.outputs.values():
@@ -209,13 +218,13 @@ def _living(program: Program, loop: Node) -> dict[Node, tuple[Node, Node]]:
 
 def _start(program: Program, loop: Node) -> str:
     b = _writer(program)
-    arguments = ", ".join(ascii(x.name) for x in program.inputs)
+    arguments = ", ".join(_inputs(program, b))
     values = {variable.name: start for variable, (start, _) in _living(program, loop).items()}
     _open(program, b, f"start({arguments}, hyper)", "Before the first layer.", values.values())
     for variable, (start, _) in _living(program, loop).items():
         whole = next((x for x in program.inputs if x.type.axes == variable.type.axes), None)
         if start.value is not None and variable.type.axes and whole is not None:  # a number, for a whole tensor
-            like = ascii(whole.name)
+            like = b.names[leaf("input", whole.name, whole.type)]
             b.names[start] = f"torch.full_like({like}, {b.code(start)})" if start.value else f"torch.zeros_like({like})"
     return _close(b, values)
 
@@ -225,10 +234,11 @@ def _layer(program: Program, loop: Node) -> str:
     body: Loop = loop.attrs[0]
     assert body.index is not None
     moves = _living(program, loop)
-    b = Batched({variable: ascii(variable.name) for variable in moves}, {})
-    b.names[body.index] = ascii(body.index.name)
+    b = _writer(program)
+    b.names[body.index] = b.fresh(ascii(body.index.name))
     b.tensor[body.index] = False
-    arguments = ", ".join(map(ascii, _names([body.index], program.callables, moves)))
+    b.names |= {variable: b.fresh(ascii(variable.name)) for variable in moves}
+    arguments = ", ".join((b.names[body.index], *b.functions.values(), *(b.names[variable] for variable in moves)))
     nexts = {variable.name: next for variable, (_, next) in moves.items()}
     _open(program, b, f"layer({arguments}, hyper)", f"Layer {body.index.name}, from 1.", nexts.values())
     table = {e.node: e for e in (*reversed(program.equations), *reversed(body.equations))}
@@ -241,10 +251,11 @@ def _finish(program: Program, loop: Node) -> str:
     body: Loop = loop.attrs[0]
     b = _writer(program)
     moves = _living(program, loop)
+    left = {variable: b.fresh(ascii(variable.name)) for variable in moves}
     for position, variable in enumerate(body.variables):
         if variable in moves:
-            b.names[node("item", loop, attrs=(position,))] = ascii(variable.name)
-    arguments = ", ".join(map(ascii, _names(program.inputs, moves)))
+            b.names[node("item", loop, attrs=(position,))] = left[variable]
+    arguments = ", ".join((*_inputs(program, b), *left.values()))
     _open(program, b, f"finish({arguments}, hyper)", "After the last layer: the outputs.", program.outputs.values())
     for root in program.outputs.values():
         write_equations(program, b, root)

@@ -19,8 +19,8 @@ from dotopt.compiler.text.library import Library
 
 # what the generated functions call
 RUNTIME = (
-    "Chunks", "Term", "attend", "attend_token", "before", "choose", "held", "recent", "recent_token", "scan",
-    "times",
+    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "held", "recent", "recent_token",
+    "scan", "times",
 )  # fmt: skip
 
 
@@ -77,9 +77,8 @@ def _functions_row(program: Program, text: str, suffix: Mapping[str, str]) -> st
     found = recurrences(program)
     periods = sorted({_period(x) for x in found.solved if x.period is not None}) if stretch != "None" else []
     reasons = {x.state.name: f"{x.kind}: {x.why}" for x in found.solved}
-    masked = all(x.state.kind != "first" or x.period is not None for x in found.solved)
     local = bool(found.groups) and "attend(" not in text
-    masked &= not re.search(r"\brecent\(", text)
+    masked = not re.search(r"\brecent\(", text)
     given = f"({memories}), ({''.join(f'{p}, ' for p in periods)}), {reasons!r}"
     return f"Functions(token{mark}, {stretch}, {given}, masked={masked}, local={local})"
 

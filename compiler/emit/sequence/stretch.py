@@ -15,8 +15,9 @@ from dotopt.compiler.analysis.recurrence import Group, Recurrences, Solved, recu
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.emit.sequence.token import (
     INDENT,
-    fresh,
+    first_states,
     open_function,
+    own_leaf,
     refuse,
     shown_as,
     token_text,
@@ -53,12 +54,9 @@ def outermost(root: Node, table: Mapping[Node, Node]) -> Node:
 
 
 def _stretch(program: Program, found: Recurrences) -> str:
-    inputs = ", ".join(ascii(x.name) for x in program.inputs)
     b = writer(program, tokens=True)
-    open_function(
-        program, b, "stretch", inputs, "All tokens of a stretch at once; tokens are the last of the leading axes."
-    )
-    writing = _Writing(program, found, b)
+    open_function(program, b, "stretch", "All tokens of a stretch at once; tokens are the last of the leading axes.")
+    writing = _Writing(program, found, b, _starts(program, b))
     for x in found.solved:
         if x.kind == "frozen":
             writing.frozen(x)
@@ -72,6 +70,30 @@ def _stretch(program: Program, found: Recurrences) -> str:
     return "\n".join(b.lines)
 
 
+def _starts(program: Program, b: Batched) -> dict[str, str]:
+    """The code of what each state is before the stretch; where it may begin there, that is computed on one token.
+
+    It is written on the inputs of the first token, so that a start means here what it means in `token`.
+    """
+    code = {x.name: f'state["{x.name}"]' for x in program.states}
+    one = Batched({own_leaf(x): code[x.name] for x in program.states}, b.sizes, b.lines, taken=b.taken)
+    one.functions = b.functions
+    one.names |= {here: name for here, name in b.names.items() if here.role == "hyper"}
+    for state in first_states(program):
+        for x in program.inputs:
+            own = leaf("input", x.name, x.type)
+            if own not in one.names and own in state.start.walk():
+                name = b.fresh(f"{ascii(x.name)}_first")
+                b.lines.append(f"{INDENT}{name} = at_first({b.names[own]}, {len(x.type.axes)}, keep)")
+                one.names[own] = name
+        write_equations(program, one, state.start)
+        name = b.fresh(f"{ascii(state.name)}_start")
+        b.lines.append(f"{INDENT}# {state.name} : first {shown_as(program, state.start)}")
+        b.lines.append(f"{INDENT}{name} = choose(first, {one.fitted(state.start, state.type)}, {code[state.name]})")
+        code[state.name] = one.names[own_leaf(state)] = name
+    return code
+
+
 @dataclass(eq=False)
 class _Writing:
     """Writes the equations of a stretch: what is read of memories and the solved states have variables of their own."""
@@ -79,6 +101,7 @@ class _Writing:
     program: Program
     found: Recurrences
     b: Batched
+    starts: dict[str, str]  # the code of what each state is before the stretch
     groups: dict[Group, str] = field(default_factory=dict)  # variables
     scanned: set[str] = field(default_factory=set)
 
@@ -121,34 +144,32 @@ class _Writing:
             self.elementwise(x)
 
     def frozen(self, x: Solved) -> None:
-        own, name = leaf("state", x.state.name, x.state.type), ascii(x.state.name)
+        name = self.b.fresh(ascii(x.state.name))
         slots = ", ".join(["None"] + [":"] * len(x.state.type.axes))
-        stored = f'state["{x.state.name}"]'
-        if x.state.kind == "first":
-            stored = f'(state["{x.state.start.name}"] if first else {stored})'
-        self.b.lines.append(f"{INDENT}{name} = {stored}[..., {slots}]  # {x.why}")
-        self.b.names[own] = name
+        self.b.lines.append(f"{INDENT}{name} = {self.starts[x.state.name]}[..., {slots}]  # {x.why}")
+        self.b.names[own_leaf(x.state)] = name
 
     def elementwise(self, x: Solved) -> None:
         state, b, next = x.state, self.b, x.state.next
         assert x.form is not None and next is not None
-        name, axes = ascii(state.name), len(state.type.axes)
-        later = fresh(b, f"{name}_next")
+        axes = len(state.type.axes)
         decay, plus = x.form.scale.get(state.name), added(x.form)
         for part in (decay, plus):
             if part is not None:
                 self.equations(self.root(part))
-        start = self.start(state)
+        start = self.starts[state.name]
         text = f"torch.zeros_like({start}).unsqueeze({-axes - 1})"
         if plus is not None:
             text = b.fitted(self.root(plus), state.type)
         a = "None" if decay is None else b.fitted(self.root(decay), state.type)
+        later = b.fresh(f"{ascii(state.name)}_next")
         b.lines.append(f"{INDENT}# {self.label(state)}")
         b.lines.append(f"{INDENT}{later} = scan({a}, {text}, {start}, {axes}, keep)")
         b.names[self.root(next)] = b.names[next] = later
         b.names[leaf("sequence", state.name, state.type)] = later
-        own = leaf("state", state.name, state.type)
+        own = own_leaf(state)
         if self.read_before(own):
+            name = b.fresh(ascii(state.name))
             b.lines.append(f"{INDENT}{name} = before({later}, {start}, {axes})")
             b.names[own] = name
 
@@ -164,25 +185,11 @@ class _Writing:
         roots += [part for group in found.groups for part in group.parts]
         return any(own in self.root(root).walk() for root in roots)
 
-    def start(self, state: State) -> str:
-        stored = f'state["{state.name}"]'
-        if state.kind != "first":
-            return stored
-        start = self.root(state.start)
-        self.equations(start)
-        slots = ", ".join(["0"] + [":"] * len(state.type.axes))
-        name = fresh(self.b, f"{ascii(state.name)}_start")
-        fitted = self.b.fitted(start, state.type, 4)
-        self.b.lines.append(f"{INDENT}# {state.name} : first {shown_as(self.program, state.start)}")
-        self.b.lines.append(f"{INDENT}{name} = {fitted}[..., {slots}] if first else {stored}")
-        self.b.names[leaf("free", f"{state.name} start", state.type)] = name
-        return name
-
     def group(self, group: Group) -> None:
         if group in self.groups:
             return
         b = self.b
-        self.groups[group] = name = fresh(b, f"{ascii(group.name)}_chunks")
+        self.groups[group] = name = b.fresh(f"{ascii(group.name)}_chunks")
         b.names[leaf("free", name)] = name
         parts = tuple(self.root(part) for part in group.parts)
         self.equations(node("tuple", *parts))
@@ -197,11 +204,11 @@ class _Writing:
 
         for part, count in Counter(parts).items():  # the same vector for two memories
             if count > 1 and part not in b.names and part.op != "leaf":
-                shared = fresh(b, "part")
+                shared = b.fresh("part")
                 b.lines.append(f"{INDENT}{shared} = {b.code(part)}")
                 b.names[part] = shared
         turn = ".mT" if group.transposed else ""
-        starts = ", ".join(f'state["{x.name}"]{turn}' for x in group.states)
+        starts = ", ".join(f"{self.starts[x.name]}{turn}" for x in group.states)
         mix = ", ".join(f"[{', '.join(map(code, row))}]" for row in group.mix)
         terms = []
         for term in group.terms:
@@ -225,11 +232,11 @@ class _Writing:
         b.names[stands] = text
         named = next((e for e in self.program.equations if self.root(e.node) is stands), None)
         if named is None:
-            name = fresh(b, f"{ascii(read.state)}_read")
+            name = b.fresh(f"{ascii(read.state)}_read")
             prime, turned = "'" * read.after, "ᵀ" * read.transposed
             b.lines.append(f"{INDENT}{name} = {text}  # {read.state}{prime}{turned} @ {infix(q, self.program.names)}")
         else:
-            name = fresh(b, ascii(named.name) + "_next" * named.primed)
+            name = b.fresh(ascii(named.name) + "_next" * named.primed)
             if named.span is not None:
                 b.lines.append(f"{INDENT}# {named.span.text.strip().splitlines()[0]}")
             b.lines.append(f"{INDENT}{name} = {text}")
@@ -239,21 +246,20 @@ class _Writing:
         state, b = x.state, self.b
         axes = len(state.type.axes)
         end = ", ".join(["-1"] + [":"] * axes)
-        stored = f'state["{state.name}"]'
         match x.kind:
             case "elementwise" | "low rank":
                 self.state(state.name)
-                value = f"{ascii(state.name)}_next[..., {end}]"
+                value = f"{b.names.get(leaf('sequence', state.name, state.type), '')}[..., {end}]"
                 if x.group is not None:
                     value = b.names[leaf("sequence", f"{state.name} at the end", state.type)]
             case _ if x.period is None or state.next is None:
-                value = stored
+                value = self.starts[state.name]
             case _:
                 written = self.root(state.next.args[1])
                 self.equations(written)
                 atend = written.role == "sequence" and written.name.endswith(" at the end")
                 new = b.code(written) if atend else f"{b.fitted(written, state.type, 4)}[..., {end}]"
-                held = f"{ascii(state.name)}[..., 0{', :' * axes}]"
+                held = f"{b.names[own_leaf(state)]}[..., 0{', :' * axes}]"
                 fires = f'(state["t"] + t.shape[0]) % {b.code(x.period, 1)} == 0'
                 value = f"held({new}, {held}, {axes}, keep) if {fires} else {held}"
         b.lines.append(f'{INDENT}later["{state.name}"] = {value}')

@@ -44,63 +44,84 @@ def start_draws(program: Program) -> tuple[State, ...]:
 
 
 def token_text(program: Program) -> str:
-    inputs = ", ".join(ascii(x.name) for x in program.inputs)
     b = writer(program, tokens=False)
     lines = b.lines
-    open_function(program, b, "token", inputs, "One token: the outputs and the next state.")
+    open_function(program, b, "token", "One token: the outputs and the next state.")
     for state in program.states:
-        name = ascii(state.name)
-        own = leaf("state", state.name, state.type)
+        name = b.names[own_leaf(state)] = b.fresh(ascii(state.name))
         lines.append(f'{INDENT}{name} = state["{state.name}"]')
-        b.names[own] = name
-    for state in program.states:
-        if state.kind == "first":
-            write_equations(program, b, state.start)
-            name = ascii(state.name)
-            lines.append(f"{INDENT}# {state.name} : first {shown_as(program, state.start)}")
-            lines.append(f"{INDENT}{name} = choose(first, {b.code(state.start)}, {name})")
+    for state in first_states(program):
+        write_equations(program, b, state.start)
+        name = b.names[own_leaf(state)]
+        lines.append(f"{INDENT}# {state.name} : first {shown_as(program, state.start)}")
+        lines.append(f"{INDENT}{name} = choose(first, {b.fitted(state.start, state.type)}, {name})")
     for root in (*program.outputs.values(), *(x.next for x in program.states if x.next is not None)):
         write_equations(program, b, root)
     for state in program.states:
-        value = ascii(state.name) if state.next is None else b.code(state.next)
+        value = b.names[own_leaf(state)] if state.next is None else b.code(state.next)
         lines.append(f'{INDENT}later["{state.name}"] = {value}')
     _close(program, b)
     return "\n".join(lines)
 
 
+def own_leaf(state: State) -> Node:
+    """What stands for a state before the token."""
+    return leaf("state", state.name, state.type)
+
+
+def first_states(program: Program) -> list[State]:
+    """The states whose start is computed at the first token, each after those that its start reads."""
+    waiting = [x for x in program.states if x.kind == "first"]
+    order: list[State] = []
+    while waiting:
+        needed = {own_leaf(x) for x in waiting}
+        free = next((x for x in waiting if not needed & (set(x.start.walk()) - {own_leaf(x)})), None)
+        if free is None:
+            names = " and ".join(f"`{x.name}`" for x in waiting)
+            raise fail("E601", waiting[0].start.span, construct=f"the starts of {names}, which need each other,")
+        order.append(free)
+        waiting.remove(free)
+    return order
+
+
 def writer(program: Program, tokens: bool) -> Batched:
+    """A writer that knows the arguments of a generated function: a variable for each name that the file declares."""
     sizes: dict[str, str] = {}
+    b = Batched({TIME: "t"}, sizes, tokens=tokens)
     for x in program.inputs:
+        name = b.names[leaf("input", x.name, x.type)] = b.fresh(ascii(x.name))
         for i, axis in enumerate(x.type.axes):
-            sizes.setdefault(axis, f"{ascii(x.name)}.shape[{i - len(x.type.axes)}]")
+            sizes.setdefault(axis, f"{name}.shape[{i - len(x.type.axes)}]")
+    b.functions = {x.name: b.fresh(ascii(x.name)) for x in program.callables}
     for hyper in program.hypers:
-        sizes.setdefault(hyper.name, ascii(hyper.name))
+        name, leaves = b.fresh(ascii(hyper.name)), _hyper_leaves(program, hyper.name)
+        b.names |= dict.fromkeys(leaves, name)
+        sizes.setdefault(hyper.name, name if leaves else f'hyper["{hyper.name}"]')
     for state in program.states:
         for i, axis in enumerate(state.type.axes):
             sizes.setdefault(axis, f'state["{state.name}"].shape[{i - len(state.type.axes)}]')
-    return Batched({}, sizes, tokens=tokens)
+    return b
 
 
-def open_function(program: Program, b: Batched, function: str, inputs: str, docstring: str) -> None:
-    hypers = [ascii(h.name) for h in program.hypers if _uses(program, h.name)]
-    asked = "".join(f", {ascii(x.name)}" for x in program.callables)
+def open_function(program: Program, b: Batched, function: str, docstring: str) -> None:
+    """The head, and the lines that give the hyperparameters their names."""
+    inputs = [b.names[leaf("input", x.name, x.type)] for x in program.inputs]
+    arguments = ", ".join((*inputs, *b.functions.values(), "state", "t", "first", "hyper"))
     chunk = ", chunk" if function == "stretch" else ""
-    arguments = f"{inputs}{asked}, state, t, first, hyper{chunk}, keep=None"
-    b.lines.append(f"def {function}({arguments}):")
+    b.lines.append(f"def {function}({arguments}{chunk}, keep=None):")
     b.lines.append(f'{INDENT}"""{docstring}"""')
-    for name, hyper in zip(hypers, (h for h in program.hypers if _uses(program, h.name)), strict=True):
-        b.lines.append(f'{INDENT}{name} = hyper["{hyper.name}"]')
+    for hyper in program.hypers:
+        for here in _hyper_leaves(program, hyper.name)[:1]:
+            b.lines.append(f'{INDENT}{b.names[here]} = hyper["{hyper.name}"]')
     if _needs_device(program):
-        example = program.inputs[0]
-        b.lines.append(f"{INDENT}dtype, device = {ascii(example.name)}.dtype, {ascii(example.name)}.device")
+        b.lines.append(f"{INDENT}dtype, device = {inputs[0]}.dtype, {inputs[0]}.device")
     b.lines.append(f"{INDENT}later = {{}}")
-    b.names[TIME] = "t"
-    for x in program.inputs:
-        b.names[leaf("input", x.name, x.type)] = ascii(x.name)
 
 
-def _uses(program: Program, name: str) -> bool:
-    return any(x.role == "hyper" and x.name == name for root in program.roots for x in root.walk())
+def _hyper_leaves(program: Program, name: str) -> list[Node]:
+    """The leaves of a hyperparameter in what is computed."""
+    found = dict.fromkeys(x for root in program.roots for x in root.walk() if x.role == "hyper" and x.name == name)
+    return list(found)
 
 
 def _needs_device(program: Program) -> bool:
@@ -123,7 +144,7 @@ def write_equations(program: Program, b: Batched, root: Node, equations: Mapping
         if here in table:
             write_equation(program, b, table[here])
         elif uses[here] > 1 and here.op in COSTLY and b.is_tensor(here):
-            name = fresh(b, "part")
+            name = b.fresh("part")
             shown = infix(here, program.names)
             b.lines.append(f"{b.indent}{name} = {b.code(here)}" + (f"  # {shown}" if len(shown) < 60 else ""))
             b.names[here] = name
@@ -148,26 +169,16 @@ def reach(root: Node, b: Batched) -> list[Node]:
 
 def write_equation(program: Program, b: Batched, equation: Equation) -> None:
     here = equation.node
-    name = fresh(b, ascii(equation.name) + ("_next" if equation.primed else ""))
     text = equation.span.text.strip().split("\n")[0] if equation.span is not None else ""
     if here.op == "item" and here.args[0].op == "loop":  # the loop writes its own lines
         b.text(here)
         return
     value = b.code(here)
+    name = b.fresh(ascii(equation.name) + ("_next" if equation.primed else ""))
     if text:
         b.lines.append(f"{b.indent}# {text}")
     b.lines.append(f"{b.indent}{name} = {value}")
     b.names[here] = name
-
-
-def fresh(b: Batched, name: str) -> str:
-    taken = set(b.names.values())
-    count = 2
-    chosen = name
-    while chosen in taken:
-        chosen = f"{name}_{count}"
-        count += 1
-    return chosen
 
 
 def shown_as(program: Program, root: Node) -> str:
