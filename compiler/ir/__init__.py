@@ -21,6 +21,7 @@ subexpressions are shared. The type is computed on construction; the span stands
 floating-point order belongs to the emitters, algebra to the prover.
 """
 
+from dotopt.compiler.ir.groups import COMPARISONS, ENTRYWISE, FUNCTIONS, REDUCTIONS
 from dotopt.compiler.ir.nodes import (
     TIME,
     Equation,
@@ -37,7 +38,6 @@ from dotopt.compiler.ir.nodes import (
     rebuild,
     substitute,
 )
-from dotopt.compiler.ir.operations import BINARY, COMPARISONS, ENTRYWISE, OPS, REDUCTIONS, UNARY_REAL, UNARY_SAME, Op
 from dotopt.compiler.ir.program import (
     Callable_,
     Hyper,
@@ -50,16 +50,14 @@ from dotopt.compiler.ir.program import (
     RoleProgram,
     State,
 )
+from dotopt.compiler.ir.sentence import sentence
 
 __all__ = [
-    "BINARY",
     "COMPARISONS",
     "ENTRYWISE",
-    "OPS",
+    "FUNCTIONS",
     "REDUCTIONS",
     "TIME",
-    "UNARY_REAL",
-    "UNARY_SAME",
     "Callable_",
     "Equation",
     "Fold",
@@ -69,7 +67,6 @@ __all__ = [
     "Lambda",
     "Loop",
     "Node",
-    "Op",
     "Option",
     "Param",
     "Program",
@@ -83,5 +80,6 @@ __all__ = [
     "node",
     "number",
     "rebuild",
+    "sentence",
     "substitute",
 ]

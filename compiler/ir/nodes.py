@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from dotopt.compiler.ir.operations import OPS
+from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.ops.types import INT, REAL, Type
 from dotopt.compiler.text.source import Span
 
@@ -20,7 +20,7 @@ class Node:
 
     op: str
     args: tuple[Node, ...]
-    attrs: tuple[Any, ...]
+    attrs: Any  # a record of `dotopt.compiler.ops.attributes`
     type: Type
     span: Span | None
 
@@ -32,17 +32,17 @@ class Node:
     @property
     def role(self) -> str:
         """What kind of leaf this is; empty for an operation."""
-        return str(self.attrs[0]) if self.op == "leaf" else ""
+        return str(self.attrs.role) if self.op == "leaf" else ""
 
     @property
     def name(self) -> str:
         """The name of a leaf, in the user's spelling."""
-        return str(self.attrs[1]) if self.op == "leaf" else ""
+        return str(self.attrs.name) if self.op == "leaf" else ""
 
     @property
     def value(self) -> Fraction | None:
         """The number, if this is a constant."""
-        return self.attrs[0] if self.op == "const" else None
+        return self.attrs.value if self.op == "const" else None
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -140,13 +140,13 @@ def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = 
     found = _TABLE.get(key)
     if found is not None:
         return found
-    rule = OPS[op]
-    if rule.arity is not None and len(args) != rule.arity:
-        raise TypeError(f"{op} takes {rule.arity} arguments, {len(args)} given")
+    row = OPERATIONS[op]
+    if row.arity is not None and len(args) != row.arity:
+        raise TypeError(f"{op} takes {row.arity} arguments, {len(args)} given")
     made = Node()
-    made.op, made.args, made.attrs, made.span = op, args, attrs, span
-    made.type = rule.type(args, attrs)
-    return _TABLE.setdefault(key, made)
+    made.op, made.args, made.attrs, made.span = op, args, row.attributes(*attrs), span
+    made.type = row.type(args, made.attrs)
+    return _TABLE.setdefault((op, args, made.attrs), made)
 
 
 def leaf(role: str, name: str, type: Type = REAL, *indices: Node, span: Span | None = None) -> Node:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ParamSpec, TypeVar
 
-from dotopt.compiler.ir import COMPARISONS, OPS, REDUCTIONS, Fold, Lambda, Loop, Node, Program, node
+from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, Fold, Lambda, Loop, Node, Program, node
+from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.ops.types import Mismatch, Type
 
 ROLES = frozenset(
@@ -50,7 +51,7 @@ def _rebuilt(here: Node) -> bool:
 
 def _typed(here: Node) -> bool:
     try:
-        return OPS[here.op].type(here.args, here.attrs) == here.type
+        return OPERATIONS[here.op].type(here.args, here.attrs) == here.type
     except WRONG:
         return False
 
@@ -94,12 +95,12 @@ def _split(here: Node) -> bool:
 
 
 TABLE: tuple[Row, ...] = (
-    Row("the operation is one of the table of operations", lambda here: here.op in OPS),
+    Row("the operation is one of the table of operations", lambda here: here.op in OPERATIONS),
     Row("a node is the one node of its operation, arguments and attributes", _rebuilt),
     Row("the type is the one that the rule of the operation gives", _typed),
     Row(
         "it has as many attributes as the table says",
-        lambda here: here.op not in OPS or len(here.attrs) == len(OPS[here.op].attrs),
+        lambda here: here.op not in OPERATIONS or isinstance(here.attrs, OPERATIONS[here.op].attributes),
     ),
     Row("a leaf has a known role and a name", lambda here: here.role in ROLES and bool(here.name), frozenset({"leaf"})),
     Row("a number is an exact fraction", lambda here: isinstance(here.attrs[0], Fraction), frozenset({"const"})),

@@ -23,7 +23,7 @@ def store(program: Program) -> str:
     buffer = io.BytesIO()
     writer = pickle.Pickler(buffer, protocol=4)
     writer.dispatch_table = copyreg.dispatch_table.copy()
-    writer.dispatch_table[Node] = lambda here: (made, (here.op, here.args, here.attrs))
+    writer.dispatch_table[Node] = lambda here: (made, (here.op, here.args, tuple(here.attrs)))
     writer.dump(program)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from dotopt.compiler.emit.torch.plan import ONE, Places, Products, negative
 from dotopt.compiler.emit.torch.scalars import COMPARISONS, OR, Scalars, literal
-from dotopt.compiler.ir import REDUCTIONS, UNARY_REAL, UNARY_SAME, Node, node, number
+from dotopt.compiler.ir import FUNCTIONS, REDUCTIONS, Node, node, number
 from dotopt.compiler.ops.types import REST, Type
 from dotopt.compiler.text.errors import fail
 
-FUNCTIONS = (*UNARY_REAL, *UNARY_SAME)
 MATRICES = (
     "inverse",
     "qr",

@@ -14,10 +14,10 @@ from dotopt.compiler.analysis import ranges
 from dotopt.compiler.analysis.grouped import grouped
 from dotopt.compiler.analysis.signs import nonnegative
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
-from dotopt.compiler.emit.torch.lists import FUNCTIONS, MATRICES, REDUCED
+from dotopt.compiler.emit.torch.lists import MATRICES, REDUCED
 from dotopt.compiler.emit.torch.scalars import literal
 from dotopt.compiler.emit.torch.step import INDENT, StepText, step_text, supported
-from dotopt.compiler.ir import Param, Program, State
+from dotopt.compiler.ir import FUNCTIONS, Param, Program, State
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text import syntax as s

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from dotopt.compiler.ir import TIME, UNARY_REAL, Hyper, Node, number
+from dotopt.compiler.ir import FUNCTIONS, TIME, Hyper, Node, number
 from dotopt.compiler.text.errors import fail
 
 ONE = number(1)
-FUNCTIONS = (*UNARY_REAL, "sign", "relu")
-ROUNDING = ("floor", "ceil")
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 
 # how tightly the outermost operator of a text binds
@@ -98,7 +96,7 @@ class Scalars:
                 return self._write(a)
             case op, (a, b) if op in COMPARISONS:
                 return f"{self.text(a, SUM)} {COMPARISONS[op]} {self.text(b, SUM)}", COMPARE
-            case op, (a,) if op in FUNCTIONS + ROUNDING:
+            case op, (a,) if op in FUNCTIONS:
                 return f"scalars.{op}({self.text(a)})", ATOM
         raise fail("E601", node.span, construct=f"`{node!r}` as a number")
 

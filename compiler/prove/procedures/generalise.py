@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from dotopt.compiler.ir import Fold, Lambda, Loop, Node, leaf, node, number, substitute
-from dotopt.compiler.ir.operations import REDUCTIONS
+from dotopt.compiler.ir import REDUCTIONS, Fold, Lambda, Loop, Node, leaf, node, number, substitute
 from dotopt.compiler.prove.forms.domain import never_negative
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import VARYING, Unsupported

@@ -1,0 +1,44 @@
+"""The table: every operation by its name, and the groups that rooms ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from dotopt.compiler.ops import arithmetic, functions, structure, tensors
+from dotopt.compiler.ops.row import Absent, Kind, Operation
+
+T = TypeVar("T")
+
+OPERATIONS: dict[str, Operation] = {
+    row.name: row
+    for rows in (
+        structure.CONTROL_ROWS, tensors.CONSTANTS, functions.FUNCTIONS, arithmetic.ONE, arithmetic.TWO,
+        arithmetic.RELATIONS, arithmetic.LOGIC, tensors.COMPLEX_NUMBERS, tensors.REDUCTIONS, tensors.MATRICES,
+        structure.LISTS, structure.ORACLES,
+    )
+    for row in rows
+}  # fmt: skip
+
+
+def add(row: Operation) -> None:
+    """Adds an operation, before other rooms have read the table: they take what they need from it on import."""
+    if row.name in OPERATIONS:
+        raise ValueError(f"there is an operation `{row.name}` already")
+    OPERATIONS[row.name] = row
+
+
+def having(column: Callable[[Operation], T | Absent]) -> dict[str, T]:
+    """The entries of a column, by operation, where it has one.
+
+    >>> having(lambda row: row.parity)["tanh"]
+    'odd'
+    """
+    found = {name: column(row) for name, row in OPERATIONS.items()}
+    return {name: entry for name, entry in found.items() if not isinstance(entry, Absent)}
+
+
+def named(*kinds: Kind) -> tuple[str, ...]:
+    """The operations of these kinds, in the order of the table."""
+    return tuple(name for name, row in OPERATIONS.items() if row.kind in kinds)
+
