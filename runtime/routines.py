@@ -133,12 +133,15 @@ def ask(tables: Sequence[Any], stage: int, objective: Objective | None) -> None:
 
 def made_of_words(results: Sequence[Node], inputs: Container[Node]) -> bool:
     """Whether the results for the transposed inputs are the transposed results."""
+    sides = results[0].type.axes[-2:]
     for result in results:  # a word in two matrices is not the transpose of itself
         used = {arg for here in region([result], inputs) for arg in here.args if arg in inputs}
         if sum(len(arg.type.axes) > 1 for arg in used) > 1:
             return False
     for here in region(results, inputs):
         matrices_met = [arg for arg in here.args if len(arg.type.axes) > 1]
+        if sum(axis in sides for axis in here.type.axes) == 1:  # a number for each row, or for each column
+            return False
         if here.op == "leaf":
             if here.role == "axis":
                 return False

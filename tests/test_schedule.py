@@ -107,7 +107,8 @@ def test_a_state_with_a_first_value_is_not_read_at_the_first_step() -> None:
     assert names(first.passes[0]) == (["grad", "m", "n", "v", "x"], ["m", "n", "p", "v", "x"])
     scale = program("SGDSaI")
     begun = schedule(specialise(scale, dict.fromkeys(conditions(scale), True)))
-    assert len(begun.passes) == 2, "the scale of a tensor is measured once, on its first gradient"
+    # its mean, the deviations from it, and the step
+    assert len(begun.passes) == 3, "the scale of a tensor is measured once, on its first gradient"
     assert usual("SGDSaI").bytes() == (12, 8)
 
 

@@ -50,6 +50,21 @@ def test_every_rule_in_every_dtype(half: int) -> None:
     runs_in_the_interpreter(half, "all")
 
 
+def test_rules_that_kernels_once_got_wrong() -> None:
+    """See interpreted_rules.py."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / "interpreted_rules.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) > 20
+    assert not [label for label, error in found if error], "\n\n".join(error for _, error in found if error)
+
+
 def test_the_cases_leave_no_rule_out() -> None:
     closures = {"SAM", "Nesterov"}  # these ask at a second point
     assert {name for name, _ in cases.OPTIONS} | closures == set(cases.library_rules())

@@ -144,9 +144,10 @@ def _buffers(program: Program, places: Places) -> dict[Node, Buffer]:
         if state.type.axes == places.axes:
             here = leaf("state", state.name, state.type)
             table[here] = Buffer("state", state.name, here)
-    for here in order(_roots(program).values()):
-        if here.op == "oracle":
-            table[here] = Buffer("gradient", "grad", here)
+    for root in _roots(program).values():
+        for here in root.walk():
+            if here.op == "oracle":
+                table[here] = Buffer("gradient", "grad", here)
     return table
 
 

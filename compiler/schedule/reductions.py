@@ -1,7 +1,7 @@
 """Reductions in the three forms that a pass can accumulate (sum, largest, smallest), with what is fixed taken out.
 
     mean(x) = sum(x)/size(x)      ‖x‖ = √sum(x²)      ‖x‖[1] = sum(|x|)      ‖x‖[∞] = max(|x|)
-    std(x)  = √((sum(x²) - sum(x)²/n)/(n - 1))
+    std(x)  = √((sum((x - m)²) - sum(x - m)²/n)/(n - 1)), m = mean(x)
     sum(a*b) = a*sum(b)           for a that does not vary along the axes summed away
 
 The last law saves passes: in `dot(w/(‖w‖ + ε), p)` the norm needs a pass of its own unless it is taken out of the sum.
@@ -83,9 +83,14 @@ def _norm(here: Node) -> Node:
 
 
 def _std(operand: Node, attrs: tuple[object, ...]) -> Node:
+    """From the mean, in a pass of its own: without it everything is lost where the mean is large beside the deviation.
+
+    The second sum takes out what rounding left in the mean.
+    """
     size = _size(operand, attrs)
-    total, squares = _sum(operand, attrs), _sum(node("mul", operand, operand), attrs)
-    spread = node("sub", squares, node("div", node("mul", total, total), size))
+    off = node("sub", operand, node("div", _sum(operand, attrs), size))
+    squares, rest = _sum(node("mul", off, off), attrs), _sum(off, attrs)
+    spread = node("sub", squares, node("div", node("mul", rest, rest), size))
     return node("sqrt", node("div", node("max", spread, number(0)), node("sub", size, number(1))))
 
 

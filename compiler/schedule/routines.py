@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import Loop, Node
 from dotopt.compiler.schedule.places import REDUCE, Place, Places, Unsupported, order
 
 __all__ = ["Buffer", "Routine", "routines"]
@@ -107,7 +107,37 @@ def _inputs(places: Places, roots: list[Node], earlier: set[Node]) -> tuple[list
             raise Unsupported(f"matrix work needs {here!r}, which a pass over entries adds up")
         else:
             stack += here.args[::-1]
+            if here.op == "loop":
+                _from_outside(places, here.attrs[0], seen, inputs, states)
     return inputs, states
+
+
+def _from_outside(
+    places: Places, body: Loop, seen: set[Node], inputs: list[Node], states: dict[Node, str]
+) -> None:
+    """What the passes of a loop read besides its variables: tensors go in, all else is computed in each pass."""
+    stack = list(body.nodes)
+    seen = seen | set(body.variables)
+    while stack:
+        here = stack.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        place = places.leaf(here) if here.role in ("param", "state") else Place.HOST
+        if here.op == "oracle" and [arg.role for arg in here.args] == ["param"] and here not in inputs:
+            inputs.append(here)
+        elif here.op in (*REDUCE, "size") and here.attrs[1]:
+            raise Unsupported(f"the passes of a loop need {here!r}, which is one number for all tensors")
+        elif place in (Place.TENSOR, Place.ROW):
+            raise Unsupported(f"the passes of a loop need {here.name}, which is kept for a tensor or a row")
+        elif place is Place.ELEMENT and here not in inputs:
+            inputs.append(here)
+        elif place is Place.LIBRARY:
+            states[here] = here.name
+        else:
+            stack += here.children
+    places.add(inputs)
+
 
 
 def _scratch(here: Node, scratch: dict[Node, Buffer]) -> Buffer:

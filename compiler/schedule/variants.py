@@ -7,14 +7,16 @@ compiled when it first occurs. Other conditions are decided inside the kernel.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import ENTRYWISE, TIME, Node, Program, State, node, number, rebuild
 from dotopt.compiler.schedule.places import MATRIX, NUMBERS, order
 
 FIRST_STEP = node("eq", TIME, number(1))
+MOST = 4  # conditions of which every combination is looked at before the first step
 
 _UNIFORM_ROLES = ("hyper", "time", "option", "rank", "const")
 
@@ -34,6 +36,13 @@ def conditions(program: Program) -> tuple[Node, ...]:
             if any(_touches(specialise(program, {here.args[0]: truth})) < _touches(program) for truth in usual):
                 found[here.args[0]] = None
     return tuple(found)
+
+
+def outcomes(conditions: Sequence[Node]) -> Iterator[dict[Node, bool]]:
+    """What may come of the conditions in a step: every combination, the usual one first; of many, those near it."""
+    for truth in itertools.product((False, True), repeat=len(conditions)):
+        if len(conditions) <= MOST or sum(truth) <= 1:
+            yield dict(zip(conditions, truth, strict=True))
 
 
 def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:

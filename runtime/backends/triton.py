@@ -27,7 +27,7 @@ from dotopt.compiler.emit.kernels.triton.passes import Module, emit
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.schedule.passes import Schedule
 from dotopt.compiler.schedule.places import Unsupported, order
-from dotopt.compiler.schedule.variants import FIRST_STEP, conditions
+from dotopt.compiler.schedule.variants import FIRST_STEP, conditions, outcomes
 from dotopt.runtime import routines
 from dotopt.runtime.backends.cpu import STORED, Bucket, stored
 from dotopt.runtime.backends.host_numbers import numbers
@@ -65,6 +65,10 @@ def kernel(program: Program) -> Kernel | None:
         return None
 
 
+Numbers = Callable[[Bucket], tuple[float, ...]]
+Planned = tuple[Schedule, Module, Numbers, Numbers | None]
+
+
 @dataclass(frozen=True)
 class Compiled:
     """One variant of a program for one choice of dtypes: its kernels, and what computes its numbers on the host.
@@ -76,8 +80,8 @@ class Compiled:
     schedule: Schedule
     module: Module
     kernels: ModuleType
-    host: Callable[[Bucket], tuple[float, ...]]
-    shared: Callable[[Bucket], tuple[float, ...]] | None
+    host: Numbers
+    shared: Numbers | None
 
 
 class Kernel:
@@ -92,8 +96,8 @@ class Kernel:
         timed = [c for c in self.conditions if any(here is TIME or here.op == "fires" for here in order([c]))]
         self.timed, self.periodic = bool(timed), any(condition is not FIRST_STEP for condition in timed)
         self._compiled: dict[tuple[object, ...], Compiled] = {}
-        _, usual = self.module(dict.fromkeys(self.conditions, False))
-        self.takes_blocks = not usual.by_rows
+        modules = [self._planned(truth)[1] for truth in outcomes(self.conditions)]  # what one lacks is known by now
+        self.takes_blocks = not modules[0].by_rows
 
     def module(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> tuple[Schedule, Module]:
         """The schedule and the text of the variant in which the conditions are `truth`; `stored` as for `emit`."""
@@ -104,18 +108,17 @@ class Kernel:
         """The variant, with its kernels ready to be launched."""
         key = (truth, stored)
         if key not in self._compiled:
-            plan, module = self.module(dict(zip(self.conditions, truth, strict=True)), dict(stored))
-            early = [here for here in module.host if here not in module.late]
-            nexts = [state.next for state in plan.program.states if state.shared and state.next is not None]
-            known = all(plan.places.stage(following) == 0 for following in nexts)
-            self._compiled[key] = Compiled(
-                plan,
-                module,
-                executed(module.text),
-                numbers(early, plan.program),
-                numbers(nexts, plan.program) if known else None,
-            )
+            plan, module, host, shared = self._planned(dict(zip(self.conditions, truth, strict=True)), dict(stored))
+            self._compiled[key] = Compiled(plan, module, executed(module.text), host, shared)
         return self._compiled[key]
+
+    def _planned(self, truth: Mapping[Node, bool], stored: Mapping[str, str] | None = None) -> Planned:
+        """All of a variant but its kernels."""
+        plan, module = self.module(truth, stored)
+        early = [here for here in module.host if here not in module.late]
+        nexts = [state.next for state in plan.program.states if state.shared and state.next is not None]
+        known = all(plan.places.stage(following) == 0 for following in nexts)
+        return plan, module, numbers(early, plan.program), numbers(nexts, plan.program) if known else None
 
     def filled(self, buckets: Sequence[Bucket]) -> list[Table]:
         """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs."""

@@ -6,23 +6,28 @@ compiler and its interpreter is refused, and such a rule runs on the torch backe
 
 from __future__ import annotations
 
+import builtins
 import keyword
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 
 from dotopt.compiler.emit.kernels.shared.scope import ATOM, SIGN, Text
+from dotopt.compiler.emit.kernels.triton import powers
+from dotopt.compiler.emit.kernels.triton.precision import FUNCTIONS as PRECISION
 from dotopt.compiler.ir import Node
 from dotopt.compiler.schedule.places import Unsupported
 
-OR, COMPARE, SUM, PRODUCT = range(1, 5)
+COMPARE, SUM, PRODUCT = range(2, 5)
 
 # Python's words, and what the kernels themselves call things
 _OWN = (
     "i r c p piece tensor tensors block col cols begin end start size count inside there scale tl triton offset "
-    "data shape first first_row given host sums totals rows PIECE BLOCK HEIGHT WIDTH"
+    "piece_tensor piece_start piece_full data shape first first_row given host sums totals rows "
+    "PIECE BLOCK HEIGHT WIDTH"
 )
-keywords = frozenset((*keyword.kwlist, *_OWN.split()))
+keywords = frozenset((*keyword.kwlist, *dir(builtins), *PRECISION, *powers.NAMES, *_OWN.split()))
+# where numbers meet in a function of Triton, which takes those that are written out for float
+MET = frozenset(("min", "max", "select", "pow"))
 
 INFIX = {
     "add": (" + ", SUM, SUM, PRODUCT),
@@ -34,8 +39,6 @@ INFIX = {
     "ge": (" >= ", COMPARE, SUM, SUM),
     "eq": (" == ", COMPARE, SUM, SUM),
     "ne": (" != ", COMPARE, SUM, SUM),
-    "and": (" & ", OR, ATOM, ATOM),
-    "or": (" | ", OR, ATOM, ATOM),
 }
 
 FUNCTIONS = {
@@ -74,7 +77,8 @@ def comment(text: str) -> str:
 
 def number_from(text: Text, real: str) -> Text:
     """A condition as the number 0 or 1."""
-    return f"tl.where({text[0]}, 1.0, 0.0)", ATOM
+    one = _wide("1.0") if real == "double" else "1.0"
+    return f"tl.where({text[0]}, {one}, 0.0)", ATOM
 
 
 def condition_from(text: Text, real: str) -> Text:
@@ -84,6 +88,11 @@ def condition_from(text: Text, real: str) -> Text:
 
 def operation(here: Node, args: Sequence[Text], real: str) -> Text:
     """`here` from its operands."""
+    if here.op in MET:
+        args = [
+            (_wide(text[0]), ATOM) if real == "double" and arg.op in ("const", "pi") else text
+            for text, arg in zip(args, here.args, strict=True)
+        ]
     texts = [text for text, _ in args]
     match here.op:
         case "neg":
@@ -99,7 +108,11 @@ def operation(here: Node, args: Sequence[Text], real: str) -> Text:
         case "sqrt":
             return f"tl.sqrt_rn({texts[0]})" if real == "float" else f"tl.sqrt({texts[0]})", ATOM
         case "pow":
-            return _power(here.args[1].value, args, real)
+            return powers.power(here, args, real)
+        case "and":  # as a choice: the interpreter's `&` does not join what is one number and what is many
+            return f"tl.where({texts[0]}, {texts[1]}, False)", ATOM
+        case "or":
+            return f"tl.where({texts[0]}, True, {texts[1]})", ATOM
         case "select":
             return f"tl.where({', '.join(texts)})", ATOM
         case "min" | "max":
@@ -122,19 +135,8 @@ def operation(here: Node, args: Sequence[Text], real: str) -> Text:
             raise Unsupported(f"Triton has no {op}")
 
 
-def _power(exponent: Fraction | None, args: Sequence[Text], real: str) -> Text:
-    base = _bracketed(args[0], ATOM)
-    if exponent == 1:
-        return args[0]
-    if exponent is not None and exponent in (2, 3, 4) and base.isidentifier():
-        return " * ".join([base] * int(exponent)), PRODUCT
-    if exponent == Fraction(1, 2):
-        return f"tl.sqrt_rn({base})" if real == "float" else f"tl.sqrt({base})", ATOM
-    if exponent == 2:
-        return f"{base} * {base}", PRODUCT
-    if real == "double" and not any(letter.isalpha() for letter in args[0][0].replace("e", "")):
-        return f"tl.exp2({_bracketed(args[1], SIGN)} * {math.log2(float(args[0][0]))!r})", ATOM
-    return f"tl.exp2({_bracketed(args[1], SIGN)} * tl.log2({args[0][0]}))", ATOM  # of a base that is not negative
+def _wide(text: str) -> str:
+    return f"tl.full([], {text}, tl.float64)"
 
 
 def _bracketed(text: Text, level: int) -> str:

@@ -22,6 +22,7 @@ from dotopt.compiler.emit.kernels.c.precision import at, base
 from dotopt.compiler.emit.kernels.shared.facts import Facts
 from dotopt.compiler.emit.kernels.shared.scope import ATOM, HostSlots, Scope, group_key
 from dotopt.compiler.emit.kernels.triton import expression as triton_expression
+from dotopt.compiler.emit.kernels.triton import powers
 from dotopt.compiler.emit.kernels.triton.loops import (
     LANES,
     Reduction,
@@ -169,7 +170,8 @@ class _Writer:
             raise Unsupported("a number of the group is known only after the last pass")
         texts = {name: kernel(name, lines) for name, lines in kernels.items() if lines}
         head = f'"""{title}"""\n\nimport triton\nimport triton.language as tl'
-        text = "\n\n\n".join([head, *self.narrow.functions, *texts.values()]) + "\n"
+        functions = [*self.narrow.functions, *powers.functions("\n".join(texts.values()))]
+        text = "\n\n\n".join([head, *functions, *texts.values()]) + "\n"
         return Module(
             text=text.replace("DIMENSIONS", str(len(self.shape))),
             kernels=frozenset(texts),
@@ -241,7 +243,7 @@ class _Writer:
         entry.taken.update(at(name) for name in arrays)
         entry.taken.update(f"{base(name)}_{word}" for name in touched for word in ("codes", "scale", "key"))
         entry.taken |= {"whole", "high", "low"}
-        entry.taken.update(reduction.name for reduction in reductions.values())
+        entry.taken.update(name for reduction in reductions.values() for name in (reduction.name, reduction.result))
         if any(buffer.kind == "gradient" for buffer in one.loads):
             tensor.lines.append(f"scale = {self.number(('scale', 'grad'))}.to({self.kind})")
         held = dict(one.held)

@@ -11,6 +11,7 @@ block is a number a row. Codes are decoded where they are loaded, and encoded wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -231,3 +232,6 @@ def mix(x):
 def round_by_chance(x, place):
     noise = (mix(place) & 0xFFFF).to(tl.int32)
     return tl.where(x != x, 0x7FC0, (x.to(tl.int32, bitcast=True) + noise) >> 16).to(tl.int16)"""
+
+# what the functions above are called
+FUNCTIONS = frozenset(re.findall(r"^def (\w+)", "\n".join([BLOCKS, DYNAMIC, *CODES.values(), WORDS]), re.MULTILINE))
