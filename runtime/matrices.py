@@ -6,6 +6,7 @@ Many small matrices go through one batched call; large ones go one by one, since
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,13 +42,29 @@ def eye(size: int, like: Tensors) -> list[Tensor]:
     return [torch.eye(size, dtype=a.dtype, device=a.device) for a in like]
 
 
+def tame(function: Callable[[Tensor], Any], a: Tensor) -> Any:
+    """`function(a)`, a decomposition into parts, and NaN in every part where an entry of `a` is not finite.
+
+    LAPACK raises there, and would do so in the middle of a step. One matrix of a stack does not touch the others.
+    """
+    finite = a.isfinite().flatten(-2).all(-1)
+    if a.device.type != "meta" and not torch.compiler.is_compiling() and bool(finite.all()):
+        return function(a)
+    safe = torch.where(finite[..., None, None], a, torch.eye(*a.shape[-2:], dtype=a.dtype, device=a.device))
+    found = function(safe)
+    parts = [found] if isinstance(found, Tensor) else list(found)
+    lead = finite.ndim
+    nan = [torch.where(finite.reshape(finite.shape + (1,) * (b.ndim - lead)), b, torch.nan) for b in parts]
+    return nan[0] if isinstance(found, Tensor) else nan
+
+
 def matrix_power(x: Tensors, exponent: float) -> list[Tensor]:
     """`x^exponent` of symmetric positive matrices, by their eigenvalues."""
     return each(lambda a: _power(a, exponent))(x)
 
 
 def _power(a: Tensor, exponent: float) -> Tensor:
-    values, vectors = torch.linalg.eigh(a)
+    values, vectors = tame(torch.linalg.eigh, a)
     values = values.abs()  # rounding may leave a small eigenvalue below zero
     powered: Tensor = (vectors * values.pow(exponent).unsqueeze(-2)) @ vectors.mT
     return powered
@@ -55,12 +72,12 @@ def _power(a: Tensor, exponent: float) -> Tensor:
 
 def eigenvectors(x: Tensors) -> list[Tensor]:
     """Eigenvectors of symmetric matrices as columns, by falling eigenvalue."""
-    return each(lambda a: torch.linalg.eigh(a).eigenvectors.flip(-1))(x)
+    return each(lambda a: tame(torch.linalg.eigh, a)[1].flip(-1))(x)
 
 
 def top_eigenvector(x: Tensors) -> list[Tensor]:
     """The eigenvector of the largest eigenvalue."""
-    return each(lambda a: torch.linalg.eigh(a).eigenvectors[..., -1])(x)
+    return each(lambda a: tame(torch.linalg.eigh, a)[1][..., -1])(x)
 
 
 def polar(x: Tensors) -> list[Tensor]:
@@ -69,7 +86,7 @@ def polar(x: Tensors) -> list[Tensor]:
 
 
 def _polar(a: Tensor) -> Tensor:
-    u, _, vh = torch.linalg.svd(a, full_matrices=False)
+    u, _, vh = tame(lambda b: torch.linalg.svd(b, full_matrices=False), a)
     product: Tensor = u @ vh
     return product
 
@@ -87,9 +104,23 @@ def rank_of(x: Tensors) -> list[Tensor]:
 def solve(x: Tensors, y: Tensors) -> list[Tensor]:
     """The solution z of `x @ z == y`; y is a vector or a matrix."""
     return [
-        torch.linalg.solve(a, b.unsqueeze(-1)).squeeze(-1) if b.ndim < a.ndim else torch.linalg.solve(a, b)
-        for a, b in zip(x, y, strict=True)
+        _solve(a, b.unsqueeze(-1)).squeeze(-1) if b.ndim < a.ndim else _solve(a, b) for a, b in zip(x, y, strict=True)
     ]
+
+
+def _solve(a: Tensor, b: Tensor) -> Tensor:
+    found, info = torch.linalg.solve_ex(a, b)
+    return _regular(found, info)
+
+
+def _inverse(a: Tensor) -> Tensor:
+    found, info = torch.linalg.inv_ex(a)
+    return _regular(found, info)
+
+
+def _regular(found: Tensor, info: Tensor) -> Tensor:
+    """NaN for singular matrices, as 0/0 is: an exception would stop a step in the middle."""
+    return torch.where((info == 0)[..., None, None], found, torch.nan)
 
 
 def keep_largest(x: Tensors, count: float) -> list[Tensor]:
@@ -102,11 +133,11 @@ def each(single: Callable[[Tensor], Tensor]) -> Callable[[Tensors], list[Tensor]
     return lambda x: [single(a) for a in x]
 
 
-inverse = each(torch.linalg.inv)
+inverse = each(_inverse)
 qr = each(lambda a: torch.linalg.qr(a).Q)
-svdvals = each(torch.linalg.svdvals)
-spectral_norm = each(lambda a: torch.linalg.matrix_norm(a, 2))
-spectral_radius = each(lambda a: torch.linalg.eigvals(a).abs().amax(-1))
+svdvals = each(lambda a: tame(torch.linalg.svdvals, a))
+spectral_norm = each(lambda a: tame(lambda b: torch.linalg.matrix_norm(b, 2), a))
+spectral_radius = each(lambda a: tame(torch.linalg.eigvals, a).abs().amax(-1))
 trace = each(lambda a: a.diagonal(dim1=-2, dim2=-1).sum(-1))
 diagonal = each(lambda a: a.diagonal(dim1=-2, dim2=-1))
 tril = each(torch.tril)

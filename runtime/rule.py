@@ -164,10 +164,35 @@ class Step:
     reasons: tuple[str, ...] = ()
     evaluate: Callable[..., Any] | None = None
 
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words of `runtime.foreach`, `runtime.matrices` and `runtime.oracles` in which it is written."""
+        return frozenset(self.run.__code__.co_names)
+
+    @cached_property
+    def entrywise(self) -> bool:
+        """Whether an entry moves by its own gradient and states alone, so that a slice moves as the whole does."""
+        matrix = any(getattr(self.run.__globals__.get(word), "__module__", "") == MATRICES for word in self.words)
+        kinds = {state.place for state in self.states}
+        return not (
+            self.words & WIDE or matrix or self.generator or self.pattern.viewed or self.by_shape or self.layer
+            or kinds & {"axes", "number"} or "shape" in self.sources.values()
+        )  # fmt: skip
+
+    @cached_property
+    def over_model(self) -> bool:
+        """Whether it sums over all tensors of the optimizer."""
+        return bool(self.words & {"ModelSum", "ModelMax", "ModelNorm"})
+
     @property
     def torch_only(self) -> bool:
         """Whether it needs what kernels are not given: draws, and what layers see."""
         return bool(self.layer) or "random" in self.sources
+
+
+MATRICES = "dotopt.runtime.matrices"
+# words of emitted steps that look beyond one entry; those of `runtime.matrices` do too
+WIDE = frozenset(("sums", "means", "norms", "spreads", "largest", "smallest", "units", "sizes"))
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ TORCH = {
     "AdamW": ("AdamW", {"lr": 0.01, "betas": (0.8, 0.95), "weight_decay": 0.1}),
     "AdamW amsgrad": ("AdamW", {"lr": 0.01, "betas": (0.8, 0.9), "amsgrad": True}),
     "Adam": ("Adam", {"lr": 0.01, "weight_decay": 0.1}),
+    "Adam decoupled": ("Adam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     "SGD": ("SGD", {"lr": 0.05}),
     "SGD momentum": ("SGD", {"lr": 0.05, "momentum": 0.8, "dampening": 0.3, "weight_decay": 0.1}),
     "SGD nesterov": ("SGD", {"lr": 0.05, "momentum": 0.8, "nesterov": True}),
@@ -167,10 +168,10 @@ def test_a_running_checkpoint_of_torch_continues(case, direction, backend, doubl
 
 def test_adam_and_adamw_are_told_apart() -> None:
     params = tensors()
-    theirs = torch.optim.AdamW(params)
+    theirs = torch.optim.Adam(params)
     steps(theirs, params, 0, 1)
-    with pytest.raises(ValueError, match="decoupled_weight_decay=True, which Adam does not do"):
-        stdlib.Adam(params).load_state_dict(theirs.state_dict())
+    with pytest.raises(ValueError, match="decoupled_weight_decay=False, which AdamW does not do"):
+        stdlib.AdamW(params).load_state_dict(theirs.state_dict())
 
 
 def test_a_checkpoint_of_another_rule_or_another_layout_is_refused() -> None:

@@ -45,8 +45,21 @@ _kernels: dict[tuple[str, int], Any] = {}
 
 
 def kernel(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> Any:
-    """What steps the bucket, or None if that is the torch code."""
-    if name == "torch" or origin is None or bucket.group["foreach"] is False:
+    """What steps the bucket, or None if that is the torch code.
+
+    `fused=True` of a group, in the words of torch, asks for a kernel (RuntimeError if there is none), and `fused=False`
+    for none.
+    """
+    fused = bucket.group["fused"]
+    made = None if fused is False and name == "auto" else _chosen(name, origin, bucket)
+    if made is None and fused:
+        where = f"{bucket.rule.name} on {bucket.params[0].device} in {bucket.params[0].dtype}"
+        raise RuntimeError(f"fused=True, and no kernel takes {where}; leave `fused` out for torch code")
+    return made
+
+
+def _chosen(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> Any:
+    if name == "torch" or origin is None or bucket.group["foreach"] is False or bucket.step.torch_only:
         return None
     for candidate in BACKENDS if name == "auto" else (name,):
         found = module(candidate)

@@ -5,11 +5,13 @@
 
 With `release` no two gradients live at the same time for longer than it takes to step one: that saves as many bytes as
 the parameters have. What needs all gradients together is refused: closures, sums over the model, clipping by the norm
-of all of them, loss scaling, and the sum of several backward passes (for that there is `release=False`).
+of all of them, loss scaling; the sum of several backward passes is warned of (for all that there is `release=False`).
 """
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +22,7 @@ from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import REDUCTIONS
 from dotopt.compiler.schedule.variants import specialise
 from dotopt.runtime.loading import load
-from dotopt.runtime.optimizer import Optimizer, groups, signature
+from dotopt.runtime.optimizer import Optimizer, clipping, groups, signature
 from dotopt.runtime.optimizer.layers import Layers
 from dotopt.runtime.optimizer.route import Routed
 from dotopt.runtime.rule import Rule
@@ -163,10 +165,17 @@ class Attached(Routed):
         self.optimizers: dict[Tensor, Optimizer] = {}
         self.hooks: dict[Tensor, Any] = {}
         self.homes: dict[Tensor, int] = {}
+        self.arrivals: Counter[Tensor] = Counter()  # backward passes since the last step or `zero_grad`
+        self._warned = False
         super().__init__(params, rules, backend=backend)
+        if release:
+            clipping.watch(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its key `rule` names one of the rules."""
+        if param_group.get("rule") is None:
+            super().add_param_group(param_group)  # comes back here, a group for each rule
+            return
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         self.parts[group["rule"]].layers = self.layers
@@ -185,6 +194,16 @@ class Attached(Routed):
             self.optimizers[p] = alone
             self.hooks[p] = p.register_post_accumulate_grad_hook(self._arrived)
 
+    @property
+    def chooses(self) -> bool:
+        """A parameter goes to the first rule that can move it, whether a group says so or not."""
+        return True
+
+    def _takes(self, rule: str, name: str, p: Tensor) -> bool:
+        """Without `rule` in a group the first rule that can move a parameter gets it."""
+        cls = self.rules[rule]
+        return cls.rule.pattern.misfit(p.ndim) is None and not cls.rule.layered
+
     def _knobs(self, group: Mapping[str, Any]) -> dict[str, Any]:
         known = (*signature.defaults(self.rule_of(group)), *signature.COMMON)
         return {key: group[key] for key in known}
@@ -200,17 +219,40 @@ class Attached(Routed):
         alone.state = self.state
         alone.step()
         p.grad = None
+        self.arrivals[p] += 1
         self._opt_called = True  # what schedulers look for
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
         """`torch.amp.GradScaler` divides gradients of weights only: those of outputs are divided here."""
-        return self.layers is not None
+        return self.layers is not None or self.release
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget gradients; the next backward pass is the first of its step."""
+        super().zero_grad(set_to_none)
+        self.arrivals.clear()
+
+    def _accumulated(self) -> None:
+        passes = max(self.arrivals.values(), default=0)
+        self.arrivals.clear()
+        if passes > 1 and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{passes} backward passes came before this `step()`, and each has stepped already: their gradients "
+                "were not added up; use `attach(…, release=False)` to accumulate them",
+                stacklevel=5,
+            )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move what still has a gradient; returns what `closure` returns."""
         scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if self.release and found is not None:
+            raise RuntimeError(
+                "GradScaler scales the loss, and the scaled gradients were stepped inside `backward`; "
+                "use `attach(…, release=False)`, or bfloat16 without a scaler"
+            )
+        self._accumulated()
         if self.layers is not None and found is not None and scale is None:
             raise RuntimeError("`unscale_` divides gradients of weights, not those of outputs: leave it out")
         for part in self.parts.values():

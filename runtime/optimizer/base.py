@@ -20,12 +20,15 @@ from torch.optim import optimizer as hooks
 
 from dotopt.runtime import oracles
 from dotopt.runtime.backends import choice as backends
-from dotopt.runtime.optimizer import checkpoint, groups, precision, replay, signature
+from dotopt.runtime.optimizer import checkpoint, groups, precision, replay, sharded, signature
 from dotopt.runtime.optimizer.groups import Bucket, Call, Group
 from dotopt.runtime.optimizer.layers import Layers
 from dotopt.runtime.rule import Rule
 
 Closure = Callable[[], Any]
+
+# what an optimizer keeps on itself that is copied in another way, or belongs to one process: schedulers replace `step`
+KEPT = ("defaults", "state", "param_groups", "backend", "training", "layers", "step", "grad_scale", "found_inf")
 
 # unlike `torch.compiler.disable`, this one does not load dynamo before it is needed
 untraced: Callable[[Any], Any] = getattr(torch, "_disable_dynamo", None) or torch.compiler.disable
@@ -106,6 +109,7 @@ class Optimizer(torch.optim.Optimizer):
         values = {**known, **signature.COMMON, **positional, **keywords}
         signature.complete(self.rule, values)
         signature.check(self.rule, values)
+        signature.check_flags(self.rule, values)
         precision.check(self.rule, values)
         return values
 
@@ -119,10 +123,11 @@ class Optimizer(torch.optim.Optimizer):
         """Add a group, with hyperparameters of its own if it names some; nothing is added if anything is wrong."""
         if isinstance(param_group, dict) and "params" in param_group:
             rule = self.rule_of(param_group)
-            signature.refuse_unknown(rule, param_group, (*signature.EXTRA, *self.defaults))
+            signature.refuse_slips(rule, param_group, (*signature.EXTRA, *self.defaults))
             whole = {**self.defaults, **param_group}
             signature.complete(rule, whole)
             signature.check(rule, whole)
+            signature.check_flags(rule, whole)
             precision.check(rule, whole)
             param_group.update({name: whole[name] for name in self.defaults})
         super().add_param_group(param_group)
@@ -134,18 +139,22 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_tensors(self, group: Group) -> None:
         rule = self.rule_of(group)
+        if group["fused"] and self.backend == "torch":
+            raise RuntimeError(f"{rule.name}: fused=True asks for kernels and backend='torch' for none; drop one of them")
         names = group.get("param_names") or [f"parameter {i}" for i in range(len(group["params"]))]
         for name, p in zip(names, group["params"], strict=True):
+            sharded.check(rule, groups.options_of(rule, group), name, p)
             if not (p.is_floating_point() or p.is_complex()):
                 raise TypeError(f"{rule.name} moves real tensors; `{name}` is {p.dtype}")
-            if p.is_complex() and rule.pattern.viewed:
-                raise ValueError(f"{rule.name} sees `{rule.pattern}`, which a complex tensor such as `{name}` is not")
             needed = rule.pattern.misfit(p.ndim)
             if needed is not None:
                 raise ValueError(
                     f"{rule.name} needs {needed} (`{rule.pattern}`); `{name}` has shape {tuple(p.shape)}: "
                     "give it to another optimizer, for example with `dotopt.route`"
                 )
+            seen = rule.step(groups.options_of(rule, group), p.ndim).pattern
+            if p.is_complex() and (rule.pattern.viewed or seen.viewed):
+                raise ValueError(f"{rule.name} sees `{seen}`, which a complex tensor such as `{name}` is not")
 
     # ---- the step ----
 
@@ -217,7 +226,7 @@ class Optimizer(torch.optim.Optimizer):
             (group, [p for p in group["params"] if p.grad is not None and p.numel()]) for group in self.param_groups
         ]
         for bucket in groups.collect(stepped, self.state, self.rule_of):
-            kernel = None if traced or bucket.step.torch_only else backends.kernel(self.backend, self.origin, bucket)
+            kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
             bucket.scale, bucket.skip = self.scaling
             self._complete(bucket)
             if not getattr(kernel, "on_device", False):
@@ -346,17 +355,31 @@ class Optimizer(torch.optim.Optimizer):
         checkpoint.load(self, state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"backend": self.backend, "training": self.training}
+        return super().__getstate__() | {"backend": self.backend, "training": self.training} | self._own()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._checked, self._buckets, self._last = {}, {}, None
         self.layers = getattr(self, "layers", None)
         super().__setstate__(state)
+        for group in self.param_groups:  # of an older version
+            for flag, value in signature.COMMON.items():
+                group.setdefault(flag, value)
+
+    def _own(self) -> dict[str, Any]:
+        """What a subclass that a user wrote keeps on itself: a copy goes on with it."""
+        if self._compiled:
+            return {}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in KEPT}
+
+    @property
+    def _compiled(self) -> bool:
+        """Whether this is the class of a rule itself, which other processes find by its origin."""
+        return "rule" in vars(type(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         from dotopt.runtime.loading.load import unpickled
 
-        if self.origin is None:
+        if self.origin is None or not self._compiled:
             return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
         return unpickled, (*self.origin, self.__getstate__())
 

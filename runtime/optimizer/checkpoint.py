@@ -29,8 +29,8 @@ TRAINING_POINT = "training_point"  # where the parameters were when `eval` moved
 FOREIGN = ("differentiable", "fused", "decoupled_weight_decay")
 # what stays as it was chosen here: a checkpoint in fewer bits or more is converted
 OWN = ("params", "state_dtype", "param_rounding")
-# rules of torch that differ in this flag only
-DECOUPLED = {"Adam": False, "AdamW": True}
+# what torch's groups of these rules always say of their decay
+DECOUPLED = {"AdamW": True}
 
 
 def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:

@@ -88,6 +88,7 @@ class Replay:
             and group["params"] is params
             and len(params) == count
             and group["foreach"] is not False
+            and group["fused"] is not False
             and groups.options_of(optimizer.rule_of(group), group) == options
             for now, (group, params, count, options) in zip(optimizer.param_groups, self.groups, strict=True)
         )

@@ -53,7 +53,7 @@ def route(
     for key in common:
         if not any(key in cls.__signature__.parameters for cls in rules):
             raise TypeError(f"none of {', '.join(names)} has an option `{key}`")
-    return Routed(groups, list(rules), backend=backend)
+    return Routed(groups, list(rules), backend=backend, where=rules, apart=apart)
 
 
 def _named(model: nn.Module | Iterable[tuple[str, Tensor]]) -> Named:
@@ -92,9 +92,17 @@ class Routed(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[dict[str, Any]], rules: list[type[Optimizer]], *, backend: str = "auto"
+        self,
+        params: Iterable[dict[str, Any]],
+        rules: list[type[Optimizer]],
+        *,
+        backend: str = "auto",
+        where: Mapping[type[Optimizer], Where] | None = None,
+        apart: Iterable[Tensor] = (),
     ) -> None:
         self.rules = {cls.rule.name: cls for cls in rules}
+        self.where = {cls.rule.name: choice for cls, choice in (where or {}).items()}
+        self.apart = set(apart)
         self.backend = backend
         self.parts: dict[str, Optimizer] = {}
         for cls in rules:
@@ -114,8 +122,15 @@ class Routed(torch.optim.Optimizer):
         return self.rules[group["rule"]].rule
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; its key `rule` names one of the rules."""
+        """Add a group to the rule that its key `rule` names or, without one, a group to each rule that takes some of it.
+
+        The table that was given to `route` says who takes what. Raises ValueError if nobody does.
+        """
         rule = param_group.get("rule")
+        if rule is None and self.chooses:
+            for name, some in self._shares(param_group):
+                self.add_param_group({**param_group, "params": some, "rule": name})
+            return
         name = rule.rule.name if isinstance(rule, type) and issubclass(rule, Optimizer) else rule
         if name not in self.rules:
             raise ValueError(f"a group needs `rule`, one of {', '.join(self.rules)}; found {rule!r}")
@@ -134,6 +149,27 @@ class Routed(torch.optim.Optimizer):
         group["rule"] = name
         self.param_groups.append(group)
         part.state = self.state
+
+    def _shares(self, group: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+        """The parameters of a group by the rule that takes them, as they were given: tensors, or names and tensors."""
+        given = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        shares: dict[str, list[Any]] = {}
+        for place, entry in enumerate(given):
+            key, p = entry if isinstance(entry, tuple) else (f"parameter {place}", entry)
+            takers = (name for name in self.rules if self._takes(name, key, p))
+            name = next(takers, None)
+            if name is None:
+                raise ValueError(f'no rule takes the parameter `{key}`; name one in the group: `"rule": …`')
+            shares.setdefault(name, []).append(entry)
+        return list(shares.items())
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a table that says which rule takes a parameter."""
+        return bool(self.where) or len(self.rules) == 1
+
+    def _takes(self, rule: str, name: str, p: Tensor) -> bool:
+        return len(self.rules) == 1 or _takes(self.where[rule], name, p, self.apart)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -177,11 +213,15 @@ class Routed(torch.optim.Optimizer):
         checkpoint.load(self, state_dict)  # type: ignore[arg-type]  # it has all that this asks for
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"backend": self.backend, "training": self.training}
+        words = {name: where for name, where in self.where.items() if isinstance(where, str)}
+        where = words if len(words) == len(self.where) else {}  # functions need not survive pickling
+        return super().__getstate__() | {
+            "backend": self.backend, "training": self.training, "where": where, "apart": self.apart,
+        }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         training = state.pop("training", None)
-        super().__setstate__(state)
+        super().__setstate__({"where": {}, "apart": set(), **state} if not hasattr(self, "where") else state)
         self.parts = getattr(self, "parts", {})
         for name, cls in self.rules.items():
             groups = [group for group in self.param_groups if group["rule"] == name]

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -13,9 +14,21 @@ from torch import Tensor
 from dotopt.runtime.rule import Hyper, Signed
 
 # what every group has besides
-COMMON = {"foreach": None, "maximize": False, "capturable": False, "state_dtype": None, "param_rounding": None}
+COMMON = {
+    "foreach": None,
+    "maximize": False,
+    "capturable": False,
+    "differentiable": False,
+    "fused": None,
+    "state_dtype": None,
+    "param_rounding": None,
+}
+FLAGS = {"foreach": (None, False, True), "fused": (None, False, True)} | dict.fromkeys(
+    ("maximize", "capturable", "differentiable"), (False, True)
+)
 Options = tuple[bool | str, ...]
 EXTRA = ("params", "param_names", "name", "initial_lr", "shared")  # what else a group may hold when it is given
+TYPO = 0.8  # how like a keyword of the rule an unknown key of a group must be, to be taken for a slip of the pen
 
 
 def defaults(rule: Signed) -> dict[str, Any]:
@@ -47,11 +60,31 @@ def refuse_unknown(rule: Signed, given: Mapping[str, Any], legal: tuple[str, ...
             raise TypeError(f"{rule.name} has no option `{keyword}`{hint} It takes {', '.join(legal)}")
 
 
+def refuse_slips(rule: Signed, group: Mapping[str, Any], legal: tuple[str, ...]) -> None:
+    """Raises TypeError for a key of a group that is nearly a keyword of the rule.
+
+    Any other key is the user's own (`lr_scale`, the name of a layer) or of another optimizer, and is kept, as in torch.
+    """
+    for keyword in group:
+        if keyword not in legal and (close := get_close_matches(str(keyword), legal, 1, TYPO)):
+            raise TypeError(f"{rule.name} has no option `{keyword}`; did you mean `{close[0]}`?")
+
+
+def check_flags(rule: Signed, group: Mapping[str, Any]) -> None:
+    """Raises ValueError for flags of torch with values that they do not have, RuntimeError for flags at odds."""
+    for flag, legal in FLAGS.items():
+        if not any(group[flag] is value for value in legal):
+            raise ValueError(f"{rule.name}: {flag}={group[flag]!r}; it takes {', '.join(map(str, legal))}")
+    for first, second in (("fused", "foreach"), ("fused", "differentiable")):
+        if group[first] and group[second]:
+            raise RuntimeError(f"{rule.name}: {first}=True and {second}=True exclude each other; drop one of them")
+
+
 def complete(rule: Signed, group: dict[str, Any]) -> None:
     """Turn lists into tuples, and work out the defaults that follow from other values."""
-    for keyword, value in tuple(group.items()):
-        if keyword not in EXTRA and isinstance(value, list):
-            group[keyword] = tuple(value)
+    for keyword in defaults(rule):
+        if isinstance(group[keyword], list):
+            group[keyword] = tuple(group[keyword])
     check_shapes(rule, group)
     for hyper in rule.hypers:
         if callable(hyper.default) and hyper.of(group) is None:
@@ -115,8 +148,9 @@ def check_hyper(rule: str, hyper: Hyper, values: Mapping[str, Any]) -> None:
         if value.device.type != "cpu":
             return  # reading it would make the device wait
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):  # numbers of numpy are `Real` too
         raise TypeError(f"{rule}: {hyper.place}={value!r} is not a number")
+    value = int(value) if isinstance(value, Integral) else float(value)
     if hyper.integer and value != int(value):
         raise ValueError(f"{rule}: {hyper.place}={value!r} must be a whole number")
     low, high = _end(hyper.low, values, -math.inf), _end(hyper.high, values, math.inf)
