@@ -260,6 +260,24 @@ def test_a_routed_optimizer_saves_loads_copies_and_pickles() -> None:
         AdamW(model.parameters()).load_state_dict(optimizer.state_dict())
 
 
+def test_a_group_without_a_rule_is_shared_out_by_the_table() -> None:
+    optimizer = dotopt.route(Language(), {Muon: "matrices", AdamW: "rest"})
+    before = len(optimizer.param_groups)
+    head = torch.nn.Linear(3, 2)
+    optimizer.add_param_group({"params": list(head.named_parameters(prefix="head")), "lr": 0.5, "tag": "head"})
+    added = optimizer.param_groups[before:]
+    assert [(g["rule"], g["param_names"], g["lr"], g["tag"]) for g in added] == [
+        ("Muon", ["head.weight"], 0.5, "head"),
+        ("AdamW", ["head.bias"], 0.5, "head"),
+    ]
+    again = pickle.loads(pickle.dumps(optimizer))
+    again.add_param_group({"params": [("more", torch.nn.Parameter(torch.ones(3)))]})
+    assert again.param_groups[-1]["rule"] == "AdamW"
+    lonely = dotopt.route([("a", torch.nn.Parameter(torch.ones(3)))], {Muon: lambda name, p: p.ndim > 1, AdamW: "rest"})
+    with pytest.raises(ValueError, match="a group needs `rule`, one of Muon, AdamW; found None"):
+        pickle.loads(pickle.dumps(lonely)).add_param_group({"params": [("b", torch.nn.Parameter(torch.ones(3)))]})
+
+
 def test_routing_by_predicate_and_what_is_refused() -> None:
     model = Language()
     optimizer = dotopt.route(model, {Lion: lambda name, p: name.startswith("norm"), SGD: "rest"}, lr=0.1)
@@ -267,8 +285,8 @@ def test_routing_by_predicate_and_what_is_refused() -> None:
     extra = torch.nn.Parameter(torch.ones(3))
     optimizer.add_param_group({"params": [("extra", extra)], "rule": "Lion", "lr": 0.5})
     assert optimizer.param_groups[2]["lr"] == 0.5
-    with pytest.raises(ValueError, match="a group needs `rule`, one of Lion, SGD; found None"):
-        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
+    with pytest.raises(ValueError, match="a group needs `rule`, one of Lion, SGD; found 'Adam'"):
+        optimizer.add_param_group({"params": [("more", torch.nn.Parameter(torch.ones(3)))], "rule": "Adam"})
     with pytest.raises(ValueError, match="more than one parameter group"):
         optimizer.add_param_group({"params": [("norm.bias", model.norm.bias)], "rule": "SGD"})
     with pytest.raises(ValueError, match="no rule takes the parameter `table.weight`"):

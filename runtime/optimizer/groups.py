@@ -204,7 +204,7 @@ def allocate(pattern: Pattern, s: State, p: Tensor, hypers: Mapping[str, Scalar]
         made = torch.zeros_like(p, dtype=dtype, memory_format=layout)
     else:
         shape = pattern.sizes(s.axes, pattern.view(tuple(p.shape)), hypers) if s.place == "axes" else ()
-        made = torch.zeros(shape, dtype=dtype, device=p.device)
+        made = torch.zeros(shape, dtype=dtype.to_real(), device=p.device)  # of pairs of reals, where `p` is complex
     return made.fill_(s.start) if s.start else made
 
 
