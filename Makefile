@@ -3,6 +3,7 @@
 #   make test    lint, types, tests
 #   make lint    lint and types only
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
+#   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
 #   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
 #   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
 #
@@ -15,7 +16,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test test-gpu test-kernels lint
+.PHONY: bench bench-codegen bench-gpu demo test test-gpu test-kernels test-optimizers lint
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -32,6 +33,10 @@ bench: $(READY) .venv/.bench
 test-kernels: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough \
 		tests/test_cpu_backend.py tests/test_triton_backend.py tests/test_codegen.py
+
+# every optimizer x behaviour of torch's optimizers x backend
+test-optimizers: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough tests/test_torch_behaviour.py
 
 bench-codegen: $(READY)
 	.venv/bin/python -m bench.codegen

@@ -13,7 +13,7 @@ from torch import nn
 
 import dotopt
 from dotopt.runtime import matrices
-from dotopt.stdlib import AMSGD, LAMB, SGD, Adam, AdamW, Lion, Muon, Shampoo
+from dotopt.stdlib import AMSGD, LAMB, SGD, SOAP, Adam, AdamW, Lion, Shampoo
 
 
 class Counting(Lion):
@@ -141,10 +141,10 @@ def test_a_scaler_is_refused_with_the_cure_and_works_without_release() -> None:
 
 def test_a_group_for_the_hooks_needs_no_rule() -> None:
     model = nn.Linear(3, 2)
-    optimizer = dotopt.attach(model, Muon, rest=AdamW)
+    optimizer = dotopt.attach(model, SOAP, rest=AdamW)
     more = nn.Linear(2, 2)
     optimizer.add_param_group({"params": list(more.named_parameters(prefix="more"))})
-    assert [group["rule"] for group in optimizer.param_groups[2:]] == ["Muon", "AdamW"]
+    assert [group["rule"] for group in optimizer.param_groups[2:]] == ["SOAP", "AdamW"]
     more(torch.ones(1, 2)).sum().backward()
     assert more.weight.grad is None
 

@@ -23,10 +23,10 @@ from torch.optim import lr_scheduler
 from torch.optim import optimizer as hooks
 
 Tensors = list[torch.Tensor]
-BEHAVIOURS: dict[str, Callable[[Case], None]] = {}  # noqa: F821 (a string at run time)
+BEHAVIOURS: dict[str, Callable[[Case], None]] = {}
 
 
-def behaviour(check: Callable[[Case], None]) -> Callable[[Case], None]:  # noqa: F821
+def behaviour(check: Callable[[Case], None]) -> Callable[[Case], None]:
     BEHAVIOURS[check.__name__] = check
     return check
 
