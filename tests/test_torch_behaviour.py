@@ -29,7 +29,13 @@ def _sibling(name: str) -> ModuleType:
 torch_behaviours = _sibling("torch_behaviours")
 BEHAVIOURS, Case = torch_behaviours.BEHAVIOURS, torch_behaviours.Case
 
-RULES = ["ADOPT", "AMAdamW", "AMSGD", "ASGD", "AdaBelief", "Adadelta", "Adafactor", "Adagrad", "AdagradMemory", "Adam", "AdamMemory", "AdamP", "AdamW", "Adamax", "Adan", "AuON", "CMS", "CautiousAdamW", "CautiousLion", "DAL", "DMGD", "DeltaMomentum", "EMAMemory", "Extragradient", "HeavyBall", "HybridAuON", "LAMB", "Lion", "LionK", "M3", "MARS", "MomentumMemory", "Muon", "NAdam", "Nesterov", "NesterovDifferences", "NonlinearMomentum", "PreconditionedMomentum", "Prodigy", "QHM", "RAdam", "RMSprop", "Rprop", "SAM", "SGD", "SGDP", "SGDSaI", "SOAP", "ScheduleFreeAdamW", "Shampoo", "SignSGD", "Signum", "SphericalLangevin"]
+RULES = (
+    "ADOPT AMAdamW AMSGD ASGD AdaBelief Adadelta Adafactor Adagrad AdagradMemory Adam AdamMemory AdamP AdamW Adamax "
+    "Adan AuON CMS CautiousAdamW CautiousLion DAL DMGD DeltaMomentum EMAMemory Extragradient HeavyBall HybridAuON "
+    "LAMB Lion LionK M3 MARS MomentumMemory Muon NAdam Nesterov NesterovDifferences NonlinearMomentum "
+    "PreconditionedMomentum Prodigy QHM RAdam RMSprop Rprop SAM SGD SGDP SGDSaI SOAP ScheduleFreeAdamW Shampoo "
+    "SignSGD Signum SphericalLangevin"
+).split()  # noqa: SIM905
 BACKENDS = ("torch", "tensor", "cpu")
 SAMPLED = 4  # behaviours that each optimizer meets here
 
@@ -53,9 +59,8 @@ def test_some(rule: str) -> None:
         check(rule, behaviour, BACKENDS[(place + i) % len(BACKENDS)])
 
 
-def test_all_behaviours_are_sampled_on_all_backends() -> None:
-    met = {(behaviour, BACKENDS[(place + i) % 3]) for place in range(len(RULES)) for i, behaviour in enumerate(sample(place))}
-    assert {behaviour for behaviour, _ in met} == set(BEHAVIOURS)
+def test_all_behaviours_are_sampled() -> None:
+    assert {behaviour for place in range(len(RULES)) for behaviour in sample(place)} == set(BEHAVIOURS)
 
 
 @pytest.mark.thorough

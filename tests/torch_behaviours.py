@@ -1,4 +1,4 @@
-"""What users of `torch.optim` rely on, as functions of an optimizer class and a backend: each raises if it does not hold.
+"""What users of `torch.optim` rely on, as functions of an optimizer class and a backend; each raises if it fails.
 
 They are torch's own expectations of an optimizer, written for rules of any kind: `Case` makes parameters that a rule
 accepts, gives them gradients and steps, by a closure where the rule asks for one.
@@ -338,7 +338,7 @@ def a_gradient_that_is_nan_makes_nan_and_no_exception(case: Case) -> None:
     if case.cls.rule.reasons:
         return
     optimizer, params = case.trained()
-    for number in range(2):
+    for _ in range(2):
         for p in params:
             p.grad = torch.full_like(p, float("nan"))
         optimizer.step()

@@ -140,7 +140,7 @@ class Optimizer(torch.optim.Optimizer):
     def _check_tensors(self, group: Group) -> None:
         rule = self.rule_of(group)
         if group["fused"] and self.backend == "torch":
-            raise RuntimeError(f"{rule.name}: fused=True asks for kernels and backend='torch' for none; drop one of them")
+            raise RuntimeError(f"{rule.name}: fused=True asks for kernels, backend='torch' for none; drop one")
         names = group.get("param_names") or [f"parameter {i}" for i in range(len(group["params"]))]
         for name, p in zip(names, group["params"], strict=True):
             sharded.check(rule, groups.options_of(rule, group), name, p)

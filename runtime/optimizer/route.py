@@ -122,7 +122,7 @@ class Routed(torch.optim.Optimizer):
         return self.rules[group["rule"]].rule
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the rule that its key `rule` names or, without one, a group to each rule that takes some of it.
+        """Add a group to the rule that its key `rule` names, or else a group to each rule that takes some of it.
 
         The table that was given to `route` says who takes what. Raises ValueError if nobody does.
         """
