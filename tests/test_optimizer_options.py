@@ -88,7 +88,7 @@ def test_add_param_group_in_the_middle_has_a_clock_of_its_own() -> None:
         (
             {"weight_decya": 0.1},
             TypeError,
-            "did you mean `weight_decay`.*lr, betas, weight_decay, foreach, maximize, capturable, differentiable, fused",
+            "did you mean `weight_decay`.*lr, betas, weight_decay, foreach, maximize, capturable, differentiable",
         ),
         ({"lr": -1.0}, ValueError, r"lr=-1.0 is out of range: `hyper η as lr >= 0`"),
         ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\]=1.0 is out of range: `hyper β2 as betas\[1\] in \[0, 1\)`"),

