@@ -128,8 +128,8 @@ class Routed(torch.optim.Optimizer):
         """
         rule = param_group.get("rule")
         if rule is None and self.chooses:
-            for name, some in self._shares(param_group):
-                self.add_param_group({**param_group, "params": some, "rule": name})
+            for taker, some in self._shares(param_group):
+                self.add_param_group({**param_group, "params": some, "rule": taker})
             return
         name = rule.rule.name if isinstance(rule, type) and issubclass(rule, Optimizer) else rule
         if name not in self.rules:
