@@ -348,7 +348,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The state of torch's optimizers, and the name of the rule; safe in both modes."""
-        return super().state_dict() | {"rule": self.rule.name}
+        return checkpoint.save(self, super().state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint: of this rule on any backend, or of the torch optimizer of the same name."""

@@ -1,7 +1,8 @@
 """Checkpoints: loading the state of an optimizer, of an older version of its rule, or of torch's own optimizer.
 
-A state is found by its key, which is the one that torch uses where torch has the rule. What is not there is filled in
-if the file says what the state starts with, and refused otherwise; nothing is guessed in silence.
+A state is found by its key, which is the one that torch uses where torch has the rule. A checkpoint says which keys
+each tensor had: one that has been lost since is refused. A state that the rule has gained since is filled in if the
+file says what it starts with, with a warning, and refused otherwise; nothing is guessed in silence.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime.optimizer import groups, precision, signature
+from dotopt.runtime.optimizer import damage, groups, precision, signature
 from dotopt.runtime.rule import Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 
@@ -25,12 +26,29 @@ if TYPE_CHECKING:
 
 TRAINING_POINT = "training_point"  # where the parameters were when `eval` moved them
 
-# flags of torch's groups that mean nothing here
-FOREIGN = ("differentiable", "fused", "decoupled_weight_decay")
-# what stays as it was chosen here: a checkpoint in fewer bits or more is converted
-OWN = ("params", "state_dtype", "param_rounding")
+# a flag of torch's groups that means nothing to a rule without an option of this name
+FOREIGN = ("decoupled_weight_decay",)
+# what stays as it was chosen here: a checkpoint in fewer bits or more is converted, one of another backend goes on here
+OWN = ("params", "state_dtype", "param_rounding", "differentiable", "fused")
 # what torch's groups of these rules always say of their decay
 DECOUPLED = {"AdamW": True}
+# rules of torch that keep no count
+UNCOUNTED = ("SGD",)
+# states of which torch keeps an axis that has been summed away, as one of size 1
+KEPT_AXES = {("Adafactor", "row_var"): -1, ("Adafactor", "col_var"): -2}
+
+
+def save(optimizer: Optimizer, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What `state_dict` gives: torch's `plain`, laid out as torch does, with the name of the rule and the keys."""
+    state = dict(plain["state"])
+    for rule, key in KEPT_AXES:
+        if rule != optimizer.rule.name:
+            continue
+        for place, kept in state.items():
+            if isinstance(kept, dict) and key in kept:
+                state[place] = state[place] | {key: kept[key].unsqueeze(KEPT_AXES[rule, key])}
+    keys = {place: sorted(kept) for place, kept in state.items() if isinstance(kept, dict)}
+    return {**plain, "state": state, "rule": optimizer.rule.name, "keys": keys}
 
 
 def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
@@ -39,8 +57,9 @@ def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
     for before in optimizer._optimizer_load_state_dict_pre_hooks.values():
         replaced = before(optimizer, given)
         given = given if replaced is None else replaced
-    own, saved = optimizer.param_groups, given["param_groups"]
+    own, saved = optimizer.param_groups, damage.groups(given)
     _check_layout(optimizer, own, saved, given.get("rule"))
+    had: Mapping[Any, Any] = given.get("keys", {})
     merged = [_group(optimizer, ours, theirs) for ours, theirs in zip(own, saved, strict=True)]
     names = dict(
         zip(
@@ -51,12 +70,15 @@ def load(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
     )
     state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
     filled: dict[str, None] = {}
+    if lost := [key for key in had if key in names and had[key] and not given["state"].get(key)]:
+        raise ValueError(f"the checkpoint lacks the whole state of parameter {lost[0]}, which it says it had")
     for key, values in given["state"].items():
         if key not in names:
             state[key] = values
             continue
         p, group, was = names[key]
         rule = optimizer.rule_of(group)
+        damage.check(rule, key, values, had.get(key, ()), counted="rule" in given or rule.name not in UNCOUNTED)
         made = _state(rule, group, p, values, filled, was)
         if made:
             state[p] = made
@@ -116,7 +138,7 @@ def _state(
     hypers = groups.numbers_of(rule, dict(group))
     less, before = precision.of(rule, step, group, p), precision.of(rule, step, was, p)
     beside = precision.more(p, less, 0)
-    made: dict[str, Any] = {"step": groups.clock(t, groups.clock_type(), p, capturable)}
+    made: dict[str, Any] = {"step": groups.clock(t, groups.clock_type(t), p, capturable)}
     made |= {k: values[k].to(v.device, v.dtype, copy=True) if k in values else v for k, v in beside.items()}
     for s in step.states:
         format = less.of(s.name)
@@ -152,10 +174,18 @@ def _missing(
 
 def _fitted(step: Step, s: State, p: Tensor, value: Tensor, hypers: Mapping[str, Scalar]) -> Tensor:
     like = groups.allocate(step.pattern, s, p, hypers)
+    if value.is_complex() and not like.is_complex():
+        raise ValueError(f"the state `{s.key}` is {value.dtype} in the checkpoint and {like.dtype} here")
     if value.shape != like.shape:
-        if value.numel() != like.numel():
+        seen = step.pattern.view(tuple(like.shape)) if s.place == "like" else tuple(like.shape)
+        if _sizes(tuple(value.shape)) not in (_sizes(tuple(like.shape)), _sizes(seen)):
             raise ValueError(
                 f"the state `{s.key}` has shape {tuple(value.shape)} in the checkpoint and {tuple(like.shape)} here"
             )
         value = value.reshape(like.shape)
     return like.copy_(value)
+
+
+def _sizes(shape: tuple[int, ...]) -> list[int]:
+    """A shape without its axes of size 1, which may have been kept or not."""
+    return [size for size in shape if size != 1]

@@ -75,9 +75,12 @@ class Bucket:
         )
 
 
-def clock_type() -> torch.dtype:
-    """The dtype of `step`, as in torch."""
-    return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+EXACT = 2**24  # the last step that float32 can count to
+
+
+def clock_type(t: float = 0.0) -> torch.dtype:
+    """The dtype of `step`, as in torch; beyond what float32 can count to, float64."""
+    return torch.float64 if t > EXACT or torch.get_default_dtype() == torch.float64 else torch.float32
 
 
 def options_of(rule: Rule, group: Group) -> tuple[bool | str, ...]:
@@ -331,6 +334,10 @@ def advance(bucket: Bucket, state: Mapping[Tensor, dict[str, Any]]) -> None:
             torch._foreach_copy_([state[p][s.key] for p in bucket.params], [value] * len(bucket.params))
         elif s.place == "group":
             bucket.group["shared"][s.key] = bucket.shared[s.name]
+    if bucket.t > EXACT and bucket.clocks[0].dtype is torch.float32 and not bucket.group.get("capturable"):
+        for p in bucket.params:
+            state[p]["step"] = state[p]["step"].double()
+        bucket.clocks = [state[p]["step"] for p in bucket.params]
     torch._foreach_add_(bucket.clocks, 1.0 if bucket.skip is None else 1.0 - bucket.skip.reshape(()))
 
 

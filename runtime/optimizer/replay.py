@@ -51,6 +51,7 @@ class Replay:
         self.idle = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in stepped]
         self.on_device = all(getattr(kernel, "on_device", False) for kernel in kernels)
         self.clocks = [_clocks(bucket, optimizer.state) for bucket in self.buckets]
+        self.exact = [bucket for bucket in self.buckets if bucket.clocks[0].dtype is torch.float32]
 
     def step(self) -> bool:
         """Take the step, if it is like the last one; otherwise False, and nothing has moved."""
@@ -82,6 +83,8 @@ class Replay:
         if optimizer.state is not self.state or len(self.state) != self.count:
             return False
         if len(optimizer.param_groups) != len(self.groups) or any(p.grad is not None for p in self.idle):
+            return False
+        if any(bucket.t >= groups.EXACT for bucket in self.exact):  # float32 counts no further
             return False
         return all(
             now is group
