@@ -42,7 +42,7 @@ BROKEN = {
     "half a step": (put("step", 2.5), "`step` is 2.5"),
     "a word as a count": (put("step", "three"), "`step` is 'three'; one number belongs there"),
     "a word as a moment": (put("exp_avg", "zeros"), "`exp_avg` is 'zeros'; a tensor belongs there"),
-    "a word as a state": (lambda saved: saved["state"].update({0: "state"}), "parameter 0 in the checkpoint is 'state'"),
+    "a word as a state": (lambda saved: saved["state"].update({0: "word"}), "parameter 0 in the checkpoint is 'word'"),
     "another shape": (put("exp_avg", torch.zeros(3, 4)), r"`exp_avg` has shape \(3, 4\) .* and \(4, 3\) here"),
     "complex": (put("exp_avg", torch.zeros(4, 3, dtype=torch.complex64)), "`exp_avg` is torch.complex64"),
     "no state": (lambda saved: saved.pop("state"), "has `state` and `param_groups`"),
