@@ -63,4 +63,6 @@ def _number(value: Any) -> float | None:
     """A number or a tensor of one as a float; None for anything else."""
     if isinstance(value, Tensor):
         return float(value) if value.numel() == 1 and not value.is_complex() else None
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    return float(value) if isinstance(value, Real) else None
