@@ -97,8 +97,9 @@ class Batched:
             raise fail("E601", here.span, construct=f"`{here.op}` in a rule over sequences")
         return writer(self, here)
 
-    def fitted(self, here: Node, target: Type, least: int = SUM) -> str:
-        """The text of `here`, with new axes where `target` has axes that it lacks."""
+    def fitted(self, here: Node, whole: Node | Type, least: int = SUM) -> str:
+        """The text of `here`, with new axes where the value of `whole` has axes that it lacks."""
+        target = whole.type if isinstance(whole, Node) else whole
         if not target.axes or here.type.axes == target.axes or not self.is_tensor(here) or here.type.any:
             return self.code(here, least)
         if any(axis not in target.axes for axis in here.type.axes):
@@ -129,7 +130,7 @@ def _infix(operator: str, binding: int) -> Callable[[Batched, Node], Text]:
         left, right = here.args
         spaced = f" {operator} " if binding == SUM else operator
         return (
-            f"{b.fitted(left, here.type, binding)}{spaced}{b.fitted(right, here.type, binding + 1)}",
+            f"{b.fitted(left, here, binding)}{spaced}{b.fitted(right, here, binding + 1)}",
             binding,
         )
 
@@ -139,14 +140,14 @@ def _infix(operator: str, binding: int) -> Callable[[Batched, Node], Text]:
 def _comparison(operator: str) -> Callable[[Batched, Node], Text]:
     def write(b: Batched, here: Node) -> Text:
         left, right = here.args
-        return f"({b.fitted(left, here.type)} {operator} {b.fitted(right, here.type)})", POSTFIX
+        return f"({b.fitted(left, here)} {operator} {b.fitted(right, here)})", POSTFIX
 
     return write
 
 
 def _logic(tensor_word: str, host_word: str) -> Callable[[Batched, Node], Text]:
     def write(b: Batched, here: Node) -> Text:
-        left, right = (b.fitted(arg, here.type, POSTFIX) for arg in here.args)
+        left, right = (b.fitted(arg, here, POSTFIX) for arg in here.args)
         return f"({left} {tensor_word if b.is_tensor(here) else host_word} {right})", POSTFIX
 
     return write
@@ -174,7 +175,7 @@ def _extreme(word: str, bound: str) -> Callable[[Batched, Node], Text]:
         for tensor, number in ((left, right), (right, left)):
             if not b.is_tensor(number):
                 return f"{b.code(tensor, POSTFIX)}.clamp({bound}={b.code(number)})", POSTFIX
-        return f"torch.{word}({b.fitted(left, here.type)}, {b.fitted(right, here.type)})", POSTFIX
+        return f"torch.{word}({b.fitted(left, here)}, {b.fitted(right, here)})", POSTFIX
 
     return write
 
@@ -182,8 +183,8 @@ def _extreme(word: str, bound: str) -> Callable[[Batched, Node], Text]:
 def _select(b: Batched, here: Node) -> Text:
     condition, yes, no = here.args
     if not b.is_tensor(condition):
-        return f"({b.fitted(yes, here.type)} if {b.code(condition)} else {b.fitted(no, here.type)})", POSTFIX
-    parts = ", ".join(b.fitted(part, here.type) for part in (condition, yes, no))
+        return f"({b.fitted(yes, here)} if {b.code(condition)} else {b.fitted(no, here)})", POSTFIX
+    parts = ", ".join(b.fitted(part, here) for part in (condition, yes, no))
     return f"torch.where({parts})", POSTFIX
 
 
@@ -237,14 +238,14 @@ def _outer(b: Batched, here: Node) -> Text:
     left, right = here.args
     if left.type.axes == right.type.axes and len(left.type.axes) == 1:  # one axis twice: not to be told by its name
         return f"{b.code(left, POSTFIX)}[..., :, None]*{b.code(right, POSTFIX)}[..., None, :]", PRODUCT
-    return f"{b.fitted(left, here.type, POSTFIX)}*{b.fitted(right, here.type, POSTFIX)}", PRODUCT
+    return f"{b.fitted(left, here, POSTFIX)}*{b.fitted(right, here, POSTFIX)}", PRODUCT
 
 
 def _power(b: Batched, here: Node) -> Text:
     base, exponent = here.args
     if exponent.value == 2 and base in b.names:
         return f"{b.names[base]}.square()" if b.is_tensor(base) else f"{b.names[base]}**2", POSTFIX
-    return f"{b.fitted(base, here.type, POSTFIX)}**{b.fitted(exponent, here.type, UNARY)}", POWER
+    return f"{b.fitted(base, here, POSTFIX)}**{b.fitted(exponent, here, UNARY)}", POWER
 
 
 def _element(b: Batched, here: Node) -> Text:
@@ -359,7 +360,7 @@ def _window(b: Batched, here: Node) -> Text:
 def _recent(b: Batched, value: Node, length: Node) -> str:
     """The variable with the values of the last tokens; the state keeps them under a name of their own."""
     axes, key = len(value.type.axes), f"last {value!r}, {length!r}"
-    given = f'{b.fitted(value, value.type)}, {b.code(length)}, {axes}, state, later, {key!r}'
+    given = f'{b.fitted(value, value)}, {b.code(length)}, {axes}, state, later, {key!r}'
     text = f"recent({given})" if b.tokens else f"recent_token({given}, keep)"
     name = b.fresh("recent_tokens")
     b.lines.append(f"{b.indent}{name} = {text}  # {value!r}, of the last {length!r} tokens")

@@ -13,6 +13,7 @@ from itertools import product
 from dotopt.compiler.analysis import ranges
 from dotopt.compiler.analysis.grouped import grouped
 from dotopt.compiler.analysis.signs import nonnegative
+from dotopt.compiler.emit.functions import module as function_module
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
 from dotopt.compiler.emit.torch.lists import MATRICES, REDUCED
 from dotopt.compiler.emit.torch.scalars import literal
@@ -57,6 +58,8 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     open_program = grouped(lower(file, Static({}, 1) if ranked else Static(), library))
     if outside := ranges.check(open_program):
         raise OptError(*outside)
+    if function_module.wanted(open_program):
+        return function_module.module(file, library, origin)
     if open_program.kind == "module":
         from dotopt.compiler.emit.sequence.module import module as sequence_module
 

@@ -1,0 +1,152 @@
+"""Rules that compile to pure functions against golden data: aggregators, minimisers, solvers, learners."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dotopt.runtime.functions.draws import Draws
+from dotopt.stdlib import CBO, MIFGSM, NHARPG, SAMGS, EqProp, HardConstraint, PCGrad, SinkhornNewtonSparse
+
+GOLDEN = Path(__file__).parent / "golden"
+DOUBLE = torch.float64
+
+
+def golden(name: str) -> dict[str, Any]:
+    return dict(json.loads(gzip.decompress((GOLDEN / f"{name}.json.gz").read_bytes())))
+
+
+def close(found: Any, wanted: Any, rtol: float = 1e-12) -> None:
+    torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(np.asarray(wanted)), rtol=rtol, atol=rtol)
+
+
+def double(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=DOUBLE)
+
+
+class Given(Draws):
+    """Draws whose numbers the test knows, by their position in the file."""
+
+    def __init__(self, numbers: Mapping[int, Any], samples: Mapping[str, Any] | None = None) -> None:
+        super().__init__(0, 1, DOUBLE, samples=dict(samples or {}))
+        object.__setattr__(self, "numbers", numbers)
+
+    def normal(self, position: int, *rest: Any, path: Any = ()) -> Any:
+        return self.numbers[position]
+
+    uniform = bernoulli = choose = permutation = normal
+
+
+@pytest.mark.parametrize("conflict", ["mean", "any"])
+def test_similarity_of_tasks(conflict: str) -> None:
+    data = golden("C-mtl-surgery")
+    betas = (data["hyper"]["beta1"], data["hyper"]["beta2"])
+    rule = SAMGS(betas=betas, gamma=data["hyper"]["gamma"], conflict=conflict)
+    for gradients, wanted in zip(data["task_gradients"], data["runs"][f"SAM-GS_{conflict}"], strict=True):
+        close(rule(double(gradients)), wanted["g"])
+
+
+def test_projected_conflicts() -> None:
+    data = golden("C-mtl-surgery")["two_tasks"]
+    close(PCGrad()(double(data["matrix"])), data["pcgrad_sum"])
+
+
+@pytest.mark.parametrize(("noise", "setting"), [("isotropic", "iso"), ("anisotropic", "aniso")])
+def test_consensus(noise: str, setting: str) -> None:
+    data = golden("D-cbo")
+    given = data["inputs"]
+
+    class Values:
+        def values(self, v: Tensor) -> Tensor:
+            return (v**2).sum(-1) + 2.5 * (1 - torch.cos(2 * torch.pi * v)).sum(-1)
+
+    rule = CBO(particles=4, lam=given["lam"], sigma=given["sigma"], alpha=given["alpha"], dt=given["dt"], noise=noise)
+    state, x = {"V": double(given["V0"])}, torch.zeros(2, dtype=DOUBLE)
+    for t, xi in enumerate(given["xi"], start=1):
+        _, state, moved = rule.step_function(
+            x, Values(), state, t, t == 1, rule.hyper, {"d": 2, "N": 4}, Given({0: double(xi)})
+        )
+        x = moved["x"]
+    close(state["V"], data["expected"][setting]["final"], rtol=1e-9)
+
+
+def test_attack_on_an_image() -> None:
+    data = golden("C-attacks")
+    W1, b1, W2, b2 = (double(data[name]) for name in ("W1", "b1", "W2", "b2"))
+
+    def loss(u: Tensor, labels: Tensor) -> Tensor:
+        logits = torch.tanh(u.reshape(len(u), -1) @ W1.T + b1) @ W2.T + b2
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    h = data["hyper"]
+    attack = MIFGSM(eps=h["eps"], alpha=h["alpha"], decay=h["mu"], steps=h["steps"])
+    found = attack(loss, double(data["x"]), torch.tensor(data["y"]))
+    close(found, data["runs"]["MI-FGSM_l1"][-1]["adv"], rtol=1e-10)
+
+
+def test_sinkhorn_newton_sparse() -> None:
+    data = golden("D-sns")
+    given = data["inputs"]
+    C, r, c = (double(given[name]) for name in ("C", "r", "c"))
+    found = SinkhornNewtonSparse(eta=given["eta"], N=given["N1"], lam=given["lam"], tol=1e-13)(C, r, c)
+    close(found, data["expected"]["P_star"], rtol=1e-9)
+    close((found * C).sum(), data["expected"]["OT_cost"], rtol=1e-9)
+
+
+def test_last_layer_fitted_to_an_equation() -> None:
+    data = golden("D-hard-constraint")
+    given, c = data["inputs"], data["inputs"]["c"]
+    B, f, half = double(given["B"]), double(given["f"]), given["split"]
+    parts, sides = [B[:half], B[half:]], [f[:half], f[half:]]
+    residuals = [lambda u, side=side: u + c * u**3 - side for side in sides]
+    found = HardConstraint(residuals, ridge=given["ridge"], tol=1e-11)(parts)
+    for e in range(2):
+        close(found[e], parts[e] @ double(data["expected"]["moe_w"][e]), rtol=1e-7)
+
+
+@pytest.mark.parametrize(("normalised", "setting"), [(True, "N-HARPG"), (False, "HARPG")])
+def test_policy_gradient_with_curvature(normalised: bool, setting: str) -> None:
+    data = golden("C-policy-gradient")
+    problem, reward = data["problem"], data["problem"]["reward"]
+    theta = torch.nn.Parameter(double(data["init"]["theta"]))
+
+    def returns(path: list[list[int]]) -> list[float]:
+        steps = [problem["discount"] ** h * reward[s][a] for h, (s, a) in enumerate(path)]
+        return [sum(steps[t:]) for t in range(len(steps))]
+
+    def played(path: list[list[int]]) -> dict[str, Tensor]:
+        logs = torch.stack([torch.log_softmax(theta, 1)[s, a] for s, a in path])
+        return {"J": -(double(returns(path)) * logs).sum(), "ell": logs.sum()}
+
+    opt = NHARPG([theta], lr=data["hyper"]["gamma0"], normalised=normalised)
+    draws = problem["q"]
+    for k, wanted in enumerate(data["runs"][setting]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Draws, "uniform", lambda *a, k=k, **b: draws[k])
+            opt.step(lambda k=k: played(problem["traj_gradient"][k]), lambda k=k: played(problem["traj_hessian"][k]))
+        close(theta.detach(), wanted["theta"], rtol=1e-10)
+
+
+def test_equilibrium_propagation_is_the_gradient() -> None:
+    start = double([[0.2, -0.3, 0.1], [-0.3, 0.1, 0.25], [0.1, 0.25, -0.2]])
+    W = torch.nn.Parameter(start.clone())
+    b, y = double([0.3, -0.7, 0.4]), double([0.1, 0.2, -0.3])
+
+    def field(u: Tensor, x: Any) -> Tensor:
+        return W.to(u.dtype) @ u + b
+
+    opt = EqProp(
+        [W], field, lambda u, y: 0.5 * ((u - y) ** 2).sum(), lr=1.0, beta=0.05, N=8, T=500, K=200, sizes={"units": 3}
+    )
+    opt.step(None, y)
+    u = torch.linalg.solve(torch.eye(3, dtype=DOUBLE) - start, b)
+    slope = torch.linalg.solve(torch.eye(3, dtype=DOUBLE) - start.T, u - y)
+    close(start - W.detach(), torch.outer(slope, u), rtol=1e-5)
