@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from threading import RLock
 from typing import Any
 
 from dotopt.compiler.ops import OPERATIONS
@@ -127,6 +128,7 @@ class Equation:
 
 
 _TABLE: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
+_ENTERING = RLock()  # `setdefault` of a weak dictionary is no single step: two threads would enter a node each
 
 
 def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = None) -> Node:
@@ -146,7 +148,8 @@ def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = 
     made = Node()
     made.op, made.args, made.attrs, made.span = op, args, row.attributes(*attrs), span
     made.type = row.type(args, made.attrs)
-    return _TABLE.setdefault((op, args, made.attrs), made)
+    with _ENTERING:
+        return _TABLE.setdefault((op, args, made.attrs), made)
 
 
 def leaf(role: str, name: str, type: Type = REAL, *indices: Node, span: Span | None = None) -> Node:
