@@ -42,7 +42,7 @@ class Decoder:
     """
 
     rule: ClassVar[DecodingRule]
-    origin: ClassVar[tuple[str, str, str] | None] = None
+    origin: ClassVar[tuple[str, Any, str] | None] = None
 
     def __init__(self, *, pad_token_id: int | None = None, **given: Any) -> None:
         """`pad_token_id` is dropped from the left of the tokens, where `generate` pads prompts of several lengths.

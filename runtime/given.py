@@ -25,7 +25,7 @@ class Asking(nn.Module):
     """
 
     compiled: ClassVar[str]
-    origin: ClassVar[tuple[str, str, str] | None] = None
+    origin: ClassVar[tuple[str, Any, str] | None] = None
     rule: ClassVar[Any]
     options: tuple[bool | str, ...]
 

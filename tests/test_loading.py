@@ -200,6 +200,32 @@ def test_a_written_module_stands_on_torch_and_the_runtime(folder) -> None:
     assert type(optimizer) is module.Adan and optimizer.param_groups[0]["lr"] == 0.3
 
 
+def test_a_composition_of_a_rule_in_a_folder_of_any_name(folder) -> None:
+    place = folder / "a; b=c, (d)"
+    place.mkdir()
+    warm = load.stdlib("WarmUp")(dotopt.load(write(place / "heavy_ball.opt")).HeavyBall, warmup_steps=1)
+    assert torch.allclose(step(warm), torch.tensor(0.855, dtype=torch.float64))
+    assert pickle.loads(pickle.dumps(warm([torch.ones(3, requires_grad=True)]))).rule.name == "WarmUpHeavyBall"
+    ((outer, inner, given), name) = warm.origin[1:]
+    assert (outer[2], inner[1], given, name) == (
+        "WarmUp", str(place / "heavy_ball.opt"), (("warmup_steps", 1),), "WarmUpHeavyBall"
+    )  # fmt: skip
+
+
+def test_a_composed_rule_finds_the_formulas_beside_it(folder) -> None:
+    write(folder / "half.opt", "formula half(v : real[...]) = v/2\n")
+    path = write(folder / "heavy.opt", HEAVY_BALL.replace("∇f(θ)", "half(∇f(θ))") + "use half\n")
+    warm = load.stdlib("WarmUp")(dotopt.load(path).HeavyBall, warmup_steps=1)
+    assert torch.allclose(step(warm), torch.tensor(0.9275, dtype=torch.float64))
+
+
+def test_two_parts_of_one_name_are_refused(folder) -> None:
+    (folder / "own").mkdir()
+    own = dotopt.load(write(folder / "own" / "warm_up.opt", "transform WarmUp\nbase B\nparam θ : real[...]\nθ' = B(θ)\n"))
+    with pytest.raises(dotopt.OptError, match="E511.*`WarmUp`"):
+        own.WarmUp(load.stdlib("WarmUp")(load.stdlib("Lion")))
+
+
 def test_imports_are_cheap(folder) -> None:
     load.stdlib("Lion")
     code = """

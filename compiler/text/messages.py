@@ -507,6 +507,10 @@ PARTIES: dict[str, Message] = {
         "the transform `{name}` has no base", "add a line `base B`, and apply it: `y = B(θ)`",
         "A transform is a rule around another one; without one it is a `rule`.",
     ),
+    "E511": Message(
+        "two parts of the composition are called `{name}`: {first} and {second}", "rename one of them, file and head",
+        "A composition names its parts, and takes each name for one file.",
+    ),
 }  # fmt: skip
 
 OTHER: dict[str, Message] = {

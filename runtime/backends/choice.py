@@ -44,7 +44,7 @@ def check(name: str) -> None:
 _kernels: dict[tuple[str, int], Any] = {}
 
 
-def kernel(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> Any:
+def kernel(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
     """What steps the bucket, or None if that is the torch code.
 
     `fused=True` of a group, in the words of torch, asks for a kernel (RuntimeError if there is none), and `fused=False`
@@ -58,7 +58,7 @@ def kernel(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> An
     return made
 
 
-def _chosen(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> Any:
+def _chosen(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
     if name == "torch" or origin is None or bucket.group["foreach"] is False or bucket.step.torch_only:
         return None
     for candidate in BACKENDS if name == "auto" else (name,):
@@ -70,7 +70,7 @@ def _chosen(name: str, origin: tuple[str, str, str] | None, bucket: Bucket) -> A
     return None
 
 
-def _compiled(name: str, found: Any, origin: tuple[str, str, str], bucket: Bucket) -> Any:
+def _compiled(name: str, found: Any, origin: tuple[str, Any, str], bucket: Bucket) -> Any:
     key = (name, id(bucket.step))
     if key not in _kernels:
         from dotopt.runtime.loading.load import program

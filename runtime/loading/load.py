@@ -1,34 +1,29 @@
-"""From `.opt` files to classes: by path, from the standard library, and by composition.
-
-Every class knows its origin, three words from which another process, a copy or another backend finds it again:
-("file", path, name), ("library", file, name) or ("composition", expression, "Name=path; …").
-"""
+"""From `.opt` files to classes: by path, from the standard library, and by composition."""
 
 from __future__ import annotations
 
 import builtins
 import linecache
-import re
 import sys
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from dotopt.grammar.files import catalogue, file_name, library_root
 from dotopt.runtime.loading import cache as disk
+from dotopt.runtime.loading import composition
+from dotopt.runtime.loading.composition import Origin
 
 if TYPE_CHECKING:
     from dotopt.compiler.ir import Program
     from dotopt.compiler.text import syntax as s
     from dotopt.compiler.text.library import Library
 
-Origin = tuple[str, str, str]
+_LOADING = RLock()  # of two threads that load a file, the second finds the class of the first
 
-
-
-# ---- the public functions
-# ----------------------------------------------------------------------------------------------
+# ---- the public functions ------------------------------------------------------------------------------------------
 
 
 def load(path: str | Path) -> ModuleType:
@@ -39,7 +34,8 @@ def load(path: str | Path) -> ModuleType:
     """
     path = Path(path)
     resolved = str(path.resolve())
-    return _loaded(resolved, disk.digest(_content(path)), "file")
+    with _LOADING:
+        return _loaded(resolved, disk.digest(_content(path)), "file")
 
 
 def compile(path: str | Path, out: str | Path) -> None:
@@ -57,18 +53,14 @@ def stdlib(name: str) -> Any:
     path = catalogue().get(file_name(name))
     if path is None:
         raise AttributeError(f"dotopt.stdlib has no `{name}`; `dotopt list` shows what there is")
-    module = _loaded(str(path), disk.digest(path.read_bytes()), "library")
+    with _LOADING:
+        module = _loaded(str(path), disk.digest(path.read_bytes()), "library")
     if not hasattr(module, name):
         raise AttributeError(f"dotopt.stdlib has no `{name}`; {path.name} defines {module.__all__[0]}")
     return getattr(module, name)
 
 
-def compose(expression: str, places: str) -> Any:
-    """The class of a composition such as `Lookahead(Adan)`; `places` says where names outside the library are."""
-    return _composed(expression, places)
-
-
-def unpickled(kind: str, place: str, name: str, state: dict[str, Any]) -> Any:
+def unpickled(kind: str, place: Any, name: str, state: dict[str, Any]) -> Any:
     """An optimizer with this state, of the class that the origin names."""
     cls = named(kind, place, name)
     made = cls.__new__(cls)
@@ -76,15 +68,16 @@ def unpickled(kind: str, place: str, name: str, state: dict[str, Any]) -> Any:
     return made
 
 
-def named(kind: str, place: str, name: str) -> Any:
-    """The class with this origin."""
+def named(kind: str, place: Any, name: str) -> Any:
+    """The class with this origin; raises `OptError` where it cannot be compiled."""
     match kind:
         case "file":
             return getattr(load(place), name)
         case "library":
             return stdlib(name)
         case _:
-            return compose(place, name)
+            with _LOADING:
+                return _composed((kind, place, name))
 
 
 def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -> Program:
@@ -94,7 +87,7 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
     """
     kind, place, name = origin
     if kind == "composition":
-        return _lowered(*_composition(place, name), options, rank)
+        return _lowered(*_composition(origin), options, rank)
     from dotopt.runtime.loading import programs
 
     path = Path(place) if kind == "file" else library_root() / place
@@ -118,8 +111,7 @@ def _lowered(file: s.File, library: Library, options: tuple[bool | str, ...], ra
     return accumulated(grouped(lower(file, Static(given, rank), library)))
 
 
-# ---- transforms
-# --------------------------------------------------------------------------------------------------------
+# ---- transforms ----------------------------------------------------------------------------------------------------
 
 
 class Transform:
@@ -142,10 +134,7 @@ class Transform:
         origin = getattr(base, "origin", None)
         if origin is None or not isinstance(base, type):
             raise TypeError(f"{self.__name__} takes an optimizer class compiled from a `.opt` file, not {base!r}")
-        inner, places = _expression(origin)
-        own, mine = _expression(self.origin)
-        given = "".join(f", {keyword}={value!r}" for keyword, value in defaults.items())
-        return compose(f"{own}({inner}{given})", "; ".join(sorted({*filter(None, (*places, *mine))})))
+        return named(*composition.composed(self.origin, origin, defaults))
 
     def __repr__(self) -> str:
         return f"<transform {self.__name__}>"
@@ -154,16 +143,7 @@ class Transform:
         return named, self.origin
 
 
-def _expression(origin: Origin) -> tuple[str, list[str]]:
-    """How a composition names a class, and where it is if not in the library."""
-    kind, place, name = origin
-    if kind == "composition":
-        return place, name.split("; ")
-    return name, [] if kind == "library" else [f"{name}={place}"]
-
-
-# ---- compiling
-# ---------------------------------------------------------------------------------------------------------
+# ---- compiling -----------------------------------------------------------------------------------------------------
 
 
 def _content(path: Path) -> bytes:
@@ -198,32 +178,29 @@ def _built(path: Path, kind: str) -> disk.Entry:
 
 
 @cache
-def _composed(expression: str, places: str) -> Any:
-    content = f"{expression}\n{places}"
-    outside = [Path(entry.partition("=")[2]) for entry in places.split("; ") if entry]
-    marks = "".join(disk.digest(_content(path)) for path in outside)
-    name = disk.key(content.encode(), marks)
+def _composed(origin: Origin) -> Any:
+    marks = "".join(disk.digest(_content(path)) for path in composition.known(origin).values())
+    name = disk.key(repr(origin).encode(), marks)
 
     def build() -> disk.Entry:
         from dotopt.compiler.emit.torch.optimizer import module
 
-        file, library = _composition(expression, places)
-        text = module(file, library, ("composition", expression, places))
+        file, library = _composition(origin)
+        text = module(file, library, origin)
         return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
 
     made = _executed(disk.fetch(name, build).text, f"dotopt.compiled.composition_{name[:8]}", "")
     return getattr(made, made.__all__[0])
 
 
-def _composition(expression: str, places: str) -> tuple[s.File, _Recorder]:
-    """The tree and the library of `rule X = expression`."""
+def _composition(origin: Origin) -> tuple[s.File, _Recorder]:
+    """The tree and the library of `rule X = A(B)`."""
     from dotopt.compiler.parse import parse
     from dotopt.compiler.text.source import Source
 
-    names = re.findall(r"[^\W\d]\w*(?!\w*=)", re.sub(r",[^()]*", "", expression))
-    text = f"rule {''.join(names)} = {expression}\nuse {', '.join(dict.fromkeys(names))}\n"
-    known = dict(entry.split("=", 1) for entry in places.split("; ") if entry)
-    return parse(Source(f"{''.join(names)}.opt", text)), _recorder(None, {n: Path(p) for n, p in known.items()})
+    known = composition.known(origin)
+    text = f"rule {origin[2]} = {composition.text(origin)}\nuse {', '.join(known)}\n"
+    return parse(Source(f"{origin[2]}.opt", text)), _recorder(tuple(path.parent for path in known.values()), known)
 
 
 def _parsed(path: Path) -> tuple[s.File, _Recorder]:
@@ -233,22 +210,23 @@ def _parsed(path: Path) -> tuple[s.File, _Recorder]:
 
     if not path.is_file():
         read(path)  # raises the diagnostic
-    return resolve(parsed(path)).file, _recorder(path.parent, {})
+    return resolve(parsed(path)).file, _recorder((path.parent,), {})
 
 
-def _recorder(folder: Path | None, known: dict[str, Path]) -> _Recorder:
-    """A library that notes what was taken from it, and knows some names by their path."""
+def _recorder(folders: tuple[Path, ...], known: dict[str, Path]) -> _Recorder:
+    """A library that notes what was taken from it, knows some names by their path, and searches several folders."""
     from dotopt.compiler.text.library import Library
 
     class Recorder(Library):
         """Notes the files that a rule is made of."""
 
         def __init__(self) -> None:
-            super().__init__(folder)
+            super().__init__()
             self.used: set[Path] = set()
 
         def find(self, name: str) -> Path | None:
-            path = known.get(name) or super().find(name)
+            beside = (folder / file_name(name) for folder in folders)
+            path = known.get(name) or next(filter(Path.is_file, beside), None) or super().find(name)
             if path is not None:
                 self.used.add(path)
             return path

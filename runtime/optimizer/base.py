@@ -78,7 +78,7 @@ class Optimizer(torch.optim.Optimizer):
 
     rule: ClassVar[Rule]
     __signature__: ClassVar[inspect.Signature]
-    origin: ClassVar[tuple[str, str, str] | None] = None  # how another process finds the class; None: by import
+    origin: ClassVar[tuple[str, Any, str] | None] = None  # how another process finds the class; None: by import
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -49,7 +49,7 @@ class Example:
 
 
 @cache
-def program(origin: tuple[str, str, str], options: tuple[bool | str, ...], rank: int | None) -> Program:
+def program(origin: tuple[str, Any, str], options: tuple[bool | str, ...], rank: int | None) -> Program:
     """The program of a class, lowered once."""
     return load.program(origin, options, rank)
 

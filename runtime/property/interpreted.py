@@ -27,7 +27,7 @@ def interpreted(cls: type[Any], dtype: str, budget: Budget) -> Outcome:
 
 
 @cache
-def _outcomes(origin: tuple[str, str, str], budget: Budget) -> dict[str, Outcome]:
+def _outcomes(origin: tuple[str, Any, str], budget: Budget) -> dict[str, Outcome]:
     given = json.dumps([origin, [budget.examples, budget.seed, budget.shrinking]])
     done = subprocess.run(
         [sys.executable, "-m", "dotopt.runtime.property.interpreted", given],

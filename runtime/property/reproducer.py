@@ -20,7 +20,7 @@ def class_line(cls: type[Any]) -> str:
         case "file":
             return f"import dotopt\nRule = dotopt.load({place!r}).{called}"
         case _:
-            return f"from dotopt.runtime.loading.load import compose\nRule = compose({place!r}, {called!r})"
+            return f"from dotopt.runtime.loading.load import named\nRule = named(*{origin!r})"
 
 
 def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> str:

@@ -112,7 +112,7 @@ def _module(cls: type[Any], reading: Reading) -> tuple[Any, dict[str, Any]]:
 
 
 @cache
-def _program(origin: tuple[str, str, str], options: tuple[bool | str, ...]) -> Program:
+def _program(origin: tuple[str, Any, str], options: tuple[bool | str, ...]) -> Program:
     """The equations as they stand in the file, with nothing rearranged for a backend."""
     _, place, _ = origin
     path = Path(place) if Path(place).is_absolute() else library_root() / place

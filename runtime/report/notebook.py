@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dotopt.runtime.loading.composition import Origin
 
 
 @cache
-def equations(origin: tuple[str, str, str] | None) -> str | None:
+def equations(origin: Origin | None) -> str | None:
     r"""The equations of the class with this origin, in LaTeX with dollar signs; None for a class without a file.
 
     Of a composition, those of its rules from the inside out.
@@ -17,20 +19,10 @@ def equations(origin: tuple[str, str, str] | None) -> str | None:
     g_{t} &= \nabla f(\theta_{t-1}) + \lambda \theta_{t-1} \\
     """
     from dotopt.compiler.emit.latex.equations import latex
-    from dotopt.compiler.text.library import Library, load
-    from dotopt.grammar.files import library_root
+    from dotopt.compiler.text.library import load
+    from dotopt.runtime.loading.composition import parts
 
-    match origin:
-        case ("file", place, _):
-            files = [load(Path(place))]
-        case ("library", place, _):
-            files = [load(library_root() / place)]
-        case ("composition", expression, places):
-            known = dict(entry.split("=", 1) for entry in places.split("; ") if entry)
-            names = reversed(re.findall(r"[^\W\d]\w*(?=[()]|$)", expression))
-            found = [load(Path(known[name])) if name in known else Library().file(name) for name in names]
-            files = [file for file in found if file is not None]
-        case _:
-            return None
-    parts = [latex(file) for file in files]
-    return "$\\displaystyle\n" + "\n$\n\n$\\displaystyle\n".join(parts) + "\n$"
+    if origin is None:
+        return None
+    shown = [latex(load(path)) for _, path in reversed(list(parts(origin)))]
+    return "$\\displaystyle\n" + "\n$\n\n$\\displaystyle\n".join(shown) + "\n$"

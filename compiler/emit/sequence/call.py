@@ -26,7 +26,7 @@ from dotopt.compiler.text.library import Library
 from dotopt.grammar.spelling import ascii
 
 
-def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
+def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of a rule of the kind `solver`; raises `OptError` if a construct is not compiled yet."""
     whole = lower(file, Static(), library)
     texts: dict[tuple[bool | str, ...], tuple[str, ...]] = {}

@@ -22,7 +22,7 @@ from dotopt.grammar.spelling import ascii
 WORDS = ("occurs", "suffix", "top")  # functions of `runtime/decoding.py`
 
 
-def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
+def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of a rule that chooses tokens; raises `OptError` if it does anything else."""
     program = lower(file, Static(), library)
     code = _choose(program, _tokens(program))

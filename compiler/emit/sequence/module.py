@@ -24,7 +24,7 @@ RUNTIME = (
 )  # fmt: skip
 
 
-def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
+def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of a rule over sequences; raises `OptError` if a construct is not compiled yet."""
     whole = lower(file, Static(), library)
     texts: dict[tuple[bool | str, ...], str] = {}
@@ -123,7 +123,7 @@ def _drawn(random: Random) -> str:
     return f"lambda shape, sizes, generator, hyper: {value}"
 
 
-def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple[str, ...] | None) -> list[str]:
+def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple[object, ...] | None) -> list[str]:
     inputs = "".join(f"{input_text(x)}, " for x in program.inputs)
     outputs = "".join(f"{name!r}, " for name in program.outputs)
     asked = "".join(f"Given({x.name!r}, {bool(x.indices)}), " for x in program.callables)

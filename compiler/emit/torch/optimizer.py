@@ -52,7 +52,7 @@ ORACLES = frozenset(("ModelSum", "ModelMax", "ModelNorm", "Value", "Gradient", "
 RESERVED = FOREACH | MATRIX | ORACLES | {"math", "random", "scalars", "range", "int", "abs", "step", "evaluate"}
 
 
-def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
+def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
     ranked = _needs_rank(file, library)
     open_program = grouped(lower(file, Static({}, 1) if ranked else Static(), library))
@@ -82,7 +82,7 @@ def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None
     return f"{header(file, open_program)}\n\n{_imports(body)}\n\n{exported}\n\n\n{body}\n"
 
 
-def transform(file: s.File, origin: tuple[str, str, str]) -> str:
+def transform(file: s.File, origin: tuple[object, ...]) -> str:
     """The text of the module of a transform: what it is composed with decides the rest."""
     name = file.head.name
     return (
@@ -199,7 +199,7 @@ def _class(
     found: Mapping[tuple[bool | str | int, ...], StepText],
     names: Mapping[StepText, str],
     ranked: bool,
-    origin: tuple[str, ...] | None,
+    origin: tuple[object, ...] | None,
 ) -> str:
     (param,) = program.params
     table = [f"{key!r}: {name.upper()}," for key, name in ((key, names[text]) for key, text in found.items())]
