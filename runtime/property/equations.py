@@ -138,7 +138,7 @@ def _snippet(
     return "\n".join(
         [
             "import numpy as np",
-            "from dotopt.compiler import symbolic",
+            "from dotopt.compiler.analysis import symbolic",
             "from dotopt.compiler.evaluate import evaluate",
             "from dotopt.runtime.loading.load import program",
             class_line(cls),
