@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import pytest
 
-from dotopt.compiler.text.errors import OptError
 from dotopt.compiler.ir import leaf, node, number
-from dotopt.compiler.text.library import Library
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
+from dotopt.compiler.text.errors import OptError
+from dotopt.compiler.text.library import Library
 from dotopt.compiler.text.source import Source
 from dotopt.runtime.loading.load import load
 
