@@ -46,22 +46,29 @@ SILENCE = 60  # times the limit of time on the clock, after which a worker that 
 # ---- mutations -----------------------------------------------------------------------------------------------------
 
 TOKEN = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?|[-+*/@^=<>']+|\S")
-PIECES = tuple(
-    ["'", "(", ")", "[", "]", "{", "}", "=", "==", ":", ",", ";", "@", "^", "²", "∇", "√", "‖", "|", "<-", "~", ".", "..", "_", "#", '"', '"""', "\\", "0", "1e", "1e400", "if", "else", "for", "in", "every", "over", "first", "when", "iterate", "repeat", "until", "claim", "given", "show", "state", "hyper", "option", "input", "output", "objective", "param", "draw", "use", "base", "let", "t", "inf", "é", "中", "😀", "̂", "\u202e", "\x1b", "\x00", "\r", "\t", "½", "π", "∞", "⟨", "⟩", "·", "×", "−", "≤"]
-) + (" ", "\n", "\n  ", "[t-1]", " over last 3", " every 4", " for i in 1..n")  # fmt: skip
-WRAPPED = (
-    "-{}", "({})", "|{}|", "‖{}‖", "√{}", "{}²", "{}^0.5", "{}^{}", "{}*{}", "{}/{}", "{} + {}", "{} @ {}", "{}ᵀ", "{}'",
-    "{}[1]", "{}[t-1]", "{}()", "{}({})", "{}.lr", "∇f({})", "∇²f({}) @ {}", "∇{}({})", "sum({})", "mean({}, over=rows)",
-    "norm({}, 1)", "max({}, {})", "exp({})", "log({})", "sign({})", "tanh({})", "clip({}, -1, 1)", "({} if {} > 0 else 0)",
-    "[{} for i in 1..3]", "{{{}}}", "stop({})", "first {}", "outer({}, {})", "newton_schulz({}, 5)", "normal(0, {})",
-    "not {}", "{} and {}", "{} < {}", "⟨{}, {}⟩", "sort({})", "f({})", "argmin_{}(f({}))", "{}[i]", "{}.T",
+PIECES = (
+    "'", "(", ")", "[", "]", "{", "}", "=", "==", ":", ",", ";", "@", "^", "²", "∇", "√", "‖", "|", "<-", "~", ".", "..",
+    "_", "#", '"', '"""', "\\", "0", "1e", "1e400", "if", "else", "for", "in", "every", "over", "first", "when", "iterate",
+    "repeat", "until", "claim", "given", "show", "state", "hyper", "option", "input", "output", "objective", "param",
+    "draw", "use", "base", "let", "t", "inf", "é", "中", "😀", "\u0302", "\u202e", "\x1b", "\0", "\r", "\t", "½", "π",
+    "∞", "⟨", "⟩", "·", "×", "−", "≤", " ", "\n", "\n  ", "[t-1]", " over last 3", " every 4", " for i in 1..n",
 )  # fmt: skip
-REPEATED = ("{}*{}", "{} + {}", "tanh({})", "({})", "-{}", "({} + 1)*{}", "⟨{}, {}⟩", "{} == {}", "√{}", "{}^{}", "f({})")
+WRAPPED = (
+    "-{}", "({})", "|{}|", "‖{}‖", "√{}", "{}²", "{}^0.5", "{}^{}", "{}*{}", "{}/{}", "{} + {}", "{} @ {}", "{}ᵀ",
+    "{}'", "{}[1]", "{}[t-1]", "{}[i]", "{}.T", "{}.lr", "{}()", "{}({})", "f({})", "∇f({})", "∇{}({})", "∇²f({}) @ {}",
+    "sum({})", "mean({}, over=rows)", "norm({}, 1)", "max({}, {})", "exp({})", "log({})", "sign({})", "tanh({})",
+    "clip({}, -1, 1)", "({} if {} > 0 else 0)", "[{} for i in 1..3]", "{{{}}}", "stop({})", "first {}", "outer({}, {})",
+    "newton_schulz({}, 5)", "normal(0, {})", "not {}", "{} and {}", "{} < {}", "⟨{}, {}⟩", "sort({})",
+    "argmin_{}(f({}))",
+)  # fmt: skip
+REPEATED = (
+    "{}*{}", "{} + {}", "tanh({})", "({})", "-{}", "({} + 1)*{}", "⟨{}, {}⟩", "{} == {}", "√{}", "{}^{}", "f({})",
+)  # fmt: skip
 NUMBERS = ("0", "1", "-1", "2", "0.5", "1e-30", "1e300", "inf", "10000", "3.7", "1/3")
 LINES = (
     "state s : real = 0", "hyper k : int > 0 = 3", "x' = x", "s' = s + 1", "param y : real[rows, cols]", "objective h",
     "option fast = false", "input z : real[d]", "claim c:\n  show 1 == 1", "iterate v from 1 repeat 3:\n  v' = v/2",
-    "when t > 3:\n  a = 1\notherwise:\n  a = 2", "F(a) = a*F(a)", "source \"arXiv:1\"", "use Lion", "for all a >= 0",
+    "when t > 3:\n  a = 1\notherwise:\n  a = 2", "F(a) = a*F(a)", 'source "arXiv:1"', "use Lion", "for all a >= 0",
 )  # fmt: skip
 
 
@@ -220,7 +227,8 @@ def ending(text: str, path: Path, rng: random.Random) -> Ending:
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     stage = STAGES[0]
     try:
-        for stage, work in _stages(path, rng):
+        for name, work in _stages(path, rng):
+            stage = name
             with limited(limit()):
                 work()
     except OptError as error:

@@ -221,7 +221,8 @@ def test_a_composed_rule_finds_the_formulas_beside_it(folder) -> None:
 
 def test_two_parts_of_one_name_are_refused(folder) -> None:
     (folder / "own").mkdir()
-    own = dotopt.load(write(folder / "own" / "warm_up.opt", "transform WarmUp\nbase B\nparam θ : real[...]\nθ' = B(θ)\n"))
+    text = "transform WarmUp\nbase B\nparam θ : real[...]\nθ' = B(θ)\n"
+    own = dotopt.load(write(folder / "own" / "warm_up.opt", text))
     with pytest.raises(dotopt.OptError, match="E511.*`WarmUp`"):
         own.WarmUp(load.stdlib("WarmUp")(load.stdlib("Lion")))
 

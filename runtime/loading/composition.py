@@ -23,8 +23,8 @@ Origin = tuple[str, Any, str]
 def composed(outer: Origin, inner: Origin, given: Mapping[str, float]) -> Origin:
     """The origin of `outer(inner, keyword=value, …)`.
 
-    >>> lookahead, lion = ("library", "transforms/lookahead.opt", "Lookahead"), ("library", "optimizers/lion.opt", "Lion")
-    >>> composed(lookahead, lion, {})[2]
+    >>> lion = ("library", "optimizers/lion.opt", "Lion")
+    >>> composed(("library", "transforms/lookahead.opt", "Lookahead"), lion, {})[2]
     'LookaheadLion'
     """
     numbers = tuple((keyword, value if isinstance(value, int) else float(value)) for keyword, value in given.items())

@@ -85,7 +85,7 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
 
     Kept on disk like the classes: finding it again loads no part of the compiler that reads `.opt` files.
     """
-    kind, place, name = origin
+    kind, place, _ = origin
     if kind == "composition":
         return _lowered(*_composition(origin), options, rank)
     from dotopt.runtime.loading import programs
