@@ -47,9 +47,9 @@ SILENCE = 60  # times the limit of time on the clock, after which a worker that 
 
 TOKEN = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?|[-+*/@^=<>']+|\S")
 PIECES = (
-    "'", "(", ")", "[", "]", "{", "}", "=", "==", ":", ",", ";", "@", "^", "²", "∇", "√", "‖", "|", "<-", "~", ".", "..",
-    "_", "#", '"', '"""', "\\", "0", "1e", "1e400", "if", "else", "for", "in", "every", "over", "first", "when", "iterate",
-    "repeat", "until", "claim", "given", "show", "state", "hyper", "option", "input", "output", "objective", "param",
+    "'", "(", ")", "[", "]", "{", "}", "=", "==", ":", ",", ";", "@", "^", "²", "∇", "√", "‖", "|", "<-", "~", ".",
+    "..", "_", "#", '"', '"""', "\\", "0", "1e", "1e400", "if", "else", "for", "in", "every", "over", "first", "when",
+    "iterate", "repeat", "until", "claim", "given", "show", "state", "hyper", "option", "input", "output", "objective", "param",
     "draw", "use", "base", "let", "t", "inf", "é", "中", "😀", "\u0302", "\u202e", "\x1b", "\0", "\r", "\t", "½", "π",
     "∞", "⟨", "⟩", "·", "×", "−", "≤", " ", "\n", "\n  ", "[t-1]", " over last 3", " every 4", " for i in 1..n",
 )  # fmt: skip
