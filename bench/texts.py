@@ -49,9 +49,9 @@ TOKEN = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?|[-+*/@^=<>']+|\S")
 PIECES = (
     "'", "(", ")", "[", "]", "{", "}", "=", "==", ":", ",", ";", "@", "^", "²", "∇", "√", "‖", "|", "<-", "~", ".",
     "..", "_", "#", '"', '"""', "\\", "0", "1e", "1e400", "if", "else", "for", "in", "every", "over", "first", "when",
-    "iterate", "repeat", "until", "claim", "given", "show", "state", "hyper", "option", "input", "output", "objective", "param",
-    "draw", "use", "base", "let", "t", "inf", "é", "中", "😀", "\u0302", "\u202e", "\x1b", "\0", "\r", "\t", "½", "π",
-    "∞", "⟨", "⟩", "·", "×", "−", "≤", " ", "\n", "\n  ", "[t-1]", " over last 3", " every 4", " for i in 1..n",
+    "iterate", "repeat", "until", "claim", "given", "show", "state", "hyper", "option", "input", "output", "objective",
+    "param", "draw", "use", "base", "let", "t", "inf", "é", "中", "😀", "\u0302", "\u202e", "\x1b", "\0", "\r", "\t",
+    "½", "π", "∞", "⟨", "⟩", "·", "×", "−", "≤", " ", "\n", "\n  ", "[t-1]", " over last 3", " every 4", " for i in S",
 )  # fmt: skip
 WRAPPED = (
     "-{}", "({})", "|{}|", "‖{}‖", "√{}", "{}²", "{}^0.5", "{}^{}", "{}*{}", "{}/{}", "{} + {}", "{} @ {}", "{}ᵀ",
