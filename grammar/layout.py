@@ -33,4 +33,5 @@ class Layout(PostLex):
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         """The tokens of a text with its blocks marked."""
-        return _Blocks().process(stream)
+        tokens: Iterator[Token] = _Blocks().process(stream)  # type: ignore[no-untyped-call]
+        return tokens
