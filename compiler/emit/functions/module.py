@@ -41,7 +41,7 @@ def wanted(program: Program) -> bool:
     return False
 
 
-def module(file: s.File, library: Library, origin: tuple[str, ...] | None = None) -> str:
+def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of a rule; raises `OptError` (E601) if a construct has no code in torch."""
     whole = lower(file, Static(), library)
     texts: dict[tuple[bool | str, ...], str] = {}
@@ -90,7 +90,7 @@ def _signature_import(program: Program) -> list[str]:
     return [f"from dotopt.runtime.rule import {', '.join(words)}"] if words else []
 
 
-def _class(file: s.File, program: Program, face: str, rows: list[str], origin: tuple[str, ...] | None) -> list[str]:
+def _class(file: s.File, program: Program, face: str, rows: list[str], origin: tuple[object, ...] | None) -> list[str]:
     equations = equation_lines(file, program)
     outputs = {name: root.type.axes for name, root in program.outputs.items()}
     return [
