@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dotopt import stdlib
 from dotopt.runtime.functions.draws import Draws
 from dotopt.stdlib import CBO, MIFGSM, NHARPG, SAMGS, EqProp, HardConstraint, PCGrad, SinkhornNewtonSparse
 
@@ -150,3 +151,58 @@ def test_equilibrium_propagation_is_the_gradient() -> None:
     u = torch.linalg.solve(torch.eye(3, dtype=DOUBLE) - start, b)
     slope = torch.linalg.solve(torch.eye(3, dtype=DOUBLE) - start.T, u - y)
     close(start - W.detach(), torch.outer(slope, u), rtol=1e-5)
+
+
+# ---- protocols
+
+
+@pytest.mark.parametrize(("name", "setting"), [("Scaffold", "SCAFFOLD"), ("ScaffoldMVR", "SCAFFOLD-M-VR")])
+def test_federated_rounds(name: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = golden("C-fed-momentum")
+    problem, chosen = data["problem"], data["runs"][setting]
+    hypers = {"local_lr": data["hyper"]["eta_local"], "lr": chosen["gamma"], "K": data["hyper"]["K"], "sampled": 2}
+    if name == "ScaffoldMVR":
+        hypers["beta"] = chosen["beta"]
+
+    def loss(client: int) -> Any:
+        A, b = double(problem["A"][client]), double(problem["b"][client])
+
+        def value(x: Tensor, sample: tuple[float, Tensor]) -> Tensor:
+            z, s = sample
+            return (1 + z) * 0.5 * (x - b) @ A @ (x - b) + s @ x
+
+        return value
+
+    def batch(i: int, r: int, k: int) -> tuple[float, Tensor]:
+        return problem["z"][r - 1][i - 1][k - 1], double(problem["s"][r - 1][i - 1][k - 1])
+
+    monkeypatch.setattr(
+        Draws, "choose", lambda self, *a, **b: tuple(i + 1 for i in data["client_sets_scaffold"][self.step - 1])
+    )
+    cls = getattr(stdlib, name)
+    start = data["init"]
+    sim = cls.simulate(double(start["x"]), [loss(i) for i in range(4)], batches=batch, **hypers)
+    sim.own = {i + 1: {"h": double(c)} for i, c in enumerate(start["c_i"])}
+    sim.common = {"c": double(start["c_i"]).mean(0)}
+    for wanted in chosen["trace"]:
+        sim.round()
+        close(sim.x, wanted["x"], rtol=1e-10)
+        close(torch.stack([sim.own[i]["h"] for i in (1, 2, 3, 4)]), wanted["c_i"], rtol=1e-10)
+
+
+@pytest.mark.parametrize(("anchor", "setting"), [("old", "MASHA2_bi"), ("new", "MASHA2_bi_w_from_new_z")])
+def test_compressed_extragradient(anchor: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = golden("C-masha")
+    J, a = double(data["problem"]["J"]), double(data["problem"]["a"])
+    monkeypatch.setattr(Draws, "bernoulli", lambda self, *a, **b: bool(data["random"]["bits"][self.step - 1]))
+    sim = stdlib.MASHA2.simulate(
+        double(data["init"]["z"]), [lambda z, m=m: J[m] @ z + a[m] for m in range(3)],
+        lr=data["hyper"]["gamma"], tau=data["hyper"]["tau"], k=data["hyper"]["k"], anchor=anchor,
+    )  # fmt: skip
+    for wanted in data["runs"][setting]:
+        sim.round()
+        close(sim.x, wanted["z"], rtol=1e-10)
+        assert sim.state is not None
+        close(sim.state["w"], wanted["w"], rtol=1e-10)
+        close(sim.state["e"], wanted["e_server"], rtol=1e-10)
+        close(torch.stack([sim.own[m]["r"] for m in (1, 2, 3)]), wanted["e_workers"], rtol=1e-10)

@@ -68,10 +68,19 @@ class Draws:
         """All elements, in random order."""
         return tuple(elements[i] for i in self._order(position, elements, path))
 
-    def sample(self, name: str, at: Tensor | None = None) -> Any:
-        """What the user gave for the draw `name`; a function is called, with the parameters moved to `at`."""
+    def sample(self, name: str, at: Tensor | None = None, path: Shape = ()) -> Any:
+        """What the user gave for the draw `name`.
+
+        What is played is played at the point `at`; what differs from place to place is asked for with the step and
+        the place: the party and the pass of each loop around it.
+        """
         given = self.samples[name]
-        return given(at) if isinstance(given, Played) else given
+        match given:
+            case Played(play):
+                return play(at)
+            case Placed(draw):
+                return draw(self.step, *path)
+        return given
 
     def _order(self, position: int, elements: Sequence[int], path: Shape) -> list[int]:
         keys, _ = self._words(self.seed, position, len(elements), path)
@@ -110,5 +119,9 @@ class Played:
 
     play: Callable[[Tensor | None], Any]
 
-    def __call__(self, at: Tensor | None) -> Any:
-        return self.play(at)
+
+@dataclass(frozen=True)
+class Placed:
+    """Samples that differ from place to place: a function of the step, the party and the passes of loops."""
+
+    draw: Callable[..., Any]

@@ -9,7 +9,7 @@ from typing import Any
 from dotopt.runtime.rule import Hyper, Option
 from dotopt.runtime.sequence.rule import Input
 
-Pair = tuple[Callable[..., Any], Callable[..., Any]]  # init, step
+Pair = tuple[Callable[..., Any], Any]  # init, and step; of a protocol init, and (chosen, party)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Role:
+    """The role of many parties in a protocol: their set, and the states that each keeps."""
+
+    set: str
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FunctionRule:
     """A rule as pure functions: `init` and `step` for each choice of options, and what they ask for.
 
@@ -54,3 +62,4 @@ class FunctionRule:
     options: tuple[Option, ...]
     functions: Mapping[tuple[bool | str, ...], Pair]
     families: Mapping[str, str]  # input that is a family -> its set
+    role: Role | None = None  # of a protocol, whose second function is a generator that every party runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from dotopt.compiler.emit.functions.questions import QUESTIONS
+from dotopt.compiler.emit.functions.questions import QUESTIONS, draw_text
 from dotopt.compiler.emit.functions.writer import Writer, aligned, binds
 from dotopt.compiler.emit.sequence.batched import POSTFIX as POST
 from dotopt.compiler.emit.sequence.batched import PRODUCT, WRITERS, Batched, Text, decimal
@@ -33,6 +33,8 @@ def write(b: Writer, *roots: Node, equations: Iterable[Equation] = ()) -> None:
     needed = _needed(b, roots)
     uses = Counter(child for here in needed for child in set(_reads(b, here)))
     for here in needed:
+        if here.role == "draw" and here not in b.names:
+            _drawn(b, here)
         if here in b.names or here.op in ("leaf", "const", "bool", "pi", "inf", "tuple", "range"):
             continue
         if here in table:
@@ -47,6 +49,15 @@ def write(b: Writer, *roots: Node, equations: Iterable[Equation] = ()) -> None:
             uses[here] > 1 and here.op in HEAVY and b.is_tensor(here) and b.named(here) is None
         ):
             _assign(b, here, "part", "")
+
+
+def _drawn(b: Writer, here: Node) -> None:
+    """A draw inside a loop or a role: one for each pass."""
+    assert b.program is not None
+    random = next(r for r in b.program.randoms if r.name == here.name)
+    name = b.fresh(ascii(here.name))
+    b.lines.append(f"{b.indent}{name} = {draw_text(b, random)}")
+    b.names[here] = name
 
 
 def _reads(b: Writer, here: Node) -> tuple[Node, ...]:
@@ -283,7 +294,9 @@ def _loop(b: Writer, here: Node) -> Text:
         names.append(b.fresh(ascii(variable.name)))
     b.lines += [f"{b.indent}{name} = {value}" for name, value in zip(names, values, strict=True)]
     inner = b.inner()
-    _hoisted(b, inner, body)
+    hoist(b, body.nodes, binds(body))
+    inner.names |= b.names
+    inner.items |= b.items
     for variable, name in zip(body.variables, names, strict=True):
         inner.names[variable] = name
     number = b.fresh(ascii(body.index.name) if body.index is not None else "turn")
@@ -328,22 +341,20 @@ def _start(b: Writer, variable: Node, start: Node) -> str:
     return f"torch.full(({shape},), {text}, dtype={dtype}, device=device)"
 
 
-def _hoisted(b: Writer, inner: Writer, body: Loop) -> None:
-    """Writes before the loop what is costly and the same in every pass."""
-    nodes = dict.fromkeys(here for root in body.nodes for here in root.walk())
-    moving = binds(body)
+def hoist(b: Writer, roots: Iterable[Node], moving: set[Node], equations: Iterable[Equation] = ()) -> None:
+    """Writes what is costly in `roots` and does not depend on `moving`: the same in every pass, or for everybody."""
+    nodes = dict.fromkeys(here for root in roots for here in root.walk())
+    moving = set(moving)
     for here in nodes:
         moving |= {x for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda) for x in binds(attr)}
         moving |= {here} if here.role == "draw" and here not in b.names else set()
     still = {here for here in nodes if not moving & b.leaves(here)}
     whole = [child for here in nodes if here not in still for child in here.children if child in still]
-    for child in dict.fromkeys((*whole, *(root for root in body.nodes if root in still))):
+    for child in dict.fromkeys((*whole, *(root for root in roots if root in still))):
         if child not in b.names and any(x.op in HEAVY for x in child.walk()):
-            write(b, child)
+            write(b, child, equations=equations)
             if child.op in HEAVY and child not in b.names and b.named(child) is None:
                 _assign(b, child, "part", "")
-    inner.names |= b.names
-    inner.items |= b.items
 
 
 def _item(b: Writer, here: Node) -> Text:
@@ -458,6 +469,13 @@ def _keep_largest(b: Batched, here: Node) -> Text:
     return f"matrices.keep_largest([{b.code(entries)}], {b.code(count)})[0]", POST
 
 
+def _contains(b: Writer, here: Node) -> Text:
+    elements, element = here.args
+    if element.role != "index" or element not in b.bound:
+        raise fail("E601", here.span, construct=f"`{infix(here)}` for all elements at once")
+    return f"({b.code(element)} in {b.code(elements)})", POST
+
+
 def _tuple(b: Batched, here: Node) -> Text:
     return f"({', '.join(b.code(arg) for arg in here.args)},)", POST
 
@@ -474,7 +492,9 @@ FAMILIES: dict[str, Write] = {
     "pow": _power,
     **{op: _reduced(op) for op in ("sum", "mean", "amax", "amin", "std")},
     "keep_largest": _keep_largest,
+    "rank_of": lambda b, here: (f"matrices.rank_of([{b.code(here.args[0])}])[0]", POST),
     "tuple": _tuple,
+    "contains": _contains,
     "cis": lambda b, here: (f"torch.polar(torch.ones_like({b.code(here.args[0])}), {b.code(here.args[0])})"
                             if b.is_tensor(here.args[0]) else f"cmath.exp(1j*({b.code(here.args[0])}))", POST),
     "re": lambda b, here: (f"{b.code(here.args[0], POST)}.real", POST),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from itertools import product
 
-from dotopt.compiler.emit.functions.step import functions, undeclared
+from dotopt.compiler.emit.functions.frame import undeclared
+from dotopt.compiler.emit.functions.party import chosen, own_states, party, role_of
+from dotopt.compiler.emit.functions.step import functions, init
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
 from dotopt.compiler.ir import Input, Param, Program
 from dotopt.compiler.lower import Static, lower
@@ -20,6 +22,7 @@ FACES = {
     "minimize": ("Minimizer", "minimize"),
     "solver": ("Solver", "solve"),
     "optimizer": ("Learner", "learn"),
+    "protocol": ("Protocol", "protocol"),
 }
 WORDS = ("asks", "solvers")
 FUNCTIONAL = {"oracle", "fold", "argmin", "root", "cg", "keep_largest", "apply"}
@@ -28,7 +31,7 @@ FUNCTIONAL = {"oracle", "fold", "argmin", "root", "cg", "keep_largest", "apply"}
 def wanted(program: Program) -> bool:
     """Whether a rule is compiled to pure functions: the kinds that are, and solvers that ask or solve on their way."""
     match program.kind:
-        case "aggregator" | "minimize":
+        case "aggregator" | "minimize" | "protocol":
             return True
         case "solver":
             open_axes = any(REST in x.type.axes or x.indices or x.type.kind == "sample" for x in program.inputs)
@@ -47,14 +50,13 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     texts: dict[tuple[bool | str, ...], str] = {}
     for options in product(*(option.values for option in whole.options)):
         given = {option.name: value for option, value in zip(whole.options, options, strict=True)}
-        texts[options] = functions(lower(file, Static(given), library))
+        program = lower(file, Static(given), library)
+        texts[options] = _protocol(program) if program.roles else functions(program)
     distinct = list(dict.fromkeys(texts.values()))
     mark = {text: str(i + 1) if len(distinct) > 1 else "" for i, text in enumerate(distinct)}
-    code = "\n\n\n".join(
-        text.replace("def init(", f"def init{mark[text]}(", 1).replace("def step(", f"def step{mark[text]}(", 1)
-        for text in distinct
-    )
-    rows = [f"            {options!r}: (init{mark[text]}, step{mark[text]})," for options, text in texts.items()]
+    words = ("init", "chosen", "party") if whole.roles else ("init", "step")
+    code = "\n\n\n".join(_marked(text, words, mark[text]) for text in distinct)
+    rows = [f"            {options!r}: {_functions(words, mark[text])}," for options, text in texts.items()]
     face, home = FACES[whole.kind]
     return "\n".join((
         header(file, whole), "", *_imports(code, whole), f"from dotopt.runtime.functions.{home} import {face}",
@@ -65,6 +67,21 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     ))  # fmt: skip
 
 
+def _protocol(program: Program) -> str:
+    return f"{init(program)}\n\n\n{chosen(program)}\n\n\n{party(program)}"
+
+
+def _marked(text: str, words: tuple[str, ...], mark: str) -> str:
+    for word in words:
+        text = text.replace(f"def {word}(", f"def {word}{mark}(", 1)
+    return text
+
+
+def _functions(words: tuple[str, ...], mark: str) -> str:
+    first, *rest = (f"{word}{mark}" for word in words)
+    return f"({first}, {rest[0] if len(rest) == 1 else '(' + ', '.join(rest) + ')'})"
+
+
 def _imports(code: str, program: Program) -> list[str]:
     plain = [name for name in ("cmath", "math") if f"{name}." in code]
     lines = [f"import {name}" for name in plain] + ([""] if plain else [])
@@ -73,6 +90,8 @@ def _imports(code: str, program: Program) -> list[str]:
     lines += [""] if lines and lines[-1] else []
     shared = [name for name in ("matrices", "scalars") if f"{name}." in code]
     lines += [f"from dotopt.runtime import {', '.join(shared)}"] if shared else []
+    kinds = [kind for kind in ("Max", "Mean", "Min", "Sum") if re.search(rf"\b{kind}\(", code)]
+    lines += [f"from dotopt.runtime.functions.messages import {', '.join(kinds)}"] if program.roles and kinds else []
     used = [name for name in WORDS if f"{name}." in code]
     lines += [f"from dotopt.runtime.functions import {', '.join(used)}"] if used else []
     return lines
@@ -81,6 +100,7 @@ def _imports(code: str, program: Program) -> list[str]:
 def _rule_words(program: Program) -> list[str]:
     words = {"FunctionRule"}
     words |= {"Asked"} if program.callables or undeclared(program) else set()
+    words |= {"Role"} if program.roles else set()
     words |= {"Sampled"} if any(r.law == "batch" for r in program.randoms) else set()
     return sorted(words)
 
@@ -120,9 +140,16 @@ def _class(file: s.File, program: Program, face: str, rows: list[str], origin: t
         "        functions={",
         *rows,
         "        },",
+        *(_roles(program) if program.roles else ()),
         f"        families={ {x.name: x.indices[0][1] for x in program.inputs if x.indices}!r},",
         "    )",
     ]
+
+
+def _roles(program: Program) -> list[str]:
+    role = role_of(program)
+    own = tuple(state.name for state in own_states(program))
+    return [f"        role=Role({role.indices[0][1]!r}, {own!r}),"]
 
 
 def _input(x: Input | Param) -> str:
@@ -139,7 +166,8 @@ def _asked(program: Program) -> list[str]:
         family = x.indices[0][1] if x.indices else ""
         row = f"Asked({x.word!r}, {x.name!r}, {ascii(x.name)!r}, {tuple(x.arguments or ())!r}, {tuple(x.samples)!r}"
         rows.append(row + (f", {family!r})" if family else ")"))
-    return rows + [f"Asked('objective', {name!r}, {ascii(name)!r})" for name in undeclared(program)]
+    words = {o.attrs[0]: "operator" if o.attrs[1] == "field" else "objective" for o in program.oracles}
+    return rows + [f"Asked({words[name]!r}, {name!r}, {ascii(name)!r})" for name in undeclared(program)]
 
 
 def _samples(program: Program) -> list[str]:

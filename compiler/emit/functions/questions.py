@@ -192,7 +192,7 @@ def draw_text(b: Writer, random: Random) -> str:
     path = f", path=({', '.join(b.path)},)" if b.path else ""
     arguments = [b.code(arg) for arg in random.args]
     if random.law == "batch":
-        return f"random.sample({random.name!r}{''.join(f', {a}' for a in arguments)})"
+        return f"random.sample({random.name!r}{''.join(f', {a}' for a in arguments)}{path})"
     if random.law in ("choose", "permutation"):
         return f"random.{random.law}({', '.join((str(random.position), *arguments))}{path})"
     shape = ", ".join(b.sizes[axis] for axis in random.type.axes)

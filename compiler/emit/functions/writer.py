@@ -80,6 +80,8 @@ class Writer(Batched):
             return here.role == "param" or here not in self.bound
         if here.op in ("oracle", "apply"):
             return True
+        if here.role == "draw" and not here.type.axes:  # a number of the host, but for runs side by side
+            return self.program is not None and self.program.kind == "minimize"
         return bool(self.indices(here)) or super().is_tensor(here)
 
     def set_of(self, index: Node) -> Node:
