@@ -4,6 +4,7 @@
 #   make lint    lint and types only
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
 #   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
+#   make fuzz    random rules on every backend beside the judge, for a night; write bench/results/fuzz.md
 #   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
 #   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
 #
@@ -37,6 +38,12 @@ test-kernels: $(READY)
 # every optimizer x behaviour of torch's optimizers x backend
 test-optimizers: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough tests/test_torch_behaviour.py
+
+# Some hours: RULES=2000 for a look.
+RULES ?= 100000
+
+fuzz: $(READY)
+	nice .venv/bin/python -m bench.fuzz $(RULES) --jobs $(WORKERS) --write
 
 bench-codegen: $(READY)
 	.venv/bin/python -m bench.codegen

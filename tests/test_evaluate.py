@@ -116,6 +116,15 @@ def test_a_branch_not_taken_never_reaches_the_result() -> None:
     close(run.params, [-2, 1, 0])
 
 
+def test_tensors_of_other_ranks_have_programs_of_their_own() -> None:
+    """One of these reads the gradient, the other one does not; a sum over the model sees both."""
+    text = HEAD + "d = x if rank(x) >= 2 else ∇f(x)\nx' = x - d*sum(d, over=model)\n"
+    run = Simulation(lambda rank: rule(text, rank=rank), {"a": np.ones(1), "b": np.ones((1, 1))})
+    run.step({"a": np.full(1, 2.0), "b": np.full((1, 1), 5.0)})
+    close(run.params["a"], [1 - 2 * (2 + 1)])
+    close(run.params["b"], [[1 - 1 * (2 + 1)]])
+
+
 def test_tensors_without_a_gradient_stand_still() -> None:
     text = HEAD + "state n : like x = 0\nn' = n + 1\nx' = x - norm(∇f(x), over=model)/t + 0*n'\n"
     run = Simulation(rule(text), {"a": np.zeros(1), "b": np.zeros(1)})

@@ -260,9 +260,9 @@ class Setting(World):
         name, what, argument, (count, _) = here.attrs[:4]
         together = here.op == "oracle" and bool(self.values)
         tensors = self.tensors if together else [tensor]
-        asked = {k: self.twin(here, k) for k in tensors}
         if self.gradients is not None and what == "gradient" and here.args[count].role == "param":
             return _as_view(self._pick(self.gradients, tensor), self.values[tensor])
+        asked = {k: self.twin(here, k) for k in tensors}
         symbol = {"gradient": "∇", "hessian_vector": "∇²", 1: "∇", 2: "∇²"}.get(what, "")
         key = f"{symbol}{f'_{argument} ' if argument and not argument.startswith('per ') else ''}{name}"
         if key not in self.oracles:
@@ -314,13 +314,16 @@ class Setting(World):
         return np.einsum("s,s...->...", weights / weights.sum(), np.stack([v for _, v in past]))
 
     def twin(self, here: Node, tensor: int) -> Node:
-        """The node with the same place among the reductions, loops and questions of another tensor's program."""
-        mine = self._shared_nodes(tensor)
-        if here in mine or len(self.programs) == 1:
+        """The node with the same place among the reductions, loops and questions of another tensor's program.
+
+        A tensor of another rank may have a program with other ones: `here` itself is what it would have.
+        """
+        if len(self.programs) == 1 or here in self._shared_nodes(tensor):
             return here
+        mine = [other for other in self._shared_nodes(tensor) if other.op == here.op]
         for k in range(len(self.programs)):
-            theirs = self._shared_nodes(k)
-            if here in theirs:
+            theirs = [other for other in self._shared_nodes(k) if other.op == here.op]
+            if here in theirs and len(theirs) == len(mine):
                 return mine[theirs.index(here)]
         return here
 

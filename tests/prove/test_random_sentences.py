@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bench.fuzz import tried
+from bench.fuzz.sentences import tried
 
 
 def test_nothing_false_is_proved_and_nothing_true_refuted() -> None:

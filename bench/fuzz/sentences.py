@@ -1,6 +1,6 @@
 """Random sentences about numbers and vectors: what the engine says of them, against numbers of an evaluator of its own.
 
-    python -m bench.fuzz [COUNT [SEED]]
+    python -m bench.fuzz.sentences [COUNT [SEED]]
 
 A sentence is a law that everybody knows with random terms in it, changed a little more often than not, or two random
 terms. What is proved and fails for some numbers, or is refuted and fails for none, is printed; the first must not be.
