@@ -27,9 +27,10 @@ def scan(a: Tensor | float | None, b: Tensor, start: Tensor, axes: int, keep: Te
         a, b = torch.where(there, 0.0*one if a is None else a, one), torch.where(there, b, torch.zeros_like(b))
     if a is None:
         return b
-    if not isinstance(a, Tensor) and a == 1:
+    if isinstance(a, float | int) and a == 1:
         return b.cumsum(tokens) + start.unsqueeze(tokens - b.dim())
-    decay, total = torch.broadcast_tensors(torch.as_tensor(a, dtype=b.dtype, device=b.device), b)
+    factor = b.new_full((), a) if isinstance(a, float | int) else a
+    decay, total = torch.broadcast_tensors(factor, b)
     tokens = total.dim() - axes - 1
     first = start.unsqueeze(tokens - total.dim())
     left, total = _prefixes(decay, total, tokens)
@@ -108,7 +109,7 @@ def at_first(x: Tensor, axes: int, keep: Tensor | None = None) -> Tensor:
 
 def choose(first: Tensor | bool, start: Tensor | float, stored: Tensor) -> Tensor:
     """`start` for sequences of which this is the first token, otherwise what is `stored`."""
-    begun = start.expand_as(stored) if isinstance(start, Tensor) else stored.new_full(stored.shape, float(start))
+    begun = stored.new_full(stored.shape, start) if isinstance(start, float | int) else start.expand_as(stored)
     if not isinstance(first, Tensor):
         return begun if first else stored
     return torch.where(first.reshape(*first.shape, *([1] * (stored.dim() - first.dim()))), begun, stored)

@@ -6,12 +6,12 @@ Because the leading axes are never named, one text serves a token, a batch of se
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from dotopt.compiler.analysis.affine import kept, low_rank, recent
+from dotopt.compiler.emit.names import PYTHON, Names
 from dotopt.compiler.ir import Loop, Node
 from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.errors import fail
@@ -21,12 +21,11 @@ TENSOR_ROLES = {"input", "state", "draw", "loop", "sequence", "free"}  # and the
 SUM, PRODUCT, UNARY, POWER, POSTFIX = range(5)
 
 # what stands in every generated function and module already, so that no name of the user may mean something else
-STANDING = frozenset((
-    *keyword.kwlist, "state", "t", "first", "hyper", "chunk", "keep", "later", "dtype", "device", "_",
-    "torch", "functional", "math", "matrices", "scalars", "bool", "enumerate", "max", "min", "abs", "range", "zip",
-    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "held", "recent", "recent_token",
-    "scan", "times", "token", "stretch", "call", "start", "layer", "finish",
-))  # fmt: skip
+STANDING = (
+    "state", "t", "first", "hyper", "chunk", "keep", "later", "dtype", "device", "_", "torch", "functional", "math",
+    "matrices", "scalars", "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "held", "recent",
+    "recent_token", "scan", "times", "token", "stretch", "call", "start", "layer", "finish",
+)  # fmt: skip
 
 Text = tuple[str, int]  # code, and how tightly its outermost operator binds
 
@@ -57,20 +56,16 @@ class Batched:
     attentions: list[str] = field(default_factory=list)
     items: dict[tuple[Node, int], str] = field(default_factory=dict)  # variables that hold results of loops
     functions: dict[str, str] = field(default_factory=dict)  # variables of the user's functions, by name
-    taken: set[str] = field(default_factory=set)  # every variable of the text, those of loops included
+    variables: Names = field(default_factory=lambda: Names(PYTHON, STANDING))  # of the text, those of loops included
 
-    def fresh(self, name: str) -> str:
-        """A variable that stands nowhere else in the text: `name`, or `name_2`, ….
+    def fresh(self, label: str) -> str:
+        """A variable that stands nowhere else in the text, called after a name of the file.
 
         >>> b = Batched({}, {})
-        >>> b.fresh("X"), b.fresh("X"), b.fresh("state")
-        ('X', 'X_2', 'state_2')
+        >>> b.fresh("X"), b.fresh("X"), b.fresh("state"), b.fresh("β1'")
+        ('X', 'X_2', 'state_2', 'beta1_next')
         """
-        chosen, count = name, 2
-        while chosen in STANDING or chosen in self.taken:
-            chosen, count = f"{name}_{count}", count + 1
-        self.taken.add(chosen)
-        return chosen
+        return self.variables.new(label)
 
     def is_tensor(self, here: Node) -> bool:
         """Whether the value is a tensor, not a Python number of the host."""
@@ -267,7 +262,7 @@ def _loop(b: Batched, here: Node) -> Text:
         b.lines.append(f"{b.indent}{name} = {b.code(start)}")
     inner = Batched(dict(b.names), b.sizes, b.lines, b.indent + "    ", dict(b.tensor), b.tokens)
     inner.names.update(zip(body.variables, names, strict=True))
-    inner.functions, inner.taken = dict(b.functions), b.taken
+    inner.functions, inner.variables = dict(b.functions), b.variables
     head = f"_ in range({b.code(count)})" if body.index is None else _over(inner, here, body, body.index)
     b.lines.append(f"{b.indent}for {head}:")
     if body.until is not None:

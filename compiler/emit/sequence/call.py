@@ -80,7 +80,7 @@ def formula(file: s.File, library: Library) -> str:
     assert program.result is not None
     sizes: dict[str, str] = {}
     b = Batched({}, sizes)
-    b.taken |= {ascii(p.name) for p in file.head.parameters}
+    b.variables.taken |= {ascii(p.name) for p in file.head.parameters}
     for here in program.result.walk():
         if here.role == "free":
             name = b.names[here] = ascii(here.name)

@@ -76,7 +76,7 @@ def _starts(program: Program, b: Batched) -> dict[str, str]:
     It is written on the inputs of the first token, so that a start means here what it means in `token`.
     """
     code = {x.name: f'state["{x.name}"]' for x in program.states}
-    one = Batched({own_leaf(x): code[x.name] for x in program.states}, b.sizes, b.lines, taken=b.taken)
+    one = Batched({own_leaf(x): code[x.name] for x in program.states}, b.sizes, b.lines, variables=b.variables)
     one.functions = b.functions
     one.names |= {here: name for here, name in b.names.items() if here.role == "hyper"}
     for state in first_states(program):

@@ -7,6 +7,7 @@ atom that is known by the normal form of its arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -50,6 +51,8 @@ class Normaliser(Scalars):
     chosen: Mapping[str, Node] = field(default_factory=dict)  # sets that are drawn, and from which
     words: Words = field(default_factory=Words)
     done: dict[Node, Polynomial] = field(default_factory=dict)
+    biggest: int = BIGGEST  # terms of one form
+    budget: float = math.inf  # terms of all of them together
 
     def __post_init__(self) -> None:
         self.words.turn = partial(turn, self)
@@ -71,7 +74,8 @@ class Normaliser(Scalars):
                 value = self.done[here.args[1 if self.done[here.args[0]].constant else 2]]
             else:
                 value = LAWS.get(here.op, Normaliser.opaque)(self, here, [self.done[a] for a in here.args])
-            if len(value.terms) > BIGGEST:
+            self.budget -= len(value.terms)
+            if len(value.terms) > self.biggest or self.budget < 0:
                 raise Unsupported("the expression is too large when multiplied out")
             self.done[here] = value
         return self.done[root]

@@ -1,0 +1,195 @@
+"""Whether two nodes are equal for all values of their leaves: by structure, by normal form, or refuted by numbers.
+
+    same(left, right)     True, or False with numbers that tell them apart; else raises `Unsupported`
+
+Both are first brought to one spelling. What is no ring operation and touches none of the `moving` leaves is then one
+letter on both sides, for whatever it is, equal letters are equal. All work is bounded by how much there is to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from dotopt.compiler.evaluate import evaluate
+from dotopt.compiler.ir import Node, leaf, node, number, rebuild
+from dotopt.compiler.ops.types import Mismatch, Type
+from dotopt.compiler.prove.forms.limits import TooLarge
+from dotopt.compiler.prove.forms.normal import Normaliser, Unsupported
+
+RING = frozenset(("add", "sub", "neg", "mul", "matmul", "outer", "transpose", "sum", "trace", "const", "leaf", "ones",
+                  "eye"))  # fmt: skip
+MOST_NODES = 6000  # of one side; beyond it the comparison is given up
+MOST_TERMS = 600  # of a polynomial on the way
+MOST_WORK = 20_000  # terms of all of them together
+
+
+def canonical(root: Node) -> Node:
+    """The node in one spelling: sums of products as products of vectors, squares and quotients as products.
+
+    >>> x = leaf("input", "x")
+    >>> canonical(node("sub", node("pow", x, number(2)), x))
+    x*x + -1*x
+    """
+    return rebuild(root, _respelled)
+
+
+def _respelled(here: Node) -> Node:
+    match here.op, here.args:
+        case "loop", _:
+            return _passes(here)
+        case "item", (Node(op="tuple", args=values),):
+            found: Node = values[here.attrs[0]]
+            return found
+        case "sum", (Node(op="mul", args=(a, b)),) if a.type.axes == b.type.axes == tuple(here.attrs[0]) != ():
+            return node("matmul", a, b) if len(a.type.axes) == 1 else here
+        case "matmul", (a, b) if len(a.type.axes) == 1 and len(b.type.axes) == 2:
+            return node("matmul", _turned(b), a)
+        case "transpose", (a,):
+            return _turned(a)
+        case "pow", (a, b) if b.value == 2:
+            return node("mul", a, a)
+        case "sub", (a, b):
+            return node("add", a, node("mul", number(-1), b))
+        case "neg", (a,):
+            return number(-a.value) if a.value is not None else node("mul", number(-1), a)
+        case "mul", (a, b) if a.value is not None and b.value is not None:
+            return number(a.value * b.value)
+        case "mul", (a, b) if b.value is not None:
+            return _respelled(node("mul", b, a))
+        case "mul", (a, Node(op="mul", args=(b, c))) if a.value is not None and b.value is not None:
+            return c if a.value * b.value == 1 else node("mul", number(a.value * b.value), c)
+        case "add", (a, b) if a.value is not None and b.value is not None:
+            return number(a.value + b.value)
+        case "div", (a, b) if b.value is not None and b.value:
+            return _respelled(node("mul", number(1 / b.value), a))
+        case "div", (a, b) if a.value != 1:
+            return node("mul", a, node("div", number(1), b))
+        case ("max" | "min"), (a, b) if a.value is not None and b.value is None:
+            return node(here.op, b, a)
+        case "select", (condition, yes, no) if condition.op == "bool":
+            return yes if condition.attrs[0] else no
+        case ("sum" | "mean" | "norm" | "amax" | "amin" | "std"), (a,):
+            axes, *more = here.attrs
+            once = tuple(sorted(set(axes)))
+            return here if once == axes else node(here.op, a, attrs=(once, *more))
+        case "size", (a,):
+            total = number(1)
+            for axis in here.attrs[0]:
+                total = node("mul", total, leaf("axis", axis, Type("int")))
+            return total
+    return here
+
+
+def _turned(a: Node) -> Node:
+    """The transpose, moved down to what cannot be taken apart."""
+    match a.op, a.args:
+        case _ if len(a.type.axes) < 2:
+            return a
+        case "transpose", (inner,):
+            return inner
+        case ("add" | "mul"), (x, y):
+            return node(a.op, _turned(x), _turned(y))
+        case "outer", (x, y):
+            return node("outer", y, x)
+        case "matmul", (x, y) if len(x.type.axes) == len(y.type.axes) == 2:
+            return node("matmul", _turned(y), _turned(x))
+        case "ones", _:
+            return node("ones", attrs=(Type("real", tuple(reversed(a.type.axes))),))
+        case "eye", _:
+            return a
+    return node("transpose", a)
+
+
+def _passes(here: Node) -> Node:
+    """A loop over a known number of passes, written out."""
+    body, count = here.attrs[0], here.args[0].value
+    if body.index is not None or body.until is not None or count is None or count > 64:
+        raise Unsupported("a loop without a known number of passes")
+    values = list(here.args[1:])
+    for _ in range(int(count)):
+        table = dict(zip(body.variables, values, strict=True))
+        values = [rebuild(n, lambda x, table=table: _respelled(table.get(x, x))) for n in body.nexts]  # type: ignore[misc]
+    return node("tuple", *values)
+
+
+def same(left: Node, right: Node, moving: Collection[Node] = ()) -> bool:
+    """Whether both are equal; False only if numbers tell them apart; raises `Unsupported` if it was not found out."""
+    try:
+        a, b = canonical(left), canonical(right)
+    except Mismatch as error:
+        raise Unsupported(f"the shapes {error} in one place") from None
+    if a is b:
+        return True
+    sizes = [sum(1 for _ in x.walk()) for x in (a, b)]
+    if max(sizes) > MOST_NODES:
+        raise Unsupported(f"{max(sizes)} operations are too many to compare")
+    lettered = _lettered(a, b, set(moving))
+    if _normal(*lettered):
+        return True
+    if _told_apart(a, b):
+        return False
+    if lettered != (a, b) and _normal(a, b):
+        return True
+    raise Unsupported("equal where it was tried, but not in normal form")
+
+
+def _normal(left: Node, right: Node) -> bool:
+    """Whether the normal forms are found, and equal."""
+    normal = Normaliser(biggest=MOST_TERMS, budget=MOST_WORK)
+    try:
+        return left is right or normal(left) == normal(right)
+    except (Unsupported, TooLarge, ZeroDivisionError):
+        return False
+
+
+def _lettered(left: Node, right: Node, moving: set[Node]) -> tuple[Node, Node]:
+    """Both with one leaf for each value that is no ring operation and does not move."""
+    touched: dict[Node, bool] = {}
+    letters: dict[Node, Node] = {}
+
+    def outermost(root: Node) -> Node:
+        done: dict[Node, Node] = {}
+        for here in root.walk():
+            touched[here] = here in moving or any(touched[c] for c in here.children)
+        stack = [root]
+        while stack:
+            here = stack[-1]
+            if here in done:
+                stack.pop()
+                continue
+            if here.op not in RING and not touched[here] and here.type.kind in ("real", "int"):
+                stands = leaf("free", f"letter {len(letters) + 1}", Type("real", here.type.axes))
+                done[here] = letters.setdefault(here, stands)
+                continue
+            waiting = [x for x in here.args if x not in done]
+            if waiting:
+                stack += waiting
+                continue
+            args = tuple(done[x] for x in here.args)
+            alike = all(p is q for p, q in zip(args, here.args, strict=True))
+            done[here] = here if alike else node(here.op, *args, attrs=here.attrs)
+        return done[root]
+
+    return outermost(left), outermost(right)
+
+
+def _told_apart(left: Node, right: Node) -> bool:
+    """Whether the values differ where they are tried."""
+    leaves = sorted({x for root in (left, right) for x in root.walk() if x.op == "leaf" and x.role != "axis"}, key=repr)
+    sizes: dict[str, int] = {}
+    for here in {x for root in (left, right) for x in root.walk()}:
+        for axis in here.type.axes:
+            sizes.setdefault(axis, int(axis) if axis.isdigit() else 0)
+    for i, axis in enumerate(sorted(a for a, n in sizes.items() if not n)):
+        sizes[axis] = 2 + i
+    draw = np.random.default_rng(0)
+    values: dict[Node, Any] = {x: draw.uniform(0.2, 0.8, [sizes[axis] for axis in x.type.axes]) for x in leaves}
+    values |= {leaf("axis", axis, Type("int")): np.float64(n) for axis, n in sizes.items()}
+    try:
+        found = [evaluate(x, values) for x in (left, right)]
+    except (KeyError, NotImplementedError, ValueError) as error:
+        raise Unsupported(f"what has no value to try: {error}") from None
+    return not np.allclose(found[0], found[1], rtol=1e-9, atol=1e-12)
