@@ -21,6 +21,7 @@ from torch.optim import optimizer as hooks
 from dotopt.runtime import oracles
 from dotopt.runtime.backends import choice as backends
 from dotopt.runtime.optimizer import checkpoint, groups, precision, replay, sharded, signature
+from dotopt.runtime.optimizer.functional import Functional, functional, move
 from dotopt.runtime.optimizer.groups import Bucket, Call, Group
 from dotopt.runtime.optimizer.layers import Layers
 from dotopt.runtime.rule import Rule
@@ -96,6 +97,26 @@ class Optimizer(torch.optim.Optimizer):
         self.layers: Layers | None = None  # set by `attach`
         super().__init__(params, values)
 
+    @classmethod
+    def functional(cls, **options: Any) -> Functional:
+        """The rule as a pure function, `step(params, grads, state) -> (params, state)`, with `step.init(params)`.
+
+        `options` are the keywords of the rule, and `maximize`; they are checked as in the optimizer. Nothing is written
+        into; `torch.func.vmap` and autograd go through. Raises TypeError for a rule that asks for more than gradients.
+
+        >>> from dotopt.stdlib import SGD
+        >>> step = SGD.functional(lr=0.5)
+        >>> params, grads = {"w": torch.ones(2)}, {"w": torch.ones(2)}
+        >>> params, state = step(params, grads, step.init(params))
+        >>> params["w"], state["step"]
+        (tensor([0.5000, 0.5000]), tensor(1.))
+        """
+        signature.refuse_unknown(cls.rule, options, (*signature.defaults(cls.rule), "maximize"))
+        group = {**signature.defaults(cls.rule), **signature.COMMON, **options}
+        signature.complete(cls.rule, group)
+        signature.check(cls.rule, group)
+        return functional(cls.rule, group)
+
     def _values(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
         """The defaults of the groups: what the user gave, and the rest from the file."""
         known = signature.defaults(self.rule)
@@ -128,6 +149,8 @@ class Optimizer(torch.optim.Optimizer):
             signature.complete(rule, whole)
             signature.check(rule, whole)
             signature.check_flags(rule, whole)
+            if whole["differentiable"]:
+                functional(rule, whole)  # raises where no gradient goes through
             precision.check(rule, whole)
             param_group.update({name: whole[name] for name in self.defaults})
         super().add_param_group(param_group)
@@ -173,6 +196,9 @@ class Optimizer(torch.optim.Optimizer):
                 loss = closure()
         if self._skipped():
             return loss
+        if any(group["differentiable"] for group in self.param_groups):
+            self._differentiable()
+            return loss
         work = self._work(torch.compiler.is_compiling())
         results = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.plain]
         self._finish(work, results, closure, loss)
@@ -213,6 +239,23 @@ class Optimizer(torch.optim.Optimizer):
         """Whether the host is to leave this step out; where all clocks live on the device, kernels see to that."""
         found = self.scaling[1]
         return found is not None and not all(group.get("capturable") for group in self.param_groups) and bool(found)
+
+    @torch.enable_grad()
+    def _differentiable(self) -> None:
+        """A step that autograd sees: parameters, gradients and states keep their history."""
+        self.check_step()
+        moving = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None and p.numel()]
+        buckets = []
+        for group, p in moving:
+            buckets += groups.collect([(group, [p])], self.state, self.rule_of)
+        grads = [-p.grad if group["maximize"] else p.grad for group, p in moving]
+        for bucket, (p, states, numbers) in zip(buckets, move(buckets, grads), strict=True):
+            (own,) = bucket.params
+            own.copy_(p)
+            self.state[own].update(states)
+            names = {s.key: s.name for s in bucket.step.states}
+            bucket.shared |= {names[key]: value for key, value in numbers.items()}
+            groups.advance(bucket, self.state)
 
     @untraced
     def _work(self, traced: bool) -> Work:

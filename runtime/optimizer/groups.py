@@ -43,7 +43,7 @@ class Bucket:
     states: dict[str, list[Tensor]]
     hypers: dict[str, Scalar] = field(default_factory=dict)
     shared: dict[str, Scalar] = field(default_factory=dict)
-    t: int = 0
+    t: Any = 0  # a tensor where the count of a pure step is batched
     clocks: list[Tensor] = field(default_factory=list)
     scale: Tensor | None = None
     skip: Tensor | None = None
@@ -237,11 +237,11 @@ def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call
     pattern = bucket.step.pattern
     copies: list[Copy] = []
     if bucket.precision.rounding is None:
-        seen = [_seen(p.detach(), p, pattern, copies) for p in bucket.params]
+        params = [_seen(p.detach(), p, pattern, copies) for p in bucket.params]
     else:
         words = zip(precision.params(bucket), bucket.params, strict=True)
-        seen = [_unpacked(packed, p, pattern, copies) for packed, p in words]
-    lists = [seen]
+        params = [_unpacked(packed, p, pattern, copies) for packed, p in words]
+    lists = [params]
     if bucket.step.gradient and gradient:
         grads = [_seen(g, p, pattern, None) for g, p in zip(bucket.grads, bucket.params, strict=True)]
         lists.append(list(torch._foreach_neg(grads)) if bucket.group["maximize"] else grads)
@@ -262,22 +262,33 @@ def prepare(bucket: Bucket, gradient: bool = True, traced: bool = False) -> Call
 def _unpacked(packed: Copy, p: Tensor, pattern: Pattern, copies: list[Copy]) -> Tensor:
     """What was kept in fewer bits, in float32 and as the rule sees it; noted to be written back."""
     write, value = packed
-    seen = _seen(value, p, pattern, None)
-    copies.append((write, seen))
-    return seen
+    unpacked = _seen(value, p, pattern, None)
+    copies.append((write, unpacked))
+    return unpacked
+
+
+def seen(tensor: Tensor, p: Tensor, pattern: Pattern) -> Tensor:
+    """`tensor`, which is like `p`, as the rule sees it; a view where possible."""
+    if tensor.is_complex():
+        return torch.view_as_real(tensor)
+    wide = torch.float32 if p.dtype in LOW else p.dtype.to_real()
+    found = tensor.to(wide) if tensor.is_floating_point() else tensor
+    return found.reshape(pattern.view(tuple(p.shape))) if pattern.viewed and not p.is_complex() else found
+
+
+def unseen(value: Tensor, like: Tensor) -> Tensor:
+    """What the rule made of `like`, in the shape and dtype of `like` again."""
+    if like.is_complex():
+        return torch.view_as_complex(value.contiguous()).to(like.dtype)
+    return value.reshape(like.shape).to(like.dtype)
 
 
 def _seen(tensor: Tensor, p: Tensor, pattern: Pattern, copies: list[Copy] | None) -> Tensor:
     """A view of `tensor` where possible; otherwise a copy, noted to be written back."""
-    wide = torch.float32 if p.dtype in LOW else p.dtype
-    seen = tensor.to(wide) if tensor.is_floating_point() else tensor
-    if tensor.is_complex():
-        seen = torch.view_as_real(tensor)
-    if pattern.viewed and not p.is_complex():
-        seen = seen.reshape(pattern.view(tuple(p.shape)))
-    if copies is not None and seen is not tensor and seen.data_ptr() != tensor.data_ptr():
-        copies.append((lambda value: tensor.copy_(value.reshape(tensor.shape)), seen))
-    return seen
+    seen_as = seen(tensor, p, pattern)
+    if copies is not None and seen_as is not tensor and seen_as.data_ptr() != tensor.data_ptr():
+        copies.append((lambda value: tensor.copy_(value.reshape(tensor.shape)), seen_as))
+    return seen_as
 
 
 MOVING = ("t", "lr", "betas", "momentum")  # what schedules change
@@ -291,7 +302,7 @@ def numbers(bucket: Bucket, traced: bool) -> dict[str, Any]:
     for argument, source in bucket.step.sources.items():
         word, _, rest = source.partition(" ")
         if source == "t":
-            value: Any = float(bucket.t)
+            value: Any = bucket.t if isinstance(bucket.t, Tensor) else float(bucket.t)
         elif source == "shape":
             value = tuple(bucket.params[0].shape) or (1,)
         elif source == "random":
@@ -316,8 +327,8 @@ def finish(call: Call, results: Any, state: Mapping[Tensor, dict[str, Any]]) -> 
     bucket = call.bucket
     if call.copies:
         with torch.no_grad():
-            for write, seen in call.copies:
-                write(seen)
+            for write, value in call.copies:
+                write(value)
     shared = [s for s in bucket.step.states if s.place in ("clock", "group")]
     for s, value in zip(shared, results or (), strict=True):
         bucket.shared[s.name] = value
