@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dotopt.stdlib as stdlib
-from dotopt.runtime.backends import cpu
+from dotopt.runtime.backends import cpu, cpu_table
 
 _spec = importlib.util.spec_from_file_location("kernel_cases", Path(__file__).parent / "kernel_cases.py")
 assert _spec is not None and _spec.loader is not None
@@ -32,8 +32,8 @@ def one_thread():
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Tensors of some dozens of entries are cut up as large ones would be."""
-    monkeypatch.setattr(cpu, "PIECE", 64)
-    monkeypatch.setattr(cpu, "WHOLE", 64)
+    monkeypatch.setattr(cpu_table, "PIECE", 64)
+    monkeypatch.setattr(cpu_table, "WHOLE", 64)
 
 
 def runs_on_kernels(optimizer):

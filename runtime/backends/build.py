@@ -10,13 +10,16 @@ processes may build the same text at once. A cache that cannot be written costs 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +27,8 @@ from dotopt.grammar.files import cache_directory
 
 # Vector code for this very processor, with IEEE arithmetic: no product is fused with a sum and nothing is reordered, so
 # that all compilers give the same bits. errno and floating-point traps, which two of the flags give up, are not values.
+LIMIT = 60.0  # seconds that the compiler gets; a kernel takes a tenth of one
+
 FLAGS = (
     "-std=gnu11",
     "-O3",
@@ -37,7 +42,7 @@ FLAGS = (
 
 
 class BuildError(RuntimeError):
-    """The compiler is missing, or refused the text."""
+    """The compiler is missing, refused the text, did not end, or made something that cannot be loaded."""
 
 
 def compiler() -> str | None:
@@ -49,8 +54,8 @@ def compiler() -> str | None:
     return None
 
 
-def load(text: str) -> ctypes.CDLL:
-    """The shared object made from `text`; raises `BuildError` if it cannot be made."""
+def load(text: str, *symbols: str) -> ctypes.CDLL:
+    """The shared object made from `text`, which has `symbols`; raises `BuildError` if it cannot be made."""
     path = compiler()
     if path is None:
         raise BuildError("no C compiler was found (looked for $CC, cc, gcc, clang)")
@@ -58,17 +63,20 @@ def load(text: str) -> ctypes.CDLL:
     name = _digest(text, path, flags) + ".so"
     folder = cache_folder()
     if folder is not None:
-        cached = _opened(folder / name)
+        cached = _opened(folder / name, symbols)
         if cached is not None:
             return cached
         if _build(text, path, flags, folder / name):
-            loaded = _opened(folder / name)
+            loaded = _opened(folder / name, symbols)
             if loaded is not None:
                 return loaded
     with tempfile.TemporaryDirectory(prefix="dotopt-") as place:  # a loaded object outlives its file
         if not _build(text, path, flags, Path(place) / name):
             raise BuildError(f"no room to build a kernel, neither in {folder} nor in {place}")
-        return ctypes.CDLL(str(Path(place) / name))
+        loaded = _opened(Path(place) / name, symbols)
+        if loaded is None:
+            raise BuildError(f"{path} made a kernel that this machine cannot load")
+        return loaded
 
 
 def cache_folder() -> Path | None:
@@ -81,18 +89,24 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def _opened(path: Path) -> ctypes.CDLL | None:
-    """The shared object at `path`, if it is there and whole."""
+def _opened(path: Path, symbols: Sequence[str]) -> ctypes.CDLL | None:
+    """The shared object at `path`, if it is there, for this machine, and has `symbols`."""
     if not path.exists():
         return None
     try:
-        return ctypes.CDLL(str(path))
+        found = ctypes.CDLL(str(path))
     except OSError:
         return None
+    return found if all(hasattr(found, symbol) for symbol in symbols) else None
+
+
+_hung: set[str] = set()  # compilers that did not end: nobody waits for one twice
 
 
 def _build(text: str, compiler: str, flags: tuple[str, ...], target: Path) -> bool:
     """Compile `text` to `target`, whole or not at all; False if the folder takes no files."""
+    if compiler in _hung:
+        raise BuildError(f"{compiler} did not end within {LIMIT:g} seconds before")
     try:
         handle, unfinished = tempfile.mkstemp(prefix=target.stem[:8], suffix=".tmp", dir=target.parent)
     except OSError:
@@ -100,11 +114,11 @@ def _build(text: str, compiler: str, flags: tuple[str, ...], target: Path) -> bo
     os.close(handle)
     try:
         command = [compiler, "-x", "c", "-", "-o", unfinished, *flags]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            if "No space left" in done.stderr:
+        code, said = _run(command, text)
+        if code != 0:
+            if "No space left" in said:
                 return False
-            raise BuildError(f"{compiler} refused a kernel:\n{done.stderr.strip()[:2000]}")
+            raise BuildError(f"{compiler} refused a kernel:\n{said.strip()[:2000]}")
         os.replace(unfinished, target)
         return True
     except OSError as error:
@@ -114,6 +128,22 @@ def _build(text: str, compiler: str, flags: tuple[str, ...], target: Path) -> bo
     finally:
         if os.path.exists(unfinished):
             os.unlink(unfinished)
+
+
+def _run(command: Sequence[str], text: str) -> tuple[int, str]:
+    """The exit code of a compiler and what it says; raises `BuildError` if it does not end."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as job:
+        try:
+            _, said = job.communicate(text.encode(), timeout=LIMIT)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)  # the compiler is several processes
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            _hung.add(command[0])
+            raise BuildError(f"{command[0]} did not end within {LIMIT:g} seconds") from None
+        return job.returncode, said.decode(errors="replace")
 
 
 def _digest(text: str, compiler: str, flags: tuple[str, ...]) -> str:

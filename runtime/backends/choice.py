@@ -1,18 +1,22 @@
 """Which code runs a step: a table of backends, and the choice for one bucket of tensors.
 
-The module of a backend has `available()`, `accepts(bucket)` and `kernel(program)`: None for a program that it cannot
-run, or an object with `filled(buckets)`, which checks buckets (see `groups.Bucket`) and readies them, and
+The module of a backend has `available()`, `refusal(bucket)`, which says why kernels cannot take its tensors, and
+`Kernel(program)`, which raises `Unsupported` for a program that it cannot run. A kernel has `prepare(bucket)`, which
+compiles what the next step needs, `filled(buckets)`, which checks buckets (see `groups.Bucket`) and readies them, and
 `run(filled, objective)`, which moves what several kernels have readied. What no other backend takes is run by the
-emitted torch code.
+emitted torch code, unless the user asked for one by name.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
 
+from dotopt.runtime.backends import memory
+from dotopt.runtime.backends.build import BuildError
 from dotopt.runtime.optimizer import groups
 from dotopt.runtime.optimizer.groups import Bucket
 from dotopt.runtime.oracles import Objective
@@ -41,14 +45,19 @@ def check(name: str) -> None:
         raise RuntimeError(f"backend={name!r} cannot run here; backend='auto' takes what can")
 
 
-_kernels: dict[tuple[str, int], Any] = {}
+class Unable(RuntimeError):
+    """A backend that was asked for by name cannot take a step."""
+
+
+_kernels: dict[tuple[str, int], tuple[Any, Any]] = {}  # with the step, which keeps its id from being used again
+_said: set[str] = set()
 
 
 def kernel(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
-    """What steps the bucket, or None if that is the torch code.
+    """What steps the bucket; None if that is torch's code.
 
     `fused=True` of a group, in the words of torch, asks for a kernel (RuntimeError if there is none), and `fused=False`
-    for none.
+    for none. Raises `Unable`, before anything has moved, if the backend `name` was asked for and cannot.
     """
     fused = bucket.group["fused"]
     made = None if fused is False and name == "auto" else _chosen(name, origin, bucket)
@@ -59,26 +68,70 @@ def kernel(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> An
 
 
 def _chosen(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
-    if name == "torch" or origin is None or bucket.group["foreach"] is False or bucket.step.torch_only:
+    if name == "torch" or (name == "auto" and bucket.group["foreach"] is False):
         return None
     for candidate in BACKENDS if name == "auto" else (name,):
         found = module(candidate)
-        if found is not None and found.accepts(bucket):
-            made = _compiled(candidate, found, origin, bucket)
-            if made is not None and (not bucket.precision.blocks or made.takes_blocks):
-                return made
+        made = "it cannot run here" if found is None else _ready(candidate, found, origin, bucket)
+        if not isinstance(made, str):
+            return made
+        if name != "auto":
+            raise Unable(
+                f"backend={name!r} cannot step these tensors under {bucket.rule.name}: {made}. "
+                "backend='auto' takes torch's code where there are no kernels"
+            )
     return None
 
 
+def _ready(name: str, found: Any, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
+    """The kernels of a backend for the next step of a bucket, or why there are none."""
+    from dotopt.compiler.schedule.places import Unsupported
+    from dotopt.compiler.text.errors import OptError
+
+    if origin is None:
+        return "its class was written by `dotopt compile`, which holds torch's code alone"
+    if bucket.step.torch_only:
+        return "it draws, or reads what layers see"
+    reason = found.refusal(bucket)
+    if reason is not None:
+        return reason
+    try:
+        made = _compiled(name, found, origin, bucket)
+        if bucket.precision.blocks and not made.takes_blocks:
+            return "its kernels go by rows, and blocks of states in 8 bits do not end where rows do"
+        made.prepare(bucket)
+    except Unsupported as error:
+        return error.reason
+    except OptError as error:
+        return error.diagnostics[0].message
+    except BuildError as error:
+        reason = str(error)
+        if reason not in _said:
+            _said.add(reason)
+            warnings.warn(f"{bucket.rule.name} runs on the torch backend, which is slower: {reason}", stacklevel=2)
+        return reason
+    return made
+
+
 def _compiled(name: str, found: Any, origin: tuple[str, Any, str], bucket: Bucket) -> Any:
+    """The kernels for one step of a rule; raises `Unsupported`, `OptError` or `BuildError` if there are none."""
     key = (name, id(bucket.step))
     if key not in _kernels:
+        from dotopt.compiler.schedule.places import Unsupported
+        from dotopt.compiler.text.errors import OptError
         from dotopt.runtime.loading.load import program
 
         rank = max(bucket.params[0].ndim, 1) if bucket.rule.ranked else None
         options = groups.options_of(bucket.rule, bucket.group)
-        _kernels[key] = found.kernel(program(origin, options, rank))
-    return _kernels[key]
+        try:
+            made: Any = found.Kernel(program(origin, options, rank))
+        except (Unsupported, OptError) as error:
+            made = error
+        _kernels[key] = made, bucket.step
+    made, _ = _kernels[key]
+    if isinstance(made, Exception):
+        raise made
+    return made
 
 
 def step(kernels: Mapping[Any, Sequence[Bucket]], objective: Objective | None = None) -> None:
@@ -91,3 +144,4 @@ def step(kernels: Mapping[Any, Sequence[Bucket]], objective: Objective | None = 
         filled.setdefault(kernel.run, []).extend(kernel.filled(buckets))
     for run, some in filled.items():
         run(some, objective)
+    memory.written([p for buckets in kernels.values() for bucket in buckets for p in bucket.params])

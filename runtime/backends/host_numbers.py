@@ -9,7 +9,7 @@ from dotopt.compiler.emit.torch.scalars import Scalars
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.schedule.places import REDUCE, Unsupported, order
 from dotopt.runtime import scalars
-from dotopt.runtime.backends.cpu import Bucket
+from dotopt.runtime.backends.bucket import Bucket
 
 
 def numbers(nodes: Sequence[Node], program: Program) -> Callable[[Bucket], tuple[float, ...]]:

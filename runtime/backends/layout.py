@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 if TYPE_CHECKING:  # every optimizer loads this module, and most have no need of the compiler
     from dotopt.compiler.ir import Param
@@ -61,22 +61,45 @@ def cut(sizes: Sequence[int], rows: Sequence[int] | None = None, piece: int = PI
     return Pieces(tensor.astype(np.int32), start, stop, first, np.append(begins, len(start)).astype(np.int64))
 
 
-def apart(addresses: Sequence[int], sizes: Sequence[int], width: int) -> None:
-    """Raises ValueError if two tensors share memory, since nobody says which of two steps comes first.
+def apart(tensors: Sequence[Tensor]) -> None:
+    """Raises ValueError if two tensors that one step writes share memory, since nobody says which comes last.
 
-    `sizes` are in entries of `width` bytes.
-
-    >>> apart([0, 16], [4, 4], 4)
+    >>> import torch
+    >>> apart([torch.zeros(3), torch.zeros(3)])
     """
-    begin = np.asarray(addresses, dtype=np.int64)
-    end = begin + width * np.asarray(sizes, dtype=np.int64)
-    order = [int(place) for place in np.argsort(begin, kind="stable") if end[place] > begin[place]]
-    for one, other in pairwise(order):
-        if end[one] > begin[other]:
-            raise ValueError(
-                f"two parameters of one group share memory, of {sizes[one]} and {sizes[other]} entries: give tied "
-                "weights to the optimizer once"
-            )
+    if any(turns(tensors)):
+        raise ValueError("two tensors that a step writes share memory: a state is that of another tensor, or a view")
+
+
+def turns(tensors: Sequence[Tensor]) -> list[int]:
+    """0 for each dense tensor that shares no memory with an earlier one; one more than the last that it shares with.
+
+    >>> import torch
+    >>> memory = torch.zeros(10)
+    >>> turns([memory[:6], memory[5:], memory[:2]])
+    [0, 1, 1]
+    """
+    begin = np.array(list(map(_address, tensors)), dtype=np.int64)
+    bytes_ = np.array([tensor.numel() * tensor.element_size() for tensor in tensors], dtype=np.int64)
+    end = begin + np.where(begin == 0, 0, bytes_)
+    order = np.argsort(begin, kind="stable")
+    order = order[end[order] > begin[order]]
+    reach = np.maximum.accumulate(end[order]) if len(order) else end
+    found = [0] * len(tensors)
+    if not (begin[order][1:] < reach[:-1]).any():
+        return found
+    for place in range(len(tensors)):
+        before = (begin[:place] < end[place]) & (begin[place] < end[:place]) & (end[place] > begin[place])
+        found[place] = max((found[int(other)] + 1 for other in np.flatnonzero(before)), default=0)
+    return found
+
+
+def _address(tensor: Tensor) -> int:
+    """Where a tensor lies; 0 if it stands for others and has no memory."""
+    try:
+        return tensor.data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
 
 
 def axis_sizes(param: Param, shape: Sequence[int]) -> dict[str, int]:

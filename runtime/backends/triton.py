@@ -26,11 +26,13 @@ import torch
 from dotopt.compiler.emit.kernels.triton.passes import Module, emit
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.schedule.passes import Schedule
-from dotopt.compiler.schedule.places import Unsupported, order
+from dotopt.compiler.schedule.places import order
 from dotopt.compiler.schedule.variants import FIRST_STEP, conditions, outcomes
 from dotopt.runtime import routines
-from dotopt.runtime.backends.cpu import STORED, Bucket, stored
+from dotopt.runtime.backends import bucket as fit
+from dotopt.runtime.backends.bucket import Bucket, stored
 from dotopt.runtime.backends.host_numbers import numbers
+from dotopt.runtime.backends.layout import Changed
 from dotopt.runtime.backends.planned import planned
 from dotopt.runtime.backends.triton_table import Table, capturing
 from dotopt.runtime.optimizer.union import merged
@@ -47,22 +49,9 @@ def available() -> bool:
     return interpreted() or torch.cuda.is_available()
 
 
-def accepts(bucket: Bucket) -> bool:
-    """Whether the tensors of the bucket are real, dense and on such a device."""
-    device = "cpu" if interpreted() else "cuda"
-    return all(
-        tensor.device.type == device and (tensor.dtype in STORED or name in bucket.stored) and tensor.is_contiguous()
-        for name, column in {"": bucket.params, **bucket.states}.items()
-        for tensor in column
-    )
-
-
-def kernel(program: Program) -> Kernel | None:
-    """What steps buckets of `program`; None if it has no form in Triton."""
-    try:
-        return Kernel(program)
-    except Unsupported:
-        return None
+def refusal(bucket: Bucket) -> str | None:
+    """Why the tensors of the bucket cannot be stepped here; None if they can."""
+    return fit.refusal(bucket, "cpu" if interpreted() else "cuda")
 
 
 Numbers = Callable[[Bucket], tuple[float, ...]]
@@ -120,9 +109,18 @@ class Kernel:
         known = all(plan.places.stage(following) == 0 for following in nexts)
         return plan, module, numbers(early, plan.program), numbers(nexts, plan.program) if known else None
 
-    def filled(self, buckets: Sequence[Bucket]) -> list[Table]:
-        """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs."""
-        tables = [self._table(bucket) for bucket in self.merged(buckets)]
+    def prepare(self, bucket: Bucket) -> None:
+        """Make the kernels that the next step of the bucket needs; raises `Unsupported` if there are none."""
+        param = self.program.params[0].name
+        columns = {param: bucket.params, **bucket.states, **bucket.beside}
+        self.compiled(self._truth(bucket), stored(param, columns, bucket))
+
+    def filled(self, buckets: Sequence[Bucket], again: bool = False) -> list[Table]:
+        """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs.
+
+        With `again` a tensor that lies elsewhere by now raises `Changed`.
+        """
+        tables = [self._table(bucket, again) for bucket in self.merged(buckets)]
         for table in tables:
             table.take_gradients()
         for table in tables:
@@ -154,12 +152,14 @@ class Kernel:
         shares = any(state.shared for state in self.program.states)
         return buckets if len(buckets) == 1 or shares else merged(buckets)
 
-    def _table(self, bucket: Bucket) -> Table:
+    def _table(self, bucket: Bucket, again: bool) -> Table:
         if bucket.cache is None:
             bucket.cache = {}
         truth = self._truth(bucket)
         table: Table | None = bucket.cache.get(truth)
         if table is None or table.stale():
+            if again:
+                raise Changed
             if capturing():
                 raise RuntimeError("a parameter was moved: take a step outside of the graph before capturing one")
             param = self.program.params[0].name

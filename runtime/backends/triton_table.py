@@ -16,7 +16,8 @@ from torch import Tensor
 from dotopt.compiler.ir import TIME, Node, Program
 from dotopt.compiler.schedule.passes import Routine
 from dotopt.runtime import routines
-from dotopt.runtime.backends.cpu import SCRATCH, Bucket, same_size
+from dotopt.runtime.backends import memory
+from dotopt.runtime.backends.bucket import SCRATCH, Bucket, complete
 from dotopt.runtime.backends.host_numbers import numbers
 from dotopt.runtime.backends.layout import Changed, Pieces, apart, axis_sizes, cut, extent
 
@@ -57,9 +58,9 @@ class Table:
         module = self.module = compiled.module
         self.routines = compiled.schedule.routines
         self.device = bucket.params[0].device
-        self.addresses = [p.data_ptr() for p in bucket.params]
-        same_size(program, bucket, [p.numel() for p in bucket.params])
-        apart(self.addresses, [p.numel() for p in bucket.params], bucket.params[0].element_size())
+        complete(bucket)
+        self.watch = memory.Watch([bucket.params, *bucket.states.values(), *bucket.beside.values()])
+        apart(self.watch.tensors)
         self._sort(bucket)
         count = len(self.params)
         self.sizes = [p.numel() for p in self.params]
@@ -175,8 +176,8 @@ class Table:
         return self.scratch[name] if name in self.scratch else self.states[name]
 
     def stale(self) -> bool:
-        """Whether a parameter has been given other memory since the table was made."""
-        return self.addresses != list(map(Tensor.data_ptr, self.bucket.params))
+        """Whether a parameter or a state has been given other memory, or another shape, since the table was made."""
+        return self.watch.changed()
 
     # ---- each step ----
 

@@ -208,7 +208,7 @@ class Optimizer(torch.optim.Optimizer):
         """Take a step like the last one, if that ran on kernels; otherwise False, and nothing has moved."""
         if self._last is None or not self.training or self.scaling[1] is not None:
             return False
-        return self._last.step()
+        return self._last.step(self)
 
     @untraced
     def _check_call(self, closure: Closure | None) -> bool:
@@ -261,15 +261,16 @@ class Optimizer(torch.optim.Optimizer):
     def _work(self, traced: bool) -> Work:
         """What is to be done in this step; under `torch.compile` all of it is torch code, which can be traced."""
         work = Work()
-        if not traced and self._last is not None and self._last.step():
+        if not traced and self._last is not None and self._last.step(self):
             return work
         self._last = None
         self.check_step()
         stepped = [
             (group, [p for p in group["params"] if p.grad is not None and p.numel()]) for group in self.param_groups
         ]
-        for bucket in groups.collect(stepped, self.state, self.rule_of):
-            kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
+        kernels = self.backend != "torch" and not traced
+        for bucket in groups.collect(stepped, self.state, self.rule_of, turns=kernels):
+            kernel = backends.kernel(self.backend, self.origin, bucket) if kernels else None
             bucket.scale, bucket.skip = self.scaling
             self._complete(bucket)
             if not getattr(kernel, "on_device", False):
@@ -307,9 +308,9 @@ class Optimizer(torch.optim.Optimizer):
         """The bucket of an earlier step with the very same tensors, since a backend keeps its tables there."""
         key = tuple(map(id, bucket.params))
         old = self._buckets.get(key)
-        if old is not None and old.step is bucket.step and old.same(bucket.params, bucket.states):
+        if old is not None and old.like(bucket):
             old.hypers, old.shared, old.t, old.group = bucket.hypers, bucket.shared, bucket.t, bucket.group
-            old.clocks, old.scale, old.skip = bucket.clocks, bucket.scale, bucket.skip
+            old.clocks, old.scale, old.skip, old.turn = bucket.clocks, bucket.scale, bucket.skip, bucket.turn
             return old
         self._buckets[key] = bucket
         return bucket
@@ -330,7 +331,7 @@ class Optimizer(torch.optim.Optimizer):
                 for bucket in buckets:
                     groups.advance(bucket, self.state)
             alone = not (work.plain or work.asking or self.rule.reasons)
-            self._last = replay.Replay(self, work.kernels) if alone else None
+            self._last = replay.kept(self, work.kernels) if alone else None
         if work.asking:
             generators = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.asking]
             params = [call.bucket.params for call in work.asking]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dotopt.runtime.backends import layout
 from dotopt.runtime.optimizer import precision
 from dotopt.runtime.optimizer.precision import Precision
 from dotopt.runtime.rule import Pattern, Rule, State, Step
@@ -32,8 +34,9 @@ class Bucket:
     have in common. `clocks` hold the number of steps taken. `scale` is what the loss was multiplied by and `skip` is
     not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `places` are the words
     of the tensors' names, for rules that draw; `layer` is what `step.layer` asks for. `precision` says what is kept in
-    fewer bits, and `beside` what else that needs, by the names of `precision.beside`. `cache` belongs to the backend
-    and lives as long as the same tensors are stepped together.
+    fewer bits, and `beside` what else that needs, by the names of `precision.beside`. `turn` is 0 for tensors with
+    memory of their own; one that shares memory with another is stepped after it. `cache` belongs to the backend and
+    lives as long as the same tensors are stepped together.
     """
 
     rule: Rule
@@ -50,6 +53,7 @@ class Bucket:
     precision: Precision = precision.FULL
     beside: dict[str, list[Tensor]] = field(default_factory=dict)
     cache: Any = None
+    turn: int = 0
     places: Sequence[int] = ()
     layer: Sequence[list[Tensor]] = ()
 
@@ -66,12 +70,15 @@ class Bucket:
             found[f"{self.step.pattern.name} rounding"] = self.precision.rounding
         return found
 
-    def same(self, params: Sequence[Tensor], states: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Whether these are the very tensors of this bucket."""
+    def like(self, other: Bucket) -> bool:
+        """Whether these are the very tensors of the other bucket, and kept as there."""
+        columns = [self.params, *self.states.values(), *self.beside.values()]
+        others = [other.params, *other.states.values(), *other.beside.values()]
         return (
-            len(params) == len(self.params)
-            and all(map(is_, params, self.params))
-            and all(all(map(is_, tensors, self.states[name])) for name, tensors in states.items())
+            self.step is other.step
+            and self.precision == other.precision
+            and list(map(len, columns)) == list(map(len, others))
+            and all(all(map(is_, one, two)) for one, two in zip(columns, others, strict=True))
         )
 
 
@@ -103,20 +110,27 @@ def collect(
     tensors: Iterable[tuple[Group, Iterable[Tensor]]],
     state: Mapping[Tensor, dict[str, Any]],
     rule_of: Callable[[Group], Rule],
+    turns: bool = False,
 ) -> list[Bucket]:
-    """The buckets of this step, with `t` and the numbers filled in; states that do not exist yet are made."""
+    """The buckets of this step, with `t` and the numbers filled in; states that do not exist yet are made.
+
+    With `turns` tensors that share memory come into different buckets, in their order.
+    """
     found: dict[tuple[Any, ...], list[Tensor]] = {}
-    steps: dict[tuple[Any, ...], tuple[Rule, Step, Group, int, Precision]] = {}
+    steps: dict[tuple[Any, ...], tuple[Rule, Step, Group, int, Precision, int]] = {}
     for index, (group, chosen) in enumerate(tensors):
         rule = rule_of(group)
         options = options_of(rule, group)
         one_by_one = group["foreach"] is False
         by_rank: dict[int, Step] = {}
-        for p in chosen:
+        chosen = list(chosen)
+        for p, turn in zip(chosen, layout.turns(chosen) if turns else repeat(0), strict=False):
             step = by_rank.get(p.ndim)
             if step is None:
                 step = by_rank[p.ndim] = rule.step(options, p.ndim)
             own = state.get(p)
+            if own and not _clock(own.get("step")):
+                own["step"] = clock(float(own["step"]), clock_type(), p, bool(group.get("capturable")))
             t = int(own["step"]) + 1 if own else 1
             kept = precision.of(rule, step, group, p)
             key = (
@@ -129,10 +143,12 @@ def collect(
                 kept,
                 p.shape if step.by_shape else None,
                 id(p) if one_by_one or step.layer else None,  # layers see different numbers of samples
+                turn,
             )
             found.setdefault(key, []).append(p)
-            steps[key] = rule, step, group, t, kept
-    return [_bucket(*steps[key], params, state) for key, params in found.items()]
+            steps[key] = rule, step, group, t, kept, turn
+    in_turn = sorted(found, key=lambda key: steps[key][-1])
+    return [_bucket(*steps[key], found[key], state) for key in in_turn]
 
 
 def _bucket(
@@ -141,6 +157,7 @@ def _bucket(
     group: Group,
     t: int,
     less: Precision,
+    turn: int,
     params: list[Tensor],
     state: Mapping[Tensor, dict[str, Any]],
 ) -> Bucket:
@@ -150,9 +167,15 @@ def _bucket(
         if not kept:
             kept |= fresh(step, p, bool(group.get("capturable")), numbers_of(rule, group), less, begun)
             begun += 1
+    missing = [s.key for s in step.states if s.place != "group" and any(s.key not in kept for kept in own)]
+    if missing:
+        raise RuntimeError(
+            f"{rule.name} finds no `{missing[0]}` in the state of a parameter of shape {tuple(params[0].shape)}: the "
+            "parameter had another shape before, or somebody removed it; empty its entry of `optimizer.state`"
+        )
     tensors = [s for s in step.states if s.place in ("like", "axes", "number")]
     bucket = Bucket(rule, step, group, params, {s.name: [kept[s.key] for kept in own] for s in tensors})
-    bucket.precision = less
+    bucket.precision, bucket.turn = less, turn
     for kept in own:
         for name, tensor in precision.beside(step, less, kept):
             bucket.beside.setdefault(name, []).append(tensor)
@@ -167,6 +190,11 @@ def _bucket(
         elif s.place == "group":
             bucket.shared[s.name] = numbers.setdefault(s.key, _start(s))
     return bucket
+
+
+def _clock(step: Any) -> bool:
+    """Whether this is a number that can be counted up in place."""
+    return isinstance(step, Tensor) and step.dtype in (torch.float32, torch.float64) and step.numel() == 1
 
 
 def clock(value: float, dtype: torch.dtype, p: Tensor, capturable: bool) -> Tensor:

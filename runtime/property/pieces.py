@@ -9,7 +9,7 @@ from typing import Any
 
 PIECE = 64  # entries: several pieces a tensor, full ones and tails
 SMALL: dict[str, dict[str, Any]] = {
-    "dotopt.runtime.backends.cpu": {"PIECE": PIECE, "WHOLE": PIECE},
+    "dotopt.runtime.backends.cpu_table": {"PIECE": PIECE, "WHOLE": PIECE},
     "dotopt.runtime.backends.triton_table": {"PIECE": PIECE, "BLOCK": 32, "WIDTHS": (32, 16, 8)},
 }
 
