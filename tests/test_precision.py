@@ -166,7 +166,9 @@ def test_c_and_torch_agree_in_every_format(options: dict[str, object]) -> None:
 @needs_c
 def test_rules_with_rows_run_on_torch_where_there_are_blocks() -> None:
     """Blocks do not end where rows do; plain formats do not mind."""
-    assert not differences("AdamP", "cpu", state_dtype="int8").on_kernels
+    assert not differences("AdamP", "auto", state_dtype="int8").on_kernels
+    with pytest.raises(RuntimeError, match="its kernels go by rows"):
+        differences("AdamP", "cpu", state_dtype="int8")
     assert differences("AdamP", "cpu", state_dtype="bf16", tolerance=0.02).on_kernels
 
 

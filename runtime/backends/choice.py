@@ -71,8 +71,13 @@ def _chosen(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> A
     if name == "torch" or (name == "auto" and bucket.group["foreach"] is False):
         return None
     for candidate in BACKENDS if name == "auto" else (name,):
-        found = module(candidate)
-        made = "it cannot run here" if found is None else _ready(candidate, found, origin, bucket)
+        try:
+            made = _ready(candidate, origin, bucket)
+        except BuildError as error:
+            made = str(error)
+            if name == "auto" and made not in _said:
+                _said.add(made)
+                warnings.warn(f"{bucket.rule.name} runs on the torch backend, which is slower: {error}", stacklevel=2)
         if not isinstance(made, str):
             return made
         if name != "auto":
@@ -83,15 +88,18 @@ def _chosen(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> A
     return None
 
 
-def _ready(name: str, found: Any, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
-    """The kernels of a backend for the next step of a bucket, or why there are none."""
+def _ready(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
+    """The kernels of a backend for the next step of a bucket, or why there are none; raises `BuildError`."""
     from dotopt.compiler.schedule.places import Unsupported
     from dotopt.compiler.text.errors import OptError
 
+    found = module(name)
+    if found is None:
+        return "it cannot run here"
     if origin is None:
         return "its class was written by `dotopt compile`, which holds torch's code alone"
     if bucket.step.torch_only:
-        return "it draws, or reads what layers see"
+        return "it reads what linear layers see" if bucket.step.layer else "it draws random numbers"
     reason = found.refusal(bucket)
     if reason is not None:
         return reason
@@ -104,12 +112,6 @@ def _ready(name: str, found: Any, origin: tuple[str, Any, str] | None, bucket: B
         return error.reason
     except OptError as error:
         return error.diagnostics[0].message
-    except BuildError as error:
-        reason = str(error)
-        if reason not in _said:
-            _said.add(reason)
-            warnings.warn(f"{bucket.rule.name} runs on the torch backend, which is slower: {reason}", stacklevel=2)
-        return reason
     return made
 
 
