@@ -92,8 +92,8 @@ int64_t dotopt_take(const struct torch *torch, int64_t begin, int64_t count, voi
     struct now now = {0};
     const struct where *w = &where[k];
     char *object = item(gradients, k);
-    if (((void **)object)[1] != tensor || !found(torch, object + place, &now) || now.dtype != w->dtype || now.device != w->device || now.dims != w->dims ||
-        !equal(now.dims, now.sizes, extents + w->first))
+    if (((void **)object)[1] != tensor || !found(torch, object + place, &now) || now.dtype != w->dtype ||
+        now.device != w->device || now.dims != w->dims || !equal(now.dims, now.sizes, extents + w->first))
       return k;
     int64_t entries = 1;
     for (int64_t d = now.dims - 1; d >= 0; d--) {

@@ -268,9 +268,9 @@ class Optimizer(torch.optim.Optimizer):
         stepped = [
             (group, [p for p in group["params"] if p.grad is not None and p.numel()]) for group in self.param_groups
         ]
-        kernels = self.backend != "torch" and not traced
-        for bucket in groups.collect(stepped, self.state, self.rule_of, turns=kernels):
-            kernel = backends.kernel(self.backend, self.origin, bucket) if kernels else None
+        turns = self.backend != "torch" and not traced
+        for bucket in groups.collect(stepped, self.state, self.rule_of, turns):
+            kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
             bucket.scale, bucket.skip = self.scaling
             self._complete(bucket)
             if not getattr(kernel, "on_device", False):
