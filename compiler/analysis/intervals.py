@@ -12,8 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from dotopt.compiler.ir import COMPARISONS, Node, Program, leaf
+import numpy as np
+
+from dotopt.compiler.analysis.interpretation import Interpretation
+from dotopt.compiler.ir import Node, Program, leaf, sentence
+from dotopt.compiler.ops import OPERATIONS, Absent, Operation, present
 
 INF = math.inf
 
@@ -61,11 +66,7 @@ def interval(root: Node, assumptions: Mapping[Node, Interval] | None = None) -> 
     >>> str(interval(node("sub", number(1), node("pow", β, TIME)), {β: Interval(0, 1, open_high=True)}))
     '(0, 1]'
     """
-    known = dict(assumptions or {})
-    for here in root.walk():
-        if here not in known:
-            known[here] = _of(here, [known[arg] for arg in here.args])
-    return known[root]
+    return Interpretation(transfer, assumptions or {}).of(root)
 
 
 def assumptions(program: Program) -> dict[Node, Interval]:
@@ -81,17 +82,34 @@ def assumptions(program: Program) -> dict[Node, Interval]:
     return known
 
 
-def _of(here: Node, args: Sequence[Interval]) -> Interval:
+def transfer(here: Node, args: Sequence[Interval], run: Interpretation[Interval]) -> Interval:
+    """What an operation makes of intervals, from its row: its range, and whether it is monotone."""
     if here.op in _TABLE:
         return _TABLE[here.op](here, args)
-    if here.op in MONOTONE:
-        function, domain = MONOTONE[here.op]
-        return _monotone(function, domain, args[0])
-    if here.op in FIXED:
-        return FIXED[here.op]
-    if here.op in KEPT:
+    row = OPERATIONS[here.op]
+    if row.range == "x":  # its entries lie between those of its argument
         return args[0]
-    return ALL
+    within = ALL if isinstance(row.range, Absent) else stated(row.range)
+    if isinstance(row.monotone, Absent) or isinstance(row.numpy, Absent) or len(args) != 1:
+        return within
+    return _monotone(row, args[0], within)
+
+
+@cache
+def stated(text: str) -> Interval:
+    """The interval that a row states; values may be infinite where it has no bound.
+
+    >>> str(stated("(-1, 1)")), stated("[0, π]").high > 3
+    ('(-1, 1)', True)
+    """
+    low, high = (_end(end, side) for end, side in zip(text[1:-1].split(", "), (-INF, INF), strict=True))
+    return Interval(low, high, text[0] == "(" and low > -INF, text[-1] == ")" and high < INF)
+
+
+def _end(text: str, outward: float) -> float:
+    """An end of a stated interval; what is no float is rounded outward."""
+    found = interval(sentence(text))
+    return found.low if outward < 0 else found.high
 
 
 def _leaf(here: Node, args: Sequence[Interval]) -> Interval:
@@ -101,7 +119,7 @@ def _leaf(here: Node, args: Sequence[Interval]) -> Interval:
 
 
 def _constant(here: Node, args: Sequence[Interval]) -> Interval:
-    exact, value = here.attrs[0], float(here.attrs[0])
+    exact, value = here.attrs.value, float(here.attrs.value)
     if value == exact:
         return Interval(value, value)
     return Interval(math.nextafter(value, -INF), math.nextafter(value, INF))
@@ -249,59 +267,67 @@ def _sum(here: Node, args: Sequence[Interval]) -> Interval:
     return Interval(low, high, a.open_low and low == a.low, a.open_high and high == a.high)
 
 
-def _monotone(function: Callable[[float], float], domain: Interval, a: Interval) -> Interval:
+ERROR = 5  # units in the last place by which a function of a library may be off
+
+
+def _monotone(row: Operation, a: Interval, within: Interval) -> Interval:
+    """From the values at the ends, moved outward by as much as they may be wrong, and inside the range."""
+    domain = _domain(row.name)
     low, high = max(a.low, domain.low), min(a.high, domain.high)
     if low > high:
         return ALL
-    return _outward(
-        Interval(function(low), function(high), a.open_low and low == a.low, a.open_high and high == a.high)
-    )
+    ends = [(low, a.open_low and low == a.low), (high, a.open_high and high == a.high)]
+    (bottom, open_bottom), (top, open_top) = ends if row.monotone in ("increasing", "nondecreasing") else ends[::-1]
+    strict = row.monotone in ("increasing", "decreasing")
+    least, most = _value(row.name, bottom, -INF), _value(row.name, top, INF)
+    made = Interval(least, most, open_bottom and strict, open_top and strict)
+    return _meet(made, within)
 
 
-def _exp(x: float) -> float:
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return INF
+def _value(name: str, x: float, outward: float) -> float:
+    """The value at an end: exact where the row knows it, else no further in than the true one."""
+    row = OPERATIONS[name]
+    for at, exact in () if isinstance(row.known, Absent) else row.known:
+        if _end(at, -INF) == x == _end(at, INF):
+            return _end(exact, outward)
+    with np.errstate(all="ignore"):
+        value = float(present(row.numpy)(np, np.float64(x)))
+    if math.isnan(value):
+        return outward
+    steps = row.monotone in ("nondecreasing", "nonincreasing")  # these are computed without an error
+    for _ in range(0 if steps else ERROR):
+        value = math.nextafter(value, outward)
+    return value
 
 
-def _log(x: float) -> float:
-    return -INF if x == 0 else math.log(x)
+def _meet(a: Interval, b: Interval) -> Interval:
+    low, high = max(a.low, b.low), min(a.high, b.high)
+    return Interval(
+        low, high,
+        any(end.open_low for end in (a, b) if end.low == low), any(end.open_high for end in (a, b) if end.high == high),
+    )  # fmt: skip
 
 
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + _exp(-x))
+@cache
+def _domain(name: str) -> Interval:
+    """The interval on which a function has values, from the sentence of its row."""
+    x = leaf("free", "x")
+    condition = sentence(present(OPERATIONS[name].domain), x)
+    match condition.op, condition.args:
+        case "bool", ():
+            return ALL
+        case ("ge" | "gt"), (left, bound) if left is x:
+            return Interval(_end(repr(bound), -INF), INF)
+        case ("le" | "lt"), (size, bound) if size.op == "abs" and size.args[0] is x:
+            return Interval(-_end(repr(bound), INF), _end(repr(bound), INF))
+    raise ValueError(f"the domain of the monotone {name} is an interval")
 
-
-MONOTONE: dict[str, tuple[Callable[[float], float], Interval]] = {
-    "sqrt": (math.sqrt, NONNEGATIVE),
-    "exp": (_exp, ALL),
-    "log": (_log, NONNEGATIVE),
-    "tanh": (math.tanh, ALL),
-    "sigmoid": (_sigmoid, ALL),
-    "relu": (lambda x: max(x, 0.0), ALL),
-}
-FIXED: dict[str, Interval] = {
-    **dict.fromkeys(
-        (*COMPARISONS, "and", "or", "not", "bool", "contains", "fires", "indicator", "positive_definite"), UNIT
-    ),
-    **dict.fromkeys(("sin", "cos", "sign", "unit", "polar", "qr", "eigenvectors", "top_eigenvector"), Interval(-1, 1)),
-    **dict.fromkeys(("norm", "std", "svdvals", "spectral_norm", "spectral_radius"), NONNEGATIVE),
-    "acos": Interval(0, math.nextafter(math.pi, INF)),
-    "size": COUNT,
-    "native": COUNT,
-    "rank_of": COUNT,
-    "eye": UNIT,
-    "zeros": Interval(0, 0),
-    "ones": Interval(1, 1),
-    "pi": Interval(math.pi, math.nextafter(math.pi, INF)),
-    "inf": Interval(INF, INF),
-}
-KEPT = frozenset({"transpose", "stop", "cast", "mean", "amax", "amin", "diagonal", "columns"})
 
 _TABLE: dict[str, Callable[[Node, Sequence[Interval]], Interval]] = {
     "leaf": _leaf,
     "const": _constant,
+    "inf": lambda here, args: Interval(INF, INF),
+    "pi": lambda here, args: Interval(math.pi, math.nextafter(math.pi, INF)),
     "neg": _negative,
     "abs": lambda here, args: _absolute(args[0]),
     "add": _add,

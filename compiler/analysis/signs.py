@@ -5,7 +5,8 @@ All states are assumed to be, and those whose first or next value cannot be show
 
 from __future__ import annotations
 
-from dotopt.compiler.analysis.intervals import NONNEGATIVE, assumptions, interval
+from dotopt.compiler.analysis.interpretation import Interpretation, fixed_point
+from dotopt.compiler.analysis.intervals import NONNEGATIVE, assumptions, transfer
 from dotopt.compiler.ir import Program, leaf
 
 
@@ -18,14 +19,13 @@ def nonnegative(program: Program) -> frozenset[str]:
     ['s', 'v']
     """
     declared = assumptions(program)
-    kept = {state.name: state for state in program.states}
-    while True:
-        known = declared | {leaf("state", state.name, state.type): NONNEGATIVE for state in kept.values()}
-        sure = {
-            name: state
-            for name, state in kept.items()
-            if all(interval(root, known).low >= 0 for root in (state.start, state.next) if root is not None)
-        }
-        if len(sure) == len(kept):
-            return frozenset(sure)
-        kept = sure
+    states = {state.name: state for state in program.states}
+
+    def still(names: frozenset[str]) -> frozenset[str]:
+        """Those that stay 0 or more if all of `names` are."""
+        leaves = (leaf("state", name, states[name].type) for name in names)
+        run = Interpretation(transfer, declared | dict.fromkeys(leaves, NONNEGATIVE))
+        roots = {name: (states[name].start, states[name].next) for name in names}
+        return frozenset(n for n in names if all(run.of(root).low >= 0 for root in roots[n] if root is not None))
+
+    return fixed_point(still, frozenset(states), len(states) + 1) or frozenset()

@@ -9,11 +9,14 @@ then a contradiction is an error (E302), else it is a remark: not every publishe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from dotopt.compiler.analysis.interpretation import Interpretation
 from dotopt.compiler.ir import Fold, Loop, Node, Program
+from dotopt.compiler.ops import OPERATIONS
+from dotopt.compiler.ops.row import Powers
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Diagnostic, diagnostic
 from dotopt.compiler.text.source import Span
@@ -25,21 +28,6 @@ ANY: Unit = {"*": Fraction(1)}  # 0, ∞, and what is not followed: fits everyth
 GUARD = Fraction(1, 10**4)  # constants below this keep a division from 0; nobody means their unit
 SUPERSCRIPT = str.maketrans("0123456789-/", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᐟ")
 
-SAME = {
-    "neg", "abs", "relu", "floor", "ceil", "re", "im", "conj", "stop", "cast", "sum", "mean", "amax", "amin", "norm",
-    "std", "transpose", "trace", "diagonal", "tril", "svdvals", "spectral_norm", "spectral_radius", "keep_largest",
-    "cumsum", "window", "columns",
-}  # fmt: skip
-ALIKE = {"add", "sub", "min", "max", "mod"}
-COMPARED = {"lt", "le", "gt", "ge", "eq", "ne"}
-# of these the arguments must be plain numbers, and so is the result
-PLAIN = {"exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "cis"}
-LOST = {
-    "sign", "qr", "eigenvectors", "top_eigenvector", "polar", "unit", "size", "native", "argmax", "argsort", "rank_of",
-    "and", "or", "not", "fires", "bool", "eye", "pi", "indicator", "contains", "set", "range", "positive_definite",
-}  # fmt: skip
-
-
 @dataclass
 class Units:
     """The units of one program: `of` a node, `named` a state, knob or equation; `conflicts` are sums without a unit."""
@@ -47,10 +35,12 @@ class Units:
     program: Program
     declared: Mapping[str, Unit] = field(default_factory=dict)
     known: dict[str, Unit] = field(default_factory=dict)  # unknown to its value
-    nodes: dict[Node, Unit] = field(default_factory=dict)
     conflicts: list[tuple[Span | None, str, str]] = field(default_factory=list)
     names: dict[tuple[str, str], Unit] = field(default_factory=dict)
     count: int = 0
+
+    def __post_init__(self) -> None:
+        self.nodes: Interpretation[Unit] = Interpretation(self._unit, {})
 
     def named(self, role: str, name: str) -> str:
         """The unit of a leaf in symbols; empty if nothing fixes it."""
@@ -59,7 +49,7 @@ class Units:
 
     def of(self, node: Node) -> str:
         """The unit of a value of the program; empty if nothing fixes it."""
-        unit = self._solved(self.nodes[node]) if node in self.nodes else None
+        unit = self._solved(self.nodes.known[node]) if node in self.nodes.known else None
         return "" if unit is None or _unknown(unit) else show(unit)
 
     # ---- equations between units ----
@@ -93,34 +83,14 @@ class Units:
 
     def visit(self, root: Node) -> Unit:
         """The unit of `root`, its parts included."""
-        for here in root.walk():
-            if here not in self.nodes:
-                self.nodes[here] = self._unit(here)
-        return self.nodes[root]
+        return self.nodes.of(root)
 
-    def _unit(self, here: Node) -> Unit:
-        args = [self.nodes[arg] for arg in here.args]
+    def _unit(self, here: Node, args: Sequence[Unit], run: Interpretation[Unit]) -> Unit:
         match here.op:
             case "leaf":
                 return self._leaf(here)
             case "const":
                 return ANY if here.value is not None and abs(here.value) < GUARD else NUMBER
-            case "inf" | "zeros":
-                return ANY
-            case "ones":
-                return NUMBER
-            case "mul" | "matmul" | "outer":
-                return times(args[0], args[1])
-            case "div":
-                return times(args[0], args[1], Fraction(-1))
-            case "sqrt":
-                return scaled(args[0], Fraction(1, 2))
-            case "pow" | "matrix_power":
-                return self._power(here, args)
-            case "inverse":
-                return scaled(args[0], Fraction(-1))
-            case "solve":
-                return times(args[1], args[0], Fraction(-1))
             case "select":
                 return self._equal(args[1], args[2], here.span)
             case "loop":
@@ -128,20 +98,28 @@ class Units:
             case "item":
                 return self._item(here)
             case "fold":
-                body: Fold = here.attrs[0]
-                return NUMBER if body.kind == "argmax" else self.nodes[body.body]
+                body: Fold = here.attrs.body
+                return NUMBER if body.kind == "argmax" else self.visit(body.body)
             case "oracle":
                 return self._oracle(here, args)
-            case op if op in SAME:
-                return args[0]
-            case op if op in ALIKE:
+        match OPERATIONS[here.op].degree:
+            case Powers(powers) if args:
+                made = NUMBER
+                for arg, power in zip(args, powers, strict=False):
+                    made = times(made, arg, Fraction(power))
+                return made
+            case "exponent":
+                return self._power(here, args)
+            case "alike":
                 return self._equal(args[0], args[1], here.span)
-            case op if op in COMPARED:
+            case "compared":
                 self._equal(args[0], args[1], here.span)
                 return NUMBER
-            case op if op in PLAIN:
-                return self._equal(NUMBER, args[0], here.span)
-            case op if op in LOST:
+            case "plain":
+                for arg in args:
+                    self._equal(NUMBER, arg, here.span)
+                return NUMBER
+            case "lost":
                 return NUMBER
         return ANY
 
@@ -155,34 +133,34 @@ class Units:
             self.names[key] = own if declared is None else declared
         return self.names[key]
 
-    def _power(self, here: Node, args: list[Unit]) -> Unit:
+    def _power(self, here: Node, args: Sequence[Unit]) -> Unit:
         exponent = here.args[1].value
         if exponent is not None:
             return scaled(args[0], exponent)
         self._equal(NUMBER, args[1], here.span)
         return self._equal(NUMBER, args[0], here.span)
 
-    def _loop(self, here: Node, args: list[Unit]) -> Unit:
-        body: Loop = here.attrs[0]
+    def _loop(self, here: Node, args: Sequence[Unit]) -> Unit:
+        body: Loop = here.attrs.body
         starts = args[len(args) - len(body.variables) :]
         for variable, start, next in zip(body.variables, starts, body.nexts, strict=True):
             mine = self.visit(variable)
             self._equal(mine, start, here.span)
-            self._equal(mine, self.nodes[next], next.span)
+            self._equal(mine, self.visit(next), next.span)
         return NUMBER
 
     def _item(self, here: Node) -> Unit:
         inner = here.args[0]
         if inner.op == "loop":
-            return self.nodes[inner.attrs[0].variables[here.attrs[0]]]
-        return self.nodes[inner.args[here.attrs[0]]] if inner.op == "tuple" else ANY
+            return self.visit(inner.attrs.body.variables[here.attrs.position])
+        return self.visit(inner.args[here.attrs.position]) if inner.op == "tuple" else ANY
 
-    def _oracle(self, here: Node, args: list[Unit]) -> Unit:
-        name, what, _, split, _ = here.attrs
-        value = self.declared.get(name, {name: Fraction(1)})
-        points = args[split[0] : split[0] + split[1]]
+    def _oracle(self, here: Node, args: Sequence[Unit]) -> Unit:
+        asked = here.attrs
+        value = self.declared.get(asked.name, {asked.name: Fraction(1)})
+        points = args[asked.split[0] : sum(asked.split)]
         point = points[0] if points else NUMBER
-        match what:
+        match asked.what:
             case "value":
                 return value
             case "gradient":

@@ -6,49 +6,39 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from dotopt.compiler import rewrite
-from dotopt.compiler.calculus.entrywise import DERIVATIVE, ZERO, half, inverse, square
 from dotopt.compiler.calculus.shapes import NotDifferentiable, ones, spread, times, zeros
-from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.ir import Node, node, number, sentence
+from dotopt.compiler.ops import OPERATIONS, Absent
 from dotopt.compiler.ops.types import REST
 
 Adjoint = Callable[[Node, Node, int], Node]
 
 
-def _product(here: Node, bar: Node, position: int) -> Node:
-    return times(bar, here.args[1 - position])
+def slope(here: Node, position: int) -> Node:
+    """The derivative of an entrywise operation in one argument, from its row; raises `NotDifferentiable`."""
+    stated = OPERATIONS[here.op].derivative
+    if isinstance(stated, Absent) or len(stated) <= position:
+        raise NotDifferentiable(here, f"{here.op} has no derivative here: give its gradient by `∇… =`")
+    return sentence(stated[position], *here.args)
 
 
 def _quotient(here: Node, bar: Node, position: int) -> Node:
-    a, b = here.args
+    b = here.args[1]
     if position == 0:
-        return times(bar, inverse(b)) if bar.op == "select" or bar.value == 1 else node("div", bar, b)
-    return times(bar, node("neg", node("div", a, square(b))))
+        inside = bar.op == "select" or bar.value == 1
+        return times(bar, node("div", number(1), b)) if inside else node("div", bar, b)
+    return times(bar, slope(here, position))
 
 
 def _power(here: Node, bar: Node, position: int) -> Node:
     a, b = here.args
-    if position == 0:
-        less = node("sub", b, number(1)) if b.value is None else number(b.value - 1)
-        slope = node("mul", b, node("pow", a, less))
-        return times(bar, slope if b.value is not None and b.value >= 1 else _unless(node("eq", b, number(0)), slope))
-    still = node("and", node("eq", a, number(0)), node("ge", b, number(0)))
-    return times(bar, _unless(still, node("mul", here, node("log", a))))
+    if position == 0 and b.value is not None:
+        return times(bar, sentence("z*x^y" if b.value >= 1 else "0 if z == 0 else z*x^y", a, number(b.value - 1), b))
+    return times(bar, slope(here, position))
 
 
 def _unless(condition: Node, value: Node) -> Node:
     return node("select", condition, number(0), value)
-
-
-def _larger(here: Node, bar: Node, position: int) -> Node:
-    mine, other = here.args[position], here.args[1 - position]
-    wins = node("gt" if here.op == "max" else "lt", mine, other)
-    tie = node("select", node("eq", mine, other), half(), number(0))
-    return times(bar, node("select", wins, number(1), tie))
-
-
-def _remainder(here: Node, bar: Node, position: int) -> Node:
-    a, b = here.args
-    return bar if position == 0 else times(bar, node("neg", node("floor", node("div", a, b))))
 
 
 def _choice(here: Node, bar: Node, position: int) -> Node:
@@ -194,12 +184,8 @@ def _window(here: Node, bar: Node, position: int) -> Node:
 ADJOINT: dict[str, Adjoint] = {
     "add": lambda here, bar, position: bar,
     "sub": lambda here, bar, position: bar if position == 0 else node("neg", bar),
-    "mul": _product,
     "div": _quotient,
     "pow": _power,
-    "max": _larger,
-    "min": _larger,
-    "mod": _remainder,
     "select": _choice,
     "sum": _sum,
     "mean": _mean,
@@ -228,8 +214,5 @@ def adjoint_of(here: Node, bar: Node, position: int) -> Node:
     """The adjoint of argument `position` of `here`, whose own is `bar`; raises `NotDifferentiable`."""
     if here.op in ADJOINT:
         return ADJOINT[here.op](here, bar, position)
-    if here.op in DERIVATIVE:
-        return times(bar, DERIVATIVE[here.op](here))
-    if here.op in ZERO:
-        return zeros(here.args[position])
-    raise NotDifferentiable(here, f"{here.op} has no derivative here: give its gradient by `∇… =`")
+    factor = slope(here, position)
+    return zeros(here.args[position]) if factor.value == 0 else times(bar, factor)

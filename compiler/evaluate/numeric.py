@@ -1,4 +1,4 @@
-"""Every operation in NumPy float64: one row an operation, (node, values of the arguments) -> value.
+"""Every operation in NumPy float64, (node, values of the arguments) -> value, from the meanings in its row.
 
 A value is an array whose dimensions are the axes of the type in order (`…` stands for any number of them), a tuple,
 a list of the host, or an opaque sample. Arrays meet by axis name: `aligned` is the one place where that happens.
@@ -8,11 +8,14 @@ Singular matrices give NaN, as division by zero does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.ops import OPERATIONS, Absent, Operation, present
+from dotopt.compiler.ops.row import COMPARED
 from dotopt.compiler.ops.types import REST, Type
 
 Value = Any
@@ -79,25 +82,6 @@ def entrywise(function: Callable[..., Any]) -> Row:
     return row
 
 
-def _erf(x: Any) -> Any:
-    from math import erf
-
-    return np.vectorize(erf, otypes=[float])(np.asarray(x, dtype=float))
-
-
-def _gelu(x: Any) -> Any:
-    return x * 0.5 * (1 + _erf(x / np.sqrt(2.0)))
-
-
-def _sigmoid(x: Any) -> Any:
-    e = np.exp(-np.abs(x))
-    return np.where(np.asarray(x) >= 0, 1 / (1 + e), e / (1 + e))
-
-
-def _power(a: Any, b: Any) -> Any:
-    return np.square(a) if np.ndim(b) == 0 and b == 2 else np.power(np.asarray(a) * 1.0, b)
-
-
 def _number(x: Any) -> Any:
     return np.asarray(x) + 0.0 if np.asarray(x).dtype == bool else np.asarray(x)
 
@@ -111,7 +95,7 @@ def _arithmetic(function: Callable[..., Any]) -> Row:
 
 def reduced(here: Node, parts: Sequence[Value]) -> Value:
     """A reduction of one array, or over the arrays of all tensors of the model."""
-    axes = here.attrs[0]
+    axes = here.attrs.axes
     if len(parts) > 1:
         flat = np.concatenate([np.ravel(_number(part)) for part in parts])
         return _reduce(here, flat, (0,))
@@ -120,34 +104,12 @@ def reduced(here: Node, parts: Sequence[Value]) -> Value:
 
 
 def _reduce(here: Node, array: Any, axis: tuple[int, ...]) -> Value:
-    count = int(np.prod([array.shape[i] for i in axis], dtype=int))
+    if here.op == "size":
+        return np.asarray(float(np.prod([array.shape[i] for i in axis], dtype=int)))
     if not axis and here.op in ("sum", "mean", "amax", "amin"):
         return array
-    match here.op:
-        case "sum":
-            return np.sum(array, axis=axis)
-        case "mean":
-            return np.mean(array, axis=axis) if count else np.full(_left(array, axis), np.nan)
-        case "amax":
-            return np.max(array, axis=axis, initial=-np.inf)
-        case "amin":
-            return np.min(array, axis=axis, initial=np.inf)
-        case "std":
-            centred = array - np.mean(array, axis=axis, keepdims=True)
-            return np.sqrt(np.sum(np.abs(centred) ** 2, axis=axis) / (count - 1))
-        case "size":
-            return np.asarray(float(count))
-    order = here.attrs[2]
-    size = np.abs(array)
-    if order is None:
-        return np.max(size, axis=axis, initial=0.0)
-    if order == 2:
-        return np.sqrt(np.sum(size**2, axis=axis))
-    return np.sum(size ** float(order), axis=axis) ** (1 / float(order))
-
-
-def _left(array: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for i, size in enumerate(array.shape) if i not in axis)
+    order = (here.attrs.order,) if here.op == "norm" else ()
+    return present(OPERATIONS[here.op].numpy)(np, array, axis, *order)
 
 
 def _size(here: Node, values: Sequence[Value]) -> Value:
@@ -202,58 +164,6 @@ def _outer(here: Node, values: Sequence[Value]) -> Value:
     return a * b
 
 
-def _solve(a: Any, b: Any) -> Any:
-    return np.linalg.solve(a, b[..., None])[..., 0] if b.ndim < a.ndim else np.linalg.solve(a, b)
-
-
-def _eigenvectors(a: Any) -> Any:
-    return np.linalg.eigh(a)[1][..., ::-1]
-
-
-def _polar(x: Any) -> Any:
-    u, _, v = np.linalg.svd(x, full_matrices=False)
-    return u @ v
-
-
-def _matrix_power(a: Any, p: Any) -> Any:
-    if float(p).is_integer():
-        return np.linalg.matrix_power(a, int(p))
-    values, vectors = np.linalg.eigh(a)
-    return (vectors * values[..., None, :] ** float(p)) @ np.swapaxes(vectors, -1, -2)
-
-
-def _columns(a: Any, order: Any) -> Any:
-    return np.take(a, np.asarray(order, dtype=int), axis=-1)
-
-
-def _keep_largest(x: Any, count: Any) -> Any:
-    flat = np.ravel(x)
-    kept = np.zeros(flat.size, dtype=bool)
-    kept[np.argsort(-flat, kind="stable")[: round(float(count))]] = True
-    return np.where(kept, flat, 0.0).reshape(np.shape(x))
-
-
-def _rank_of(x: Any) -> Any:
-    flat = np.ravel(x)
-    order = np.argsort(-flat, kind="stable")
-    rank = np.empty(flat.size)
-    rank[order] = np.arange(1.0, flat.size + 1)
-    return rank.reshape(np.shape(x))
-
-
-def _unit(x: Any) -> Any:
-    length = np.sqrt(np.sum(np.abs(x) ** 2))
-    return x / length if length != 0 else np.zeros_like(x)
-
-
-def _positive_definite(a: Any) -> Any:
-    try:
-        np.linalg.cholesky(a)
-    except np.linalg.LinAlgError:
-        return np.asarray(False)
-    return np.asarray(True)
-
-
 # ---- sets, lists, indices: positions on an axis count from 0, elements of ranges are themselves ------------------
 
 
@@ -278,7 +188,7 @@ def _element(here: Node, values: Sequence[Value]) -> Value:
 
 def _host(here: Node, values: Sequence[Value]) -> Value:
     first = values[0]
-    match here.attrs[0]:
+    match here.attrs.name:
         case "append":
             return [*first, _plain(values[1])]
         case "suffix":
@@ -290,13 +200,14 @@ def _host(here: Node, values: Sequence[Value]) -> Value:
             return np.asarray(any(whole[i : i + len(part)] == part for i in places))
         case "top":
             return tuple(int(i) for i in np.argsort(-np.asarray(first), kind="stable")[: int(values[1])])
-    raise NotImplementedError(f"the host function {here.attrs[0]}")
+    raise NotImplementedError(f"the host function {here.attrs.name}")
 
 
 def _item(here: Node, values: Sequence[Value]) -> Value:
     if not isinstance(values[0], tuple):
-        return values[0][tuple(int(index) for index in values[1:])] if len(values) > 1 else values[0][here.attrs[0]]
-    member = values[0][here.attrs[0]]
+        indices = tuple(int(index) for index in values[1:])
+        return values[0][indices or here.attrs.position]
+    member = values[0][here.attrs.position]
     return member[tuple(_element_key(index) for index in values[1:])] if isinstance(member, dict) else member
 
 
@@ -305,79 +216,38 @@ def _element_key(index: Value) -> Value:
     return int(plain) if isinstance(plain, float) else plain
 
 
-NUMERIC: dict[str, Row] = {
-    "bool": lambda here, values: np.asarray(here.attrs[0]),
-    "const": lambda here, values: np.asarray(float(here.attrs[0])),
-    "inf": lambda here, values: np.asarray(np.inf),
-    "pi": lambda here, values: np.asarray(np.pi),
-    "neg": _arithmetic(np.negative),
-    "abs": _arithmetic(np.abs),
-    "sign": _arithmetic(np.sign),
-    "relu": _arithmetic(lambda x: np.maximum(x, 0.0)),
-    "floor": _arithmetic(np.floor),
-    "ceil": _arithmetic(np.ceil),
-    "sqrt": _arithmetic(np.sqrt),
-    "exp": _arithmetic(np.exp),
-    "log": _arithmetic(np.log),
-    "sin": _arithmetic(np.sin),
-    "cos": _arithmetic(np.cos),
-    "tan": _arithmetic(np.tan),
-    "tanh": _arithmetic(np.tanh),
-    "acos": _arithmetic(np.arccos),
-    "atanh": _arithmetic(np.arctanh),
-    "sigmoid": _arithmetic(_sigmoid),
-    "erf": _arithmetic(_erf),
-    "gelu": _arithmetic(_gelu),
-    "cis": _arithmetic(lambda x: np.exp(1j * x)),
-    "re": entrywise(np.real),
-    "im": entrywise(np.imag),
-    "conj": entrywise(np.conj),
+def _row(row: Operation) -> Row | None:
+    """The meaning of an operation on values, from that of its row on arrays."""
+    if isinstance(row.numpy, Absent):
+        return None
+    function = partial(row.numpy, np)
+    match row.kind:
+        case "number":
+            return _arithmetic(function)
+        case "truth":
+            return _arithmetic(function) if row.degree == COMPARED else entrywise(function)
+        case "complex":
+            return _arithmetic(function) if row.name == "cis" else entrywise(function)
+        case "reduction":
+            return reduced
+        case "matrix":
+            return _matrix(function)
+        case "constant" if row.arity == 0 and row.name not in ("eye", "arange"):  # their sizes are known to the frame
+            return lambda here, values: function(here.attrs)
+        case "control":
+            return entrywise(function)
+        case _:
+            return None
+
+
+# what takes more of a node than its arguments as arrays, or takes values that are no arrays
+SPECIAL: dict[str, Row] = {
     "stop": lambda here, values: values[0],
     "cast": lambda here, values: values[0],
-    "add": _arithmetic(np.add),
-    "sub": _arithmetic(np.subtract),
-    "mul": _arithmetic(np.multiply),
-    "div": _arithmetic(np.divide),
-    "pow": _arithmetic(_power),
-    "mod": _arithmetic(np.mod),
-    "min": _arithmetic(np.minimum),
-    "max": _arithmetic(np.maximum),
-    "lt": _arithmetic(np.less),
-    "le": _arithmetic(np.less_equal),
-    "gt": _arithmetic(np.greater),
-    "ge": _arithmetic(np.greater_equal),
-    "eq": _arithmetic(np.equal),
-    "ne": _arithmetic(np.not_equal),
-    "and": entrywise(np.logical_and),
-    "or": entrywise(np.logical_or),
-    "not": entrywise(np.logical_not),
-    "select": entrywise(np.where),
-    **dict.fromkeys(("sum", "mean", "amax", "amin", "norm", "std"), reduced),
     "size": _size,
     "matmul": _matmul,
     "outer": _outer,
     "transpose": _transpose,
-    "trace": _matrix(lambda a: np.trace(a, axis1=-2, axis2=-1)),
-    "diagonal": _matrix(lambda a: np.diagonal(a, axis1=-2, axis2=-1)),
-    "tril": _matrix(np.tril),
-    "inverse": _matrix(np.linalg.inv),
-    "solve": _matrix(_solve),
-    "qr": _matrix(lambda a: np.linalg.qr(a)[0]),
-    "eigenvectors": _matrix(_eigenvectors),
-    "top_eigenvector": _matrix(lambda a: np.linalg.eigh(a)[1][..., -1]),
-    "svdvals": _matrix(lambda a: np.linalg.svd(a, compute_uv=False)),
-    "polar": _matrix(_polar),
-    "matrix_power": _matrix(_matrix_power),
-    "spectral_norm": _matrix(lambda a: np.linalg.svd(a, compute_uv=False)[..., 0]),
-    "spectral_radius": _matrix(lambda a: np.max(np.abs(np.linalg.eigvals(a)), axis=-1)),
-    "positive_definite": _matrix(_positive_definite),
-    "columns": _matrix(_columns),
-    "unit": _matrix(_unit),
-    "argmax": _matrix(lambda x: float(np.argmax(x))),
-    "argsort": _matrix(lambda x: np.argsort(x, axis=-1, kind="stable").astype(float)),
-    "rank_of": _matrix(_rank_of),
-    "keep_largest": _matrix(_keep_largest),
-    "cumsum": _matrix(lambda x: np.cumsum(x, axis=-1)),
     "tuple": lambda here, values: tuple(values),
     "set": lambda here, values: tuple(_plain(value) for value in values),
     "range": _range,
@@ -385,4 +255,9 @@ NUMERIC: dict[str, Row] = {
     "element": _element,
     "host": _host,
     "item": _item,
+}
+
+NUMERIC: dict[str, Row] = {
+    **{name: found for name, row in OPERATIONS.items() if (found := _row(row)) is not None},
+    **SPECIAL,
 }

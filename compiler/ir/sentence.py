@@ -38,8 +38,8 @@ def _build(tree: Tree, names: dict[str, Node]) -> Node:
             return number(value)
         case ("name", "true" | "false" as word):
             return boolean(word == "true")
-        case ("name", "π"):
-            return node("pi")
+        case ("name", "π" | "∞" as sign):
+            return node("pi" if sign == "π" else "inf")
         case ("name", str(word)):
             return names[word]
         case ("neg", ("number", Fraction() as value)):

@@ -6,7 +6,7 @@ from typing import Any
 
 from dotopt.compiler.ops import attributes as a
 from dotopt.compiler.ops import typing as t
-from dotopt.compiler.ops.row import LOST, SAME, Call, Form, Infix, Kind, Operation, absent
+from dotopt.compiler.ops.row import COMPARED, LOST, SAME, Call, Form, Infix, Kind, Operation, absent
 from dotopt.compiler.ops.types import BOOL, Type
 
 GIVEN = absent("it stands for what is given")
@@ -52,10 +52,10 @@ CONTROL_ROWS = (
 )  # fmt: skip
 
 LISTS = (
-    _row("list", "set", "a set of numbers", t.constant(Type("set")), HOST, arity=None, degree=LOST, opt=Form("{x, y}")),
-    _row("list", "range", "the whole numbers from x to y", t.constant(Type("set")), HOST, arity=2, degree=LOST,
+    _row("list", "set", "a set of numbers", t.constant(Type("set")), HOST, arity=None, opt=Form("{x, y}")),
+    _row("list", "range", "the whole numbers from x to y", t.constant(Type("set")), HOST, arity=2,
          opt=Infix("..", "range"), latex=Form(r"\{x, \ldots, y\}")),
-    _row("list", "contains", "whether y is in x", t.constant(BOOL), HOST, arity=2, derivative=("0", "0"), degree=LOST,
+    _row("list", "contains", "whether y is in x", t.constant(BOOL), HOST, arity=2, derivative=("0", "0"), degree=COMPARED,
          range="[0, 1]", opt=Form("y in x"), latex=Form(r"y \in x")),
     _row("list", "element", "the entry of a vector, or the member of a family, at an index", t.element, HOST, arity=2,
          opt=Form("x[i]"), latex=Form("x_{i}")),

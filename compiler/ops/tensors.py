@@ -86,7 +86,7 @@ CONSTANTS = (
     ),
     _known(
         name="ones", arity=None, attributes=Typed, type=t.given, means="1 in every entry",
-        degree=PLAIN, range="[1, 1]", derivative=("0",), numpy=lambda np, shape: np.ones(shape),
+        degree=LOST, range="[1, 1]", derivative=("0",), numpy=lambda np, shape: np.ones(shape),
         opt=Call("ones", 1, None), latex=Form("1"), torch=Call("torch.ones"), c=NO_KERNEL, triton=NO_KERNEL,
     ),
     _known(

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dotopt.compiler.ir import ENTRYWISE, Node
+from dotopt.compiler.ir import ENTRYWISE, REDUCTIONS, Node
+from dotopt.compiler.ops import OPERATIONS
 
 Kind = Any  # STILL, ZERO, a kind of the group, a list of these for the variables of a loop, or None
 UNKNOWN, STILL, ZERO, MOVES, SQUARE = "unknown", "still", "zero", "moves", "square"
 
-ODD = frozenset(("neg", "sign", "tanh", "erf", "sin", "tan", "atanh", "stop", "cast"))
-EVEN = frozenset(("abs", "cos"))
-REDUCTIONS = frozenset(("sum", "mean", "norm", "amax", "amin", "std"))
 PRODUCTS = frozenset(("outer", "matmul", "transpose", "inverse", "matrix_power", "trace", "diagonal", "polar", "cast"))
 
 
@@ -93,7 +91,7 @@ def _permutation(here: Node, args: list[Kind]) -> Kind:
 
 
 def _line(here: Node, args: list[Kind]) -> Kind:
-    return MOVES if here.op in ENTRYWISE or here.op in REDUCTIONS | PRODUCTS or here.op == "eye" else None
+    return MOVES if here.op in ENTRYWISE or here.op in (*REDUCTIONS, *PRODUCTS) or here.op == "eye" else None
 
 
 # ---- signs -----------------------------------------------------------------------------------------------------------
@@ -102,10 +100,8 @@ def _line(here: Node, args: list[Kind]) -> Kind:
 def _sign(here: Node, args: list[Kind]) -> Kind:
     odd = [k == MOVES for k in args]
     match here.op:
-        case op if op in ODD and args == [MOVES]:
-            return MOVES
-        case op if op in EVEN and args == [MOVES]:
-            return STILL
+        case op if args == [MOVES] and (parity := OPERATIONS[op].parity):
+            return MOVES if parity == "odd" else STILL
         case "add" | "sub" if set(args) <= {MOVES, STILL, ZERO}:
             return join(args[0], args[1])
         case "mul" | "div" if set(args) <= {MOVES, STILL}:
@@ -152,7 +148,7 @@ def _rotation(here: Node, args: list[Kind]) -> Kind:
             return SQUARE
         case "sum" | "mean" if not here.type.axes and args[0] == SQUARE:
             return STILL
-        case "norm" if not here.type.axes and args[0] == MOVES and here.attrs[2] == 2:
+        case "norm" if not here.type.axes and args[0] == MOVES and here.attrs.order == 2:
             return STILL
     return None
 
@@ -194,7 +190,7 @@ def _word(axes: frozenset[str], here: Node, args: list[Kind]) -> Kind:
             return SQUARE
         case (("sum" | "mean"), [x]) if x == SQUARE:
             return total or SQUARE
-        case "norm", [x] if (x == ROOT or isinstance(x, tuple)) and here.attrs[2] == 2:
+        case "norm", [x] if (x == ROOT or isinstance(x, tuple)) and here.attrs.order == 2:
             return total or ROOT
         case "matmul", [x, y]:
             if EYE in args:

@@ -8,9 +8,14 @@ is made of states that no pass has reached yet has no kind yet (`UNKNOWN`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
 
+from dotopt.compiler.analysis.interpretation import Interpretation, fixed_point
 from dotopt.compiler.ir import ENTRYWISE, Fold, Lambda, Loop, Node, Program, leaf
+from dotopt.compiler.ops import OPERATIONS, Absent
+from dotopt.compiler.ops.row import Powers
 from dotopt.compiler.prove.procedures.coordinates import (
     STILL,
     UNKNOWN,
@@ -23,7 +28,6 @@ from dotopt.compiler.prove.procedures.coordinates import (
     lines,
 )
 
-KEEP_ZERO = {"neg", "add", "sub", "abs", "sqrt", "max", "min", "stop", "cast", "transpose", "sum", "mean", "norm"}
 BODIES = (Fold, Lambda, Loop)  # what reads more than the arguments
 UNIQUE_UP_TO_SIGNS = {"eigenvectors", "qr"}
 
@@ -56,86 +60,73 @@ def invariances(program: Program) -> Iterator[str]:
 def kept(program: Program, group: Group, knobs: Mapping[Node, Kind] | None = None) -> bool:
     """Whether the parameter moves after a step as before it; knobs stay, but for those that have a kind."""
     (param,) = program.params
-    kinds: dict[Node, Kind] = {leaf("param", param.name, param.type): group.moves, **(knobs or {})}
-    states = {s: leaf("state", s.name, s.type) for s in program.states if not s.indices}
-    kinds |= dict.fromkeys(states.values(), UNKNOWN)
-    for _ in range(2 * len(states) + 2):
-        here = Kinds(group, dict(kinds))
-        for s, x in states.items():
+    given: dict[Node, Kind] = {leaf("param", param.name, param.type): group.moves, **(knobs or {})}
+    states = [s for s in program.states if not s.indices]
+
+    def run(kinds: list[Kind]) -> Interpretation[Kind]:
+        leaves = (leaf("state", s.name, s.type) for s in states)
+        return Interpretation(partial(transfer, group), {**given, **dict(zip(leaves, kinds, strict=True))})
+
+    def step(kinds: list[Kind]) -> list[Kind]:
+        here, after = run(kinds), []
+        for s, kind in zip(states, kinds, strict=True):
             start = ZERO if s.start.value == 0 else here.of(s.start)
             moved = here.of(s.next) if s.next is not None else start
-            kinds[x] = _lasting(group.join(group.join(kinds[x], start), moved))
-        if all(kinds[x] == here.known[x] for x in states.values()):
-            return here.of(program.next[param.name]) in (group.moves, ZERO)
-    return False
+            after.append(_lasting(group.join(group.join(kind, start), moved)))
+        return after
+
+    found = fixed_point(step, [UNKNOWN] * len(states), 2 * len(states) + 2)
+    return found is not None and run(found).of(program.next[param.name]) in (group.moves, ZERO)
 
 
-class Kinds:
-    """The kinds of values, given those of the parameter, the states and the variables of loops."""
-
-    def __init__(self, group: Group, known: dict[Node, Kind]) -> None:
-        self.group, self.known = group, known
-        self.done: dict[Node, Kind] = {}
-
-    def of(self, here: Node) -> Kind:
-        """The kind of a value."""
-        if here in self.known:
-            return self.known[here]
-        if here not in self.done:
-            self.done[here] = self._of(here)
-        return self.done[here]
-
-    def _of(self, here: Node) -> Kind:
-        """As `of`, for what is neither known nor done."""
-        match here.op:
-            case "leaf":
-                return STILL if here.role in ("hyper", "time", "rank", "axis", "option") else None
-            case "const":
-                return ZERO if here.value == 0 else STILL
-            case "zeros":
-                return ZERO
-            case "bool" | "pi" | "inf" | "size" | "native" | "ones" | "fires":
-                return STILL
-            case "item":
-                kinds = self.of(here.args[0])
-                return kinds[here.attrs[0]] if isinstance(kinds, list) else None
-            case "loop":
-                return self._loop(here)
-        args = [self.of(a) for a in here.args]
-        if None in args or any(isinstance(k, list) for k in args) or any(isinstance(a, BODIES) for a in here.attrs):
-            return None
-        if UNKNOWN in args:
-            return UNKNOWN
-        if here.op == "oracle":
-            split = here.attrs[3]
-            asked = all(k == self.group.moves for k in args[split[0] : split[0] + split[1]])
-            gradient, value = self.group.answers or (self.group.moves, STILL)
-            return {"gradient": gradient, "value": value}.get(here.attrs[1]) if asked else None
-        if vanishes(here.op, args):
+def transfer(group: Group, here: Node, args: Sequence[Kind], run: Interpretation[Kind]) -> Kind:
+    """The kind of a value, given those of its arguments."""
+    match here.op:
+        case "leaf":
+            return STILL if here.role in ("hyper", "time", "rank", "axis", "option") else None
+        case "const":
+            return ZERO if here.value == 0 else STILL
+        case "zeros":
             return ZERO
-        if here.op == "select" and args[0] == STILL:
-            return self.group.join(args[1], args[2])
-        if args and all(k in (STILL, ZERO) for k in args) and (here.op in ENTRYWISE or self.group.any_still):
+        case "bool" | "pi" | "inf" | "size" | "native" | "ones" | "fires":
             return STILL
-        return self.group.rule(here, args)
-
-    def _loop(self, here: Node) -> Kind:
-        """The kinds of the variables after all passes."""
-        body: Loop = here.attrs[0]
-        count = len(body.variables)
-        before, starts = here.args[:-count], here.args[-count:]
-        if body.index is not None or any(self.of(a) != STILL for a in before):
-            return None
-        kinds = [self.of(a) for a in starts]
-        for _ in range(2 * count + 2):
-            inside = Kinds(self.group, {**self.known, **dict(zip(body.variables, kinds, strict=True))})
-            if body.until is not None and inside.of(body.until) != STILL:
-                return None
-            after = [_lasting(self.group.join(k, inside.of(e))) for k, e in zip(kinds, body.nexts, strict=True)]
-            if after == kinds:
-                return kinds
-            kinds = after
+        case "item":
+            return args[0][here.attrs.position] if isinstance(args[0], list) else None
+        case "loop":
+            return _loop(group, here, args, run)
+    if None in args or any(isinstance(k, list) for k in args) or any(isinstance(a, BODIES) for a in here.attrs):
         return None
+    if UNKNOWN in args:
+        return UNKNOWN
+    if here.op == "oracle":
+        indices, points = here.attrs.split
+        asked = all(k == group.moves for k in args[indices : indices + points])
+        gradient, value = group.answers or (group.moves, STILL)
+        return {"gradient": gradient, "value": value}.get(here.attrs.what) if asked else None
+    if vanishes(here.op, args):
+        return ZERO
+    if here.op == "select" and args[0] == STILL:
+        return group.join(args[1], args[2])
+    if args and all(k in (STILL, ZERO) for k in args) and (here.op in ENTRYWISE or group.any_still):
+        return STILL
+    return group.rule(here, list(args))
+
+
+def _loop(group: Group, here: Node, args: Sequence[Kind], run: Interpretation[Kind]) -> Kind:
+    """The kinds of the variables after all passes."""
+    body: Loop = here.attrs.body
+    count = len(body.variables)
+    if body.index is not None or any(kind != STILL for kind in args[:-count]):
+        return None
+
+    def step(kinds: list[Kind]) -> list[Kind]:
+        inside = run.inside(dict(zip(body.variables, kinds, strict=True)))
+        if body.until is not None and inside.of(body.until) != STILL:
+            return [None] * count
+        return [_lasting(group.join(k, inside.of(e))) for k, e in zip(kinds, body.nexts, strict=True)]
+
+    found = fixed_point(step, list(args[-count:]), 2 * count + 2)
+    return None if found is None or found == [None] * count else found
 
 
 def _lasting(kind: Kind) -> Kind:
@@ -143,14 +134,14 @@ def _lasting(kind: Kind) -> Kind:
     return None if isinstance(kind, Half) else kind
 
 
-def vanishes(op: str, args: list[Kind]) -> bool:
-    """Whether the result is 0 because arguments are."""
-    match op:
-        case "mul" | "matmul" | "outer":
-            return ZERO in args
-        case "div":
-            return bool(args[0] == ZERO)
-    return op in KEEP_ZERO and set(args) == {ZERO}
+def vanishes(op: str, args: Sequence[Kind]) -> bool:
+    """Whether the result is 0 because arguments are: a product of degree 1 in one, or a function with f(0) = 0."""
+    row = OPERATIONS[op]
+    if isinstance(row.degree, Powers):
+        ups = (kind for kind, power in zip(args, row.degree.of, strict=False) if Fraction(power) > 0)
+        return ZERO in ups
+    zero = (row.degree == "alike" and row.domain == "true") or (not isinstance(row.known, Absent) and ("0", "0") in row.known)
+    return zero and set(args) == {ZERO}
 
 
 __all__ = ["invariances", "kept"]

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from dotopt.compiler.ir import COMPARISONS, Node, Program, leaf
+from dotopt.compiler.ir import Node, Program, leaf
+from dotopt.compiler.ops import OPERATIONS
+from dotopt.compiler.ops.row import Powers
 from dotopt.compiler.prove.derivations.guards import decays, guards
 from dotopt.compiler.prove.procedures.coordinates import STILL, ZERO, Group, Kind, join
 from dotopt.compiler.prove.procedures.equivariance import kept
-
-SAME = {"neg", "abs", "relu", "cast", "stop", "transpose", "sum", "mean", "norm", "amax", "amin", "std", "trace"}
-SAME |= {"diagonal", "columns", "spectral_norm", "svdvals"}
-LOST = {"sign", "eigenvectors", "qr", "polar", "argsort", "rank_of"}
 
 
 @dataclass(frozen=True)
@@ -61,24 +59,16 @@ def _of(power: Fraction) -> Kind:
 
 
 def _degree(here: Node, args: list[Kind]) -> Kind:
-    match here.op:
-        case "add" | "sub" | "max" | "min":
+    match OPERATIONS[here.op].degree:
+        case "alike":
             return join(args[0], args[1])
-        case op if op in COMPARISONS:
+        case "compared":
             return STILL if join(args[0], args[1]) is not None else None
-        case "mul" | "matmul" | "outer":
-            return _of(_power(args[0]) + _power(args[1]))
-        case "div":
-            return _of(_power(args[0]) - _power(args[1]))
-        case "sqrt":
-            return _of(_power(args[0]) / 2)
-        case "inverse":
-            return _of(-_power(args[0]))
-        case "pow" | "matrix_power" if here.args[1].value is not None:
+        case "exponent" if here.args[1].value is not None:
             return _of(_power(args[0]) * here.args[1].value)
-        case op if op in SAME and all(k == STILL for k in args[1:]):
-            return args[0]
-        case op if op in LOST:
+        case Powers(powers) if all(kind == STILL for kind in args[len(powers) :]):
+            return _of(sum((_power(kind) * Fraction(p) for kind, p in zip(args, powers, strict=False)), Fraction(0)))
+        case "lost":
             return STILL
     return None
 
