@@ -25,7 +25,7 @@ BUILT_INS: dict[str, list[tuple[str, str]]] = {
     "entrywise": [
         ("exp(x), log(x), sin(x), cos(x), tan(x), tanh(x), acos(x), atanh(x), erf(x)", "as in mathematics"),
         ("sqrt(x), abs(x)", "also `√x` and `|x|`"),
-        ("sigmoid(x), relu(x), gelu(x)", "activations; `gelu` is the exact one"),
+        ("sigmoid(x), relu(x), gelu(x), softplus(x)", "activations; `gelu` is the exact one"),
         ("sign(x)", "−1, 0 or 1; `sign(0) = 0`"),
         ("floor(x), ceil(x)", "rounding down and up"),
         ("clip(x, a, b)", "`min(max(x, a), b)`"),

@@ -7,15 +7,17 @@ and choices are written a second time, so that two mistakes would have to agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from dotopt.compiler.ir import Loop, Node, Program, leaf, number, rebuild, substitute
+from dotopt.compiler.ops import having
 from dotopt.compiler.ops.types import INT, REST, Type
 
 Entries = Any  # an object array of SymPy expressions, one axis for each axis of the type
@@ -100,13 +102,13 @@ def _unrolled(here: Node) -> Node:
     if here.op != "item" or here.args[0].op != "loop":
         return here
     count, *values = here.args[0].args
-    body: Loop = here.args[0].attrs[0]
+    body: Loop = here.args[0].attrs.body
     if count.value is None or body.until is not None or body.index is not None or any(v.args for v in body.variables):
         return here
     for _ in range(int(count.value)):
         table = dict(zip(body.variables, values, strict=True))
         values = [substitute(following, table) for following in body.nexts]
-    result: Node = values[here.attrs[0]]
+    result: Node = values[here.attrs.position]
     return result
 
 
@@ -120,7 +122,7 @@ def functions(written: Written) -> tuple[list[sp.Symbol], Callable[..., Any]]:
     flat = [sp.sympify(entry) for entry in np.ravel(written.entries)]
     flat = [sp.Piecewise((1, entry), (0, True)) if _truth(entry) else entry for entry in flat]
     free = sorted({symbol for entry in flat for symbol in entry.free_symbols}, key=str)
-    return free, sp.lambdify([free], flat, modules=[{"select": _select}, "numpy"], cse=True)
+    return free, sp.lambdify([free], flat, modules=[{"select": _select, "erf": math.erf}, "numpy"], cse=True)
 
 
 def _select(conditions: Sequence[Any], values: Sequence[Any], default: Any) -> Any:
@@ -180,47 +182,15 @@ def _norm(entries: Sequence[Any], order: Any) -> Any:
     return sum(sp.Abs(e) ** power for e in entries) ** (1 / power)
 
 
-UNARY: dict[str, Callable[[Any], Any]] = {
-    "neg": lambda x: -x,
-    "abs": sp.Abs,
-    "sign": sp.sign,
-    "sqrt": sp.sqrt,
-    "exp": sp.exp,
-    "log": sp.log,
-    "sin": sp.sin,
-    "cos": sp.cos,
-    "tan": sp.tan,
-    "tanh": sp.tanh,
-    "acos": sp.acos,
-    "sigmoid": lambda x: 1 / (1 + sp.exp(-x)),
-    "relu": lambda x: sp.Piecewise((x, x > 0), (0, True)),
-    "floor": sp.floor,
-    "ceil": sp.ceiling,
-    "stop": lambda x: x,
-    "cast": lambda x: x,
+MEANING: dict[str, Callable[..., Any]] = {
+    op: partial(meaning, sp) for op, meaning in having(lambda row: row.sympy).items() if op != "select"
 }
-BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "add": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "div": lambda x, y: x / y if y != 0 else sp.nan,
-    "pow": lambda x, y: x**y,
-    "mod": lambda x, y: x - sp.floor(x / y) * y,
-    "min": lambda x, y: sp.Piecewise((x, x <= y), (y, True)),
-    "max": lambda x, y: sp.Piecewise((x, x >= y), (y, True)),
-    "lt": lambda x, y: sp.Lt(x, y),
-    "le": lambda x, y: sp.Le(x, y),
-    "gt": lambda x, y: sp.Gt(x, y),
-    "ge": lambda x, y: sp.Ge(x, y),
-    "eq": lambda x, y: sp.Eq(x, y),
-    "ne": lambda x, y: sp.Ne(x, y),
-}
-LOGIC: dict[str, Callable[..., Any]] = {"and": sp.And, "or": sp.Or, "not": sp.Not}
+LOGIC = frozenset(("and", "or", "not"))
 FOLDS: dict[str, Callable[[Sequence[Any]], Any]] = {
     "sum": lambda entries: sum(entries, sp.Integer(0)),
     "mean": lambda entries: sum(entries, sp.Integer(0)) / len(entries),
-    "amax": lambda entries: reduce(BINARY["max"], entries),
-    "amin": lambda entries: reduce(BINARY["min"], entries),
+    "amax": lambda entries: reduce(MEANING["max"], entries),
+    "amin": lambda entries: reduce(MEANING["min"], entries),
     "std": lambda entries: _deviation(entries),
 }
 
@@ -273,20 +243,20 @@ class _Writer:
             case "leaf":
                 return self._leaf(here)
             case "const":
-                return np.array(sp.Rational(here.attrs[0].numerator, here.attrs[0].denominator), dtype=object)
+                return np.array(sp.Rational(here.attrs.value.numerator, here.attrs.value.denominator), dtype=object)
             case "bool":
-                return np.array(sp.true if here.attrs[0] else sp.false, dtype=object)
+                return np.array(sp.true if here.attrs.value else sp.false, dtype=object)
             case "inf":
                 return np.array(sp.oo, dtype=object)
             case "pi":
                 return np.array(sp.pi, dtype=object)
             case "zeros" | "ones":
-                return np.full(self.shape(here.attrs[0]), sp.Integer(here.op == "ones"), dtype=object)
+                return np.full(self.shape(here.attrs.type), sp.Integer(here.op == "ones"), dtype=object)
             case "select":
                 return self._each(here, args, _choice)
             case "fires":
                 t, period, start = self._leaf(leaf("time", "t", INT))[()], *(a[()] for a in args)
-                return np.array(sp.And(sp.Ge(t, start), sp.Eq(BINARY["mod"](t - start, period), 0)), dtype=object)
+                return np.array(sp.And(sp.Ge(t, start), sp.Eq(MEANING["mod"](t - start, period), 0)), dtype=object)
             case "transpose":
                 return np.swapaxes(args[0], -1, -2)
             case "matmul" if max(a.ndim for a in args) <= 2 and all(REST not in a.type.axes for a in here.args):
@@ -297,16 +267,14 @@ class _Writer:
                 return np.array(sum(args[0][i, i] for i in range(len(args[0]))), dtype=object)
             case "size":
                 return np.array(sp.Integer(self._count(here)), dtype=object)
-            case op if op in UNARY:
-                return self._each(here, args, lambda x: UNARY[op](_number(x)))
-            case op if op in BINARY:
-                return self._each(here, args, lambda x, y: BINARY[op](_number(x), _number(y)))
             case op if op in LOGIC:
-                return self._each(here, args, lambda *x: LOGIC[op](*map(_condition, x)))
+                return self._each(here, args, lambda *x: MEANING[op](*map(_condition, x)))
+            case op if op in MEANING:
+                return self._each(here, args, lambda *x: MEANING[op](*map(_number, x)))
             case op if op in FOLDS:
                 return self._reduced(here, args[0], FOLDS[op])
             case "norm":
-                return self._reduced(here, args[0], lambda entries: _norm(entries, here.attrs[2]))
+                return self._reduced(here, args[0], lambda entries: _norm(entries, here.attrs.order))
         raise Unsupported(f"`{here.op}` has no expression in entries")
 
     def _leaf(self, here: Node) -> Entries:
@@ -338,7 +306,7 @@ class _Writer:
 
     def _reduced(self, here: Node, entries: Entries, function: Callable[[Sequence[Any]], Any]) -> Entries:
         type = here.args[0].type
-        gone = [i for i, axis in enumerate(type.axes) if axis in here.attrs[0]]
+        gone = [i for i, axis in enumerate(type.axes) if axis in here.attrs.axes]
         left = [i for i in range(len(type.axes)) if i not in gone]
         made = np.empty(tuple(entries.shape[i] for i in left), dtype=object)
         moved = np.transpose(entries, (*left, *gone)) if gone else entries
@@ -348,5 +316,5 @@ class _Writer:
 
     def _count(self, here: Node) -> int:
         shape = dict(zip(here.args[0].type.axes, self.shape(here.args[0].type), strict=True))
-        return int(np.prod([shape[axis] for axis in here.attrs[0] if axis in shape], dtype=int))
+        return int(np.prod([shape[axis] for axis in here.attrs.axes if axis in shape], dtype=int))
 

@@ -176,7 +176,7 @@ def infer(program: Program, file: s.File | None = None) -> Units:
     >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import Static, lower
     >>> library = Library()
-    >>> units = infer(lower(library.file("Adam"), Static(options={"amsgrad": False}), library))
+    >>> units = infer(lower(library.file("Adam"), Static(options={"amsgrad": False, "decoupled": False}), library))
     >>> [units.named("hyper", name) for name in ("η", "ε", "β1")]
     ['θ', 'f/θ', '1']
     """

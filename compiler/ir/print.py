@@ -11,31 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, Fold, Lambda, Loop, Node
+from dotopt.compiler.ir import REDUCTIONS, Fold, Lambda, Loop, Node
+from dotopt.compiler.ops import having
+from dotopt.compiler.ops.row import Call, Infix
 
 WIDTH = 4000
 
 CONDITIONAL, OR, AND, NOT, COMPARE, RANGE, SUM, PRODUCT, SIGN, POWER, ROOT, POSTFIX = range(12)
 
-# operation: its sign, its level, and the lowest level of the left and of the right operand without parentheses
-INFIX: dict[str, tuple[str, int, int, int]] = {
-    "or": (" or ", OR, OR, AND),
-    "and": (" and ", AND, AND, NOT),
-    "lt": (" < ", COMPARE, RANGE, RANGE),
-    "le": (" <= ", COMPARE, RANGE, RANGE),
-    "gt": (" > ", COMPARE, RANGE, RANGE),
-    "ge": (" >= ", COMPARE, RANGE, RANGE),
-    "eq": (" == ", COMPARE, RANGE, RANGE),
-    "ne": (" != ", COMPARE, RANGE, RANGE),
-    "range": ("..", RANGE, SUM, SUM),
-    "add": (" + ", SUM, SUM, PRODUCT),
-    "sub": (" - ", SUM, SUM, PRODUCT),
-    "mul": ("*", PRODUCT, PRODUCT, SIGN),
-    "div": ("/", PRODUCT, PRODUCT, SIGN),
-    "matmul": (" @ ", PRODUCT, PRODUCT, SIGN),
+# the level of an infix operation, and the lowest levels of its operands without parentheses
+LEVELS: dict[str, tuple[int, int, int]] = {
+    "or": (OR, OR, AND),
+    "and": (AND, AND, NOT),
+    "compare": (COMPARE, RANGE, RANGE),
+    "range": (RANGE, SUM, SUM),
+    "sum": (SUM, SUM, PRODUCT),
+    "product": (PRODUCT, PRODUCT, SIGN),
 }
-
-FUNCTION = {"amax": "max", "amin": "min"}
+SPELLED = having(lambda row: row.opt)
+INFIX = {op: spelled for op, spelled in SPELLED.items() if isinstance(spelled, Infix)}
+WORDS = {op: spelled.name for op, spelled in SPELLED.items() if isinstance(spelled, Call)}
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -117,11 +112,11 @@ def _print(here: Node, texts: Mapping[Node, Text]) -> Text:
         return _binary(here, args)
     if here.op in REDUCTIONS:
         return _reduction(here, args)
-    return f"{FUNCTION.get(here.op, here.op)}({', '.join(text for text, _ in args)})", POSTFIX
+    return f"{WORDS.get(here.op, here.op)}({', '.join(text for text, _ in args)})", POSTFIX
 
 
 def _binary(here: Node, args: list[Text]) -> Text:
-    sign, level, left, right = INFIX[here.op]
+    sign, (level, left, right) = INFIX[here.op].sign, LEVELS[INFIX[here.op].level]
     a, b = (_bracketed(text, bound) for text, bound in zip(args, (left, right), strict=True))
     if level == PRODUCT:  # `@` beside an entrywise product is always bracketed
         mixed = [
@@ -138,7 +133,7 @@ def _reduction(here: Node, args: list[Text]) -> Text:
     if here.op == "norm" and not over:
         text = f"‖{args[0][0]}‖"
     else:
-        text = f"{FUNCTION.get(here.op, here.op)}({args[0][0]}{over})"
+        text = f"{WORDS.get(here.op, here.op)}({args[0][0]}{over})"
     if order is None:
         text += "[∞]"
     elif order != 2:
@@ -301,4 +296,3 @@ _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
     "cg": _solved,
     "element": lambda here, args, texts: (f"{_bracketed(args[0], POSTFIX)}[{args[1][0]}]", POSTFIX),
 }
-assert set(COMPARISONS) <= set(INFIX)

@@ -10,23 +10,25 @@ from dotopt.compiler.ir import Node, node
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.scope import Argument, Scope
+from dotopt.compiler.ops import OPERATIONS, having
+from dotopt.compiler.ops.attributes import Nothing
+from dotopt.compiler.ops.row import Call
 from dotopt.compiler.ops.types import ANY, INT, REST, Type, broadcast
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 
 Row = Callable[[Context, s.Call, Scope, Type | None], Node]
 
-ENTRYWISE = (
-    *("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu", "relu", "sign", "abs"),
-    *("sqrt", "floor", "ceil", "cis", "re", "im", "conj", "stop", "argsort", "rank_of", "transpose", "trace"),
-    "diagonal",
-    *("tril", "inverse", "qr", "eigenvectors", "top_eigenvector", "svdvals", "polar", "spectral_norm"),
-    *("spectral_radius", "positive_definite", "cumsum"),
-)
-PAIRS = {"outer": "outer", "solve": "solve", "matrix_power": "matrix_power", "columns": "columns"} | {
-    "keep_largest": "keep_largest"
-}
 REDUCTIONS = {"sum": "sum", "mean": "mean", "std": "std"}
+# whose call is a node of its own: by the number of arguments
+PLAIN = {
+    arity: {
+        spelled.name: op
+        for op, spelled in having(lambda row: row.opt).items()
+        if isinstance(spelled, Call) and OPERATIONS[op].arity == arity and OPERATIONS[op].attributes is Nothing
+    }
+    for arity in (1, 2)
+}
 
 
 def _arguments(context: Context, call: s.Call, scope: Scope, expected: Type | None = None) -> tuple[Node, ...]:
@@ -308,8 +310,8 @@ def run(context: Context, call: s.Call, scope: Scope, expected: Type | None) -> 
 
 
 TABLE: dict[str, Row] = {
-    **{name: entrywise(name) for name in ENTRYWISE},
-    **{name: pair(op) for name, op in PAIRS.items()},
+    **{name: entrywise(op) for name, op in PLAIN[1].items()},
+    **{name: pair(op) for name, op in PLAIN[2].items()},
     **{name: reduction(op) for name, op in REDUCTIONS.items()},
     **{name: host(name) for name in ("append", "suffix", "occurs", "top")},
     **{name: word_of_claims(name, ANY) for name in ("ddt", "expect", "O", "jacobian", "divergence")},

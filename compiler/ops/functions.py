@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dotopt.compiler.ops import bodies
 from dotopt.compiler.ops import typing as t
 from dotopt.compiler.ops.row import (
     ENDS,
@@ -112,7 +113,8 @@ FUNCTIONS = (
         ),
         numpy=lambda np, x: np.arccos(x), exact=lambda mp, x: mp.acos(x), enclosure=ENDS,
         sympy=lambda sp, x: sp.acos(x),
-        opt=Call("acos"), latex=Call("arccos"), torch=Call("torch.acos"), c=Call("acos"), triton=Inline("acos_"),
+        opt=Call("acos"), latex=Call("arccos"), torch=Call("torch.acos"), c=Call("acos"),
+        triton=Inline(bodies.ACOS),
     ),
     Operation(
         name="tanh", kind="number", type=t.real, means="the hyperbolic tangent",
@@ -124,7 +126,7 @@ FUNCTIONS = (
         ),
         numpy=lambda np, x: np.tanh(x), exact=lambda mp, x: mp.tanh(x), enclosure=ENDS,
         sympy=lambda sp, x: sp.tanh(x),
-        opt=Call("tanh"), latex=Call(r"\tanh"), torch=Call("torch.tanh"), c=Call("tanh"), triton=Inline("tanh_"),
+        opt=Call("tanh"), latex=Call(r"\tanh"), torch=Call("torch.tanh"), c=Call("tanh"), triton=Inline(bodies.TANH),
     ),
     Operation(
         name="atanh", kind="number", type=t.real, means="the number with this hyperbolic tangent",
@@ -136,7 +138,8 @@ FUNCTIONS = (
         ),
         numpy=lambda np, x: np.arctanh(x), exact=lambda mp, x: mp.atanh(x), enclosure=ENDS,
         sympy=lambda sp, x: sp.atanh(x),
-        opt=Call("atanh"), latex=Call("artanh"), torch=Call("torch.atanh"), c=Call("atanh"), triton=Inline("atanh_"),
+        opt=Call("atanh"), latex=Call("artanh"), torch=Call("torch.atanh"), c=Call("atanh"),
+        triton=Inline(bodies.ATANH),
     ),
     Operation(
         name="erf", kind="number", type=t.real, means="the error function, 2/√π times the integral of exp(-s²) from 0",
@@ -168,7 +171,7 @@ FUNCTIONS = (
         exact=lambda mp, x: mp.log1p(mp.exp(-abs(x))) + max(x, 0), enclosure=ENDS,
         sympy=lambda sp, x: sp.Piecewise((x, x > 0), (0, True)) + sp.log(1 + sp.exp(-sp.Abs(x))),
         opt=Call("softplus"), latex=Call("softplus"), torch=Call("torch.nn.functional.softplus"),
-        c=Inline("return (a < 0 ? (T)0 : a) + log1p##F(exp##F(-fabs##F(a)));"), triton=Inline("softplus_"),
+        c=Inline("return (a < 0 ? (T)0 : a) + log1p##F(exp##F(-fabs##F(a)));"), triton=Inline(bodies.SOFTPLUS),
     ),
     Operation(
         name="gelu", kind="number", type=t.real, means="x times the normal distribution function, the exact one",

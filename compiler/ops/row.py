@@ -100,7 +100,11 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """The body of a function that is written once, before it is used; its arguments are called `a` and `b`."""
+    """A function that is written once, before it is used.
+
+    In C the body, of the arguments `a` and `b`; `T` is their type, and `##F` ends the names of functions of `T`. In
+    Triton the whole of it.
+    """
 
     body: str
 

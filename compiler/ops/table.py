@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dotopt.compiler.ops import arithmetic, functions, structure, tensors
-from dotopt.compiler.ops.row import Absent, Kind, Operation
+from dotopt.compiler.ops.row import Absent, Infix, Kind, Level, Operation
 
 T = TypeVar("T")
 
@@ -42,3 +42,13 @@ def named(*kinds: Kind) -> tuple[str, ...]:
     """The operations of these kinds, in the order of the table."""
     return tuple(name for name, row in OPERATIONS.items() if row.kind in kinds)
 
+
+
+def signs(level: Level) -> dict[str, str]:
+    """The signs of Python for the infix operations of a level, by operation.
+
+    >>> signs("sum")
+    {'add': '+', 'sub': '-'}
+    """
+    spelled = having(lambda row: row.torch)
+    return {op: s.sign.strip() for op, s in spelled.items() if isinstance(s, Infix) and s.level == level}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dotopt.compiler.ops import having
+from dotopt.compiler.ops.row import Call
 from dotopt.grammar.spelling import canonical
 
 
@@ -21,69 +23,30 @@ def _table(rows: dict[str, Signature]) -> dict[str, Signature]:
 
 
 AXES = frozenset({"over", "per"})  # keywords of reductions: what is summed away, what stays
-ITERATIVE = frozenset({"from", "tol", "most", "by"})  # keywords of what is found by iteration
 
-ENTRYWISE = _table(
+# called by the name of an operation
+OPERATIONS_CALLED = {
+    canonical(spelled.name): Signature(spelled.least, spelled.most, spelled.keywords)
+    for spelled in having(lambda row: row.opt).values()
+    if isinstance(spelled, Call)
+}
+# made of other operations, or known in one place only
+WORDS = _table(
     {
-        "exp log sin cos tan tanh acos atanh erf sigmoid gelu relu": Signature(1, 1),
-        "sign abs sqrt floor ceil cis re im conj": Signature(1, 1),
         "clip": Signature(3, 3),
-    }
-)
-REDUCTIONS = _table(
-    {
-        "sum mean norm std rms argmax": Signature(1, 1, AXES),
-        "size": Signature(1, 1, AXES),
-        "max min": Signature(1, None, AXES),  # one argument is reduced, several are compared entrywise
+        "rms": Signature(1, 1, AXES),
         "dot": Signature(2, 2, AXES),
         "rank": Signature(1, 1),
-        "argsort": Signature(1, 1, AXES),
-    }
-)
-LINEAR_ALGEBRA = _table(
-    {
-        "trace transpose diagonal inverse eigenvectors top_eigenvector qr svdvals polar": Signature(1, 1),
-        "spectral_norm spectral_radius positive_definite": Signature(1, 1),
-        "outer solve matrix_power columns": Signature(2, 2),
-        "ones zeros": Signature(1, None),
-        "unit": Signature(1, 1, AXES),
         "jacobian divergence": Signature(2, 2),
+        "top occurs suffix append": Signature(2, 2),
+        "expect": Signature(1, 1),
+        "prox": Signature(3, 3),
+        "input_of output_of": Signature(1, 1),
+        "run": Signature(2, 2, frozenset({"start", "lr", "steps"})),
+        "ddt O": Signature(1, 1),
     }
 )
-SELECTION = _table(
-    {
-        "keep_largest top occurs suffix append": Signature(2, 2),
-        "rank_of": Signature(1, 1, AXES),
-        "indicator": Signature(1, 1),
-    }
-)
-CALCULUS = _table(
-    {
-        "stop expect": Signature(1, 1),
-        "argmin root": Signature(1, 1, ITERATIVE),
-        "prox jvp": Signature(3, 3),
-    }
-)
-SEQUENCE = _table(
-    {
-        "attention": Signature(3, 3),
-        "cumsum": Signature(1, 1, AXES),
-        "tril": Signature(1, 1),
-    }
-)
-ORACLES = _table({"input_of output_of": Signature(1, 1), "native": Signature(2, 2)})
-CLAIMS_ONLY = _table({"run": Signature(2, 2, frozenset({"start", "lr", "steps"})), "ddt O": Signature(1, 1)})
-
-FUNCTIONS: dict[str, Signature] = {
-    **ENTRYWISE,
-    **REDUCTIONS,
-    **LINEAR_ALGEBRA,
-    **SELECTION,
-    **CALCULUS,
-    **SEQUENCE,
-    **ORACLES,
-    **CLAIMS_ONLY,
-}
+FUNCTIONS: dict[str, Signature] = {**OPERATIONS_CALLED, **WORDS}
 
 CONSTANTS = frozenset(canonical(name) for name in ("π", "I", "t"))
 RESERVED = frozenset(canonical(name) for name in ("t", "inf", "infinity", "∞"))
@@ -112,4 +75,5 @@ SOLVERS = frozenset({"levenberg_marquardt", "newton", "lbfgs"})  # after `by=` o
 FORMATS = frozenset({"bf16", "fp16", "bf8", "fp8", "tf32", "fp32", "fp64"})
 
 BUILTINS = frozenset(FUNCTIONS) | CONSTANTS
-QUIETLY_HIDDEN = frozenset({"O", "t"})  # `O(h^3)` is read in claims only, and `t` may be a parameter of a formula
+# `O(h^3)` is read in claims only, `t` may be a parameter of a formula, and `use softplus` stems from before it was here
+QUIETLY_HIDDEN = frozenset({"O", "t", "softplus"})

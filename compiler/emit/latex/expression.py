@@ -12,6 +12,8 @@ from fractions import Fraction
 
 from dotopt.compiler.emit.latex.tense import Names, is_number
 from dotopt.compiler.ir.print import decimal
+from dotopt.compiler.ops import OPERATIONS
+from dotopt.compiler.ops.row import Around, Call
 from dotopt.compiler.text import syntax as s
 from dotopt.grammar import spelling
 
@@ -20,9 +22,8 @@ CONDITIONAL, OR, AND, NOT, COMPARE, RANGE, SUM, PRODUCT, SIGN, POWER, POSTFIX = 
 SIGNS = {"and": r"\text{ and }", "or": r"\text{ or }", "+": " + ", "-": " - "}
 LEVELS = {"or": OR, "and": AND, "+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "^": POWER}
 RELATIONS = {"==": "=", "!=": r"\neq", "<=": r"\leq", ">=": r"\geq", "in": r"\in", "not in": r"\notin"}
-UPRIGHT = frozenset(("exp", "log", "sin", "cos", "tan", "tanh", "max", "min"))  # LaTeX has a command of that name
-WORDS = {"trace": "tr", "acos": "arccos", "sigmoid": r"\sigma", "re": "Re", "im": "Im", "diagonal": "diag"}
-AROUND = {"abs": ("|", "|"), "floor": (r"\lfloor ", r"\rfloor "), "ceil": (r"\lceil ", r"\rceil ")}
+# what functions that files call look like, by the name that they are called by
+SPELLED = {row.opt.name: row.latex for row in OPERATIONS.values() if isinstance(row.opt, Call)}
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,8 @@ class Writer:
                 return rf"\sum_{{{prose('last ')}{self.write(length)}}} {self.write(body, PRODUCT)}", SUM
             case ("sum", (inner,)) if not call.keywords:
                 return rf"\sum {self.write(inner, PRODUCT)}", SUM
-            case (_, (inner,)) if name in AROUND:
-                opening, closing = AROUND[name]
+            case (_, (inner,)) if isinstance(spelled := SPELLED.get(name), Around):
+                opening, closing = spelled.opening, spelled.closing
                 return opening + self.write(inner) + closing, POSTFIX
         return self._plain_call(operator(name) + self._axes(call), call)
 
@@ -287,9 +288,8 @@ def between(opening: str, text: str, closing: str) -> str:
 
 def operator(name: str) -> str:
     """The name of a function: upright, unless it is a symbol."""
-    if name in UPRIGHT:
-        return "\\" + name
-    word = WORDS.get(name, name)
+    spelled = SPELLED.get(name)
+    word = spelled.name if isinstance(spelled, Call) else name
     if word.startswith("\\"):
         return word
     known = spelling.latex(word)

@@ -12,7 +12,9 @@ from fractions import Fraction
 
 from dotopt.compiler.analysis.affine import kept, low_rank, recent
 from dotopt.compiler.emit.names import PYTHON, Names
-from dotopt.compiler.ir import Loop, Node
+from dotopt.compiler.ir import ENTRYWISE, Loop, Node
+from dotopt.compiler.ops import having
+from dotopt.compiler.ops.row import Call, Infix
 from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
@@ -387,36 +389,34 @@ def _constant(b: Batched, here: Node) -> Text:
     return decimal(value), (POSTFIX if value >= 0 else UNARY)
 
 
+def _spelled(op: str, spelled: object) -> Callable[[Batched, Node], Text]:
+    """How an entrywise operation is written, from its row."""
+    match spelled:
+        case Infix(sign, "sum" | "product" as level):
+            return _infix(sign, SUM if level == "sum" else PRODUCT)
+        case Infix(sign, "compare"):
+            return _comparison(sign.strip())
+        case Infix(sign):
+            return _logic(sign, op)
+        case Call(name):
+            return _function(name.replace("torch.nn.functional.", "functional."))
+    return _function(op)
+
+
 WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "leaf": _leaf,
     "const": _constant,
     "bool": lambda b, here: (str(here.attrs[0]), POSTFIX),
     "inf": lambda b, here: ("math.inf", POSTFIX),
     "pi": lambda b, here: ("math.pi", POSTFIX),
-    "add": _infix("+", SUM),
-    "sub": _infix("-", SUM),
-    "mul": _infix("*", PRODUCT),
-    "div": _infix("/", PRODUCT),
-    "mod": _infix("%", PRODUCT),
+    **{op: _spelled(op, spelled) for op, spelled in having(lambda row: row.torch).items() if op in ENTRYWISE},
     "neg": lambda b, here: (f"-{b.code(here.args[0], UNARY)}", UNARY),
     "pow": _power,
     "min": _extreme("minimum", "max"),
     "max": _extreme("maximum", "min"),
-    **{op: _comparison(s) for op, s in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items()},
-    "and": _logic("&", "and"),
-    "or": _logic("|", "or"),
     "not": _not,
     "select": _select,
-    **{
-        op: _function(f"torch.{op}")
-        for op in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf")
-    },
-    **{op: _function(f"torch.{op}") for op in ("floor", "ceil")},
     "abs": _function("torch.abs", "abs"),
-    "sign": _function("torch.sign", "scalars.sign"),
-    "sigmoid": _function("torch.sigmoid", "scalars.sigmoid"),
-    "relu": _function("torch.relu", "scalars.relu"),
-    "gelu": _function("functional.gelu", "scalars.gelu"),
     "stop": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.detach()", POSTFIX),
     "sum": _reduction("sum"),
     "mean": _reduction("mean"),

@@ -14,6 +14,7 @@ from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Fold, Node, Program, State
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops import signs
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.library import Library
@@ -202,8 +203,7 @@ WRITERS: dict[str, Callable[[_Host, Node], Text]] = {
     "not": _not,
     "add": _pair("+", SUM), "sub": _pair("-", SUM), "mul": _pair("*", PRODUCT), "div": _pair("/", PRODUCT),
     "mod": _pair("%", PRODUCT), "pow": _pair("**", POWER), "and": _pair("and", AND), "or": _pair("or", OR),
-    **{op: _pair(sign, COMPARE) for op, sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
-                                                 "ne": "!="}.items()},
+    **{op: _pair(sign, COMPARE) for op, sign in signs("compare").items()},
     "max": _call("max"),
     "min": _call("min"),
     "abs": _call("abs"),

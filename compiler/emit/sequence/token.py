@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 
 from dotopt.compiler.emit.sequence.batched import Batched
-from dotopt.compiler.ir import TIME, Equation, Input, Node, Program, State, leaf
+from dotopt.compiler.ir import FUNCTIONS, TIME, Equation, Input, Node, Program, State, leaf
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
 
 INDENT = "    "
+CHEAP = ("neg", "abs", "sign", "relu")  # functions that are written again where they are used again
 COSTLY = {
-    *("matmul", "outer", "exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "gelu", "sqrt", "sum", "norm", "mean"),
-    *("element", "pow", "div", "mul", "add", "sub", "select", "inverse", "arange", "floor", "eq", "apply"),
-}
+    *(op for op in FUNCTIONS if op not in CHEAP), *("matmul", "outer", "sum", "norm", "mean", "element", "pow", "div"),
+    *("mul", "add", "sub", "select", "inverse", "arange", "eq", "apply"),
+}  # fmt: skip
 
 
 def refuse(program: Program) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from dotopt.compiler.ir import FUNCTIONS, TIME, Hyper, Node, number
+from dotopt.compiler.ops import signs
 from dotopt.compiler.text.errors import fail
 
 ONE = number(1)
-COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+COMPARISONS = signs("compare")
 
 # how tightly the outermost operator of a text binds
 CHOICE, OR, AND, NOT, COMPARE, SUM, PRODUCT, SIGN, POWER, ATOM = range(10)

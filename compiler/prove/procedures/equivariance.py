@@ -140,8 +140,9 @@ def vanishes(op: str, args: Sequence[Kind]) -> bool:
     if isinstance(row.degree, Powers):
         ups = (kind for kind, power in zip(args, row.degree.of, strict=False) if Fraction(power) > 0)
         return ZERO in ups
-    zero = (row.degree == "alike" and row.domain == "true") or (not isinstance(row.known, Absent) and ("0", "0") in row.known)
-    return zero and set(args) == {ZERO}
+    alike = row.degree == "alike" and row.domain == "true"
+    keeps = not isinstance(row.known, Absent) and ("0", "0") in row.known
+    return (alike or keeps) and set(args) == {ZERO}
 
 
 __all__ = ["invariances", "kept"]

@@ -1,4 +1,4 @@
-"""Operations in C: one table, and precedences so that the text has no parentheses but the needed ones.
+"""Operations in C, as their rows spell them, and precedences so that the text has no parentheses but the needed ones.
 
 NaN and infinities behave as in the reference: `min`, `max` and `sign` pass a NaN on, comparisons with it are false, and
 nothing is reordered. Conditions are C integers and never short-circuit, so that a loop stays one stream of vector code.
@@ -6,11 +6,13 @@ nothing is reordered. Conditions are C integers and never short-circuit, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from dotopt.compiler.emit.kernels.shared.scope import ATOM, SIGN, Text
 from dotopt.compiler.ir import Node
+from dotopt.compiler.ops import OPERATIONS, having
+from dotopt.compiler.ops.row import Call, Infix, Inline
 from dotopt.compiler.schedule.places import Unsupported
 
 CONDITION, COMPARE, SUM, PRODUCT = range(4)
@@ -79,49 +81,15 @@ keywords = frozenset(
     ]
 )
 
-# operation: its sign, its level, the lowest level of the left and of the right operand without parentheses
+# the level of an infix operation, and the lowest levels of its operands without parentheses
 INFIX = {
-    "add": (" + ", SUM, SUM, PRODUCT),
-    "sub": (" - ", SUM, SUM, PRODUCT),
-    "mul": ("*", PRODUCT, PRODUCT, SIGN),
-    "div": ("/", PRODUCT, PRODUCT, SIGN),
-    "lt": (" < ", COMPARE, SUM, SUM),
-    "le": (" <= ", COMPARE, SUM, SUM),
-    "gt": (" > ", COMPARE, SUM, SUM),
-    "ge": (" >= ", COMPARE, SUM, SUM),
-    "eq": (" == ", COMPARE, SUM, SUM),
-    "ne": (" != ", COMPARE, SUM, SUM),
-    "and": (" & ", CONDITION, ATOM, ATOM),
-    "or": (" | ", CONDITION, ATOM, ATOM),
+    "sum": (SUM, SUM, PRODUCT),
+    "product": (PRODUCT, PRODUCT, SIGN),
+    "compare": (COMPARE, SUM, SUM),
+    "and": (CONDITION, ATOM, ATOM),
+    "or": (CONDITION, ATOM, ATOM),
 }
-
-# C functions by operation; `f` is appended for float
-FUNCTIONS = {
-    "abs": "fabs",
-    "sqrt": "sqrt",
-    "log": "log",
-    "sin": "sin",
-    "cos": "cos",
-    "tan": "tan",
-    "tanh": "tanh",
-    "acos": "acos",
-    "atanh": "atanh",
-    "erf": "erf",
-    "floor": "floor",
-    "ceil": "ceil",
-}
-
-# written in the prelude, once for each type
-OWN = {
-    "exp": "exp_",
-    "min": "min_",
-    "max": "max_",
-    "sign": "sign_",
-    "relu": "relu_",
-    "sigmoid": "sigmoid_",
-    "gelu": "gelu_",
-    "mod": "mod_",
-}
+SPELLED = having(lambda row: row.c)
 
 
 def literal(value: Fraction, real: str) -> str:
@@ -142,7 +110,7 @@ def constant(here: Node, real: str) -> str:
         case "pi":
             return f"({real})3.14159265358979323846"
         case _:
-            return str(int(here.attrs[0]))
+            return str(int(here.attrs.value))
 
 
 def define(kind: str, name: str, text: str) -> str:
@@ -177,15 +145,17 @@ def operation(here: Node, args: Sequence[Text], real: str) -> Text:
                 f"{_bracketed(args[0], COMPARE)} ? {_bracketed(args[1], SUM)} : {_bracketed(args[2], SUM)}",
                 CONDITION,
             )
-        case op if op in INFIX:
-            sign, level, left, right = INFIX[op]
+        case "exp":
+            return f"exp_{real}({args[0][0]})", ATOM
+    match SPELLED.get(here.op):
+        case Infix(sign, where):
+            level, left, right = INFIX[where]
             return f"{_bracketed(args[0], left)}{sign}{_bracketed(args[1], right)}", level
-        case op if op in FUNCTIONS:
-            return f"{FUNCTIONS[op]}{suffix}({args[0][0]})", ATOM
-        case op if op in OWN:
-            return f"{OWN[op]}{real}({', '.join(text for text, _ in args)})", ATOM
-        case op:
-            raise Unsupported(f"C has no {op}")
+        case Call(name):
+            return f"{name}{suffix}({args[0][0]})", ATOM
+        case Inline():
+            return f"{here.op}_{real}({', '.join(text for text, _ in args)})", ATOM
+    raise Unsupported(f"C has no {here.op}")
 
 
 def _power(exponent: Fraction | None, args: Sequence[Text], suffix: str) -> Text:
@@ -217,15 +187,17 @@ def _bracketed(text: Text, level: int) -> str:
     return text[0] if text[1] >= level else f"({text[0]})"
 
 
-PRELUDE = """\
-#define OWN(T, F) \\
-  static inline T min_##T(T a, T b) { T c = a < b ? a : b; return a != a ? a : c; } \\
-  static inline T max_##T(T a, T b) { T c = a > b ? a : b; return a != a ? a : c; } \\
-  static inline T sign_##T(T a) { return a > 0 ? (T)1 : a < 0 ? (T)-1 : a; } \\
-  static inline T relu_##T(T a) { return a < 0 ? (T)0 : a; } \\
-  static inline T sigmoid_##T(T a) { return 1/(1 + exp##F(-a)); } \\
-  static inline T gelu_##T(T a) { return a*(T)0.5*(1 + erf##F(a*(T)0.70710678118654752440)); } \\
-  static inline T mod_##T(T a, T b) { return a - floor##F(a/b)*b; }
+def _own() -> Iterator[str]:
+    """The functions whose bodies are in the table, for a type T whose functions of the library end in F."""
+    for name, spelled in SPELLED.items():
+        if isinstance(spelled, Inline):
+            arguments = "T a, T b" if OPERATIONS[name].arity == 2 else "T a"
+            yield f"  static inline T {name}_##T({arguments}) {{ {spelled.body} }}"
+
+
+PRELUDE = (
+    " \\\n".join(["#define OWN(T, F)", *_own()])
+    + """
 OWN(float, f)
 OWN(double, )
 static inline double exp_double(double a) { return exp(a); }
@@ -249,3 +221,4 @@ static inline float exp_float(float a) {
   return a < -86.6f ? 0.0f : (y + y)*two.f;
 }
 """
+)

@@ -8,43 +8,35 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from dotopt.compiler.emit.kernels.shared.scope import ATOM, SIGN, Text
 from dotopt.compiler.emit.kernels.triton import powers
 from dotopt.compiler.emit.kernels.triton.precision import FUNCTIONS as PRECISION
 from dotopt.compiler.ir import Node
+from dotopt.compiler.ops import having
+from dotopt.compiler.ops.bodies import HELPERS
+from dotopt.compiler.ops.row import Call, Infix, Inline, Template
 from dotopt.compiler.schedule.places import Unsupported
 
 COMPARE, SUM, PRODUCT = range(2, 5)
 
 # Python's words, and what the kernels themselves call things
-_OWN = (
+_WORDS = (
     "i r c p piece tensor tensors block col cols begin end start size count inside there scale tl triton offset "
     "piece_tensor piece_start piece_full data shape first first_row given host sums totals rows "
     "PIECE BLOCK HEIGHT WIDTH"
 )
-keywords = frozenset((*keyword.kwlist, *dir(builtins), *PRECISION, *powers.NAMES, *_OWN.split()))
 # where numbers meet in a function of Triton, which takes those that are written out for float
 MET = frozenset(("min", "max", "select", "pow"))
 
-INFIX = {
-    "add": (" + ", SUM, SUM, PRODUCT),
-    "sub": (" - ", SUM, SUM, PRODUCT),
-    "mul": (" * ", PRODUCT, PRODUCT, SIGN),
-    "lt": (" < ", COMPARE, SUM, SUM),
-    "le": (" <= ", COMPARE, SUM, SUM),
-    "gt": (" > ", COMPARE, SUM, SUM),
-    "ge": (" >= ", COMPARE, SUM, SUM),
-    "eq": (" == ", COMPARE, SUM, SUM),
-    "ne": (" != ", COMPARE, SUM, SUM),
-}
-
-FUNCTIONS = {
-    "abs": "tl.abs", "exp": "tl.exp", "log": "tl.log", "sin": "tl.sin", "cos": "tl.cos", "floor": "tl.floor",
-    "ceil": "tl.ceil", "sigmoid": "tl.sigmoid",
-}  # fmt: skip
+# the level of an infix operation, and the lowest levels of its operands without parentheses
+INFIX = {"sum": (SUM, SUM, PRODUCT), "product": (PRODUCT, PRODUCT, SIGN), "compare": (COMPARE, SUM, SUM)}
+SPELLED = having(lambda row: row.triton)
+OWN = {f"{name}_": spelled.body for name, spelled in SPELLED.items() if isinstance(spelled, Inline)} | HELPERS
+keywords = frozenset((*keyword.kwlist, *dir(builtins), *PRECISION, *powers.NAMES, *_WORDS.split(), *OWN))
 
 
 def literal(value: Fraction, real: str) -> str:
@@ -54,7 +46,7 @@ def literal(value: Fraction, real: str) -> str:
 
 def constant(here: Node, real: str) -> str:
     """An infinity, π, a truth value."""
-    return {"inf": "float('inf')", "pi": "3.141592653589793"}.get(here.op) or str(bool(here.attrs[0]))
+    return {"inf": "float('inf')", "pi": "3.141592653589793"}.get(here.op) or str(here.attrs.value)
 
 
 def define(kind: str, name: str, text: str) -> str:
@@ -113,26 +105,30 @@ def operation(here: Node, args: Sequence[Text], real: str) -> Text:
             return f"tl.where({texts[0]}, {texts[1]}, False)", ATOM
         case "or":
             return f"tl.where({texts[0]}, True, {texts[1]})", ATOM
-        case "select":
-            return f"tl.where({', '.join(texts)})", ATOM
-        case "min" | "max":
-            return f"tl.{here.op}imum({texts[0]}, {texts[1]}, tl.PropagateNan.ALL)", ATOM
-        case "sign":
-            return f"tl.where({texts[0]} > 0, 1.0, tl.where({texts[0]} < 0, -1.0, {texts[0]}))", ATOM
-        case "relu":
-            return f"tl.where({texts[0]} < 0, 0.0, {texts[0]})", ATOM
-        case "gelu":
-            return f"0.5 * {texts[0]} * (1.0 + tl.erf({texts[0]} * 0.7071067811865476))", PRODUCT
-        case "mod":
-            a, b = (_bracketed(arg, ATOM) for arg in args)
-            return f"{a} - tl.floor({a} / {b}) * {b}", SUM
-        case op if op in INFIX:
-            sign, level, left, right = INFIX[op]
+    match SPELLED.get(here.op):
+        case Infix(sign, where):
+            level, left, right = INFIX[where]
             return f"{_bracketed(args[0], left)}{sign}{_bracketed(args[1], right)}", level
-        case op if op in FUNCTIONS:
-            return f"{FUNCTIONS[op]}({texts[0]})", ATOM
-        case op:
-            raise Unsupported(f"Triton has no {op}")
+        case Call(name):
+            return f"{name}({texts[0]})", ATOM
+        case Template(text, atom):
+            a, b = (_bracketed(args[k], ATOM) for k in (0, -1))
+            return text.format(*texts, a=a, b=b), ATOM if atom else SUM
+        case Inline():
+            return f"{here.op}_({texts[0]})", ATOM
+    raise Unsupported(f"Triton has no {here.op}")
+
+
+def functions(text: str) -> list[str]:
+    """The functions of the table that kernels with this text call, each after those that it calls itself."""
+    return list(_called(text, dict(OWN)))
+
+
+def _called(text: str, known: dict[str, str]) -> Iterator[str]:
+    for name in [name for name in known if re.search(rf"\b{name}\(", text)]:
+        body = known.pop(name)
+        yield from _called(body, known)
+        yield f"@triton.jit\n{body}"
 
 
 def _wide(text: str) -> str:

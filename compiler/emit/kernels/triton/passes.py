@@ -170,7 +170,8 @@ class _Writer:
             raise Unsupported("a number of the group is known only after the last pass")
         texts = {name: kernel(name, lines) for name, lines in kernels.items() if lines}
         head = f'"""{title}"""\n\nimport triton\nimport triton.language as tl'
-        functions = [*self.narrow.functions, *powers.functions("\n".join(texts.values()))]
+        written = "\n".join(texts.values())
+        functions = [*self.narrow.functions, *powers.functions(written), *triton_expression.functions(written)]
         text = "\n\n\n".join([head, *functions, *texts.values()]) + "\n"
         return Module(
             text=text.replace("DIMENSIONS", str(len(self.shape))),
