@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime import scalars
 from dotopt.runtime.scalars import Scalar
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
@@ -72,18 +71,7 @@ floor, floor_ = entrywise("floor")
 ceil, ceil_ = entrywise("ceil")
 reciprocal, reciprocal_ = entrywise("reciprocal")
 relu, relu_ = entrywise("relu")
-
-
-
-def __getattr__(name: str) -> Any:
-    """The word of another function of one number, from its row in the table of operations: `softplus`, `softplus_`."""
-    function = scalars.of_row(name.removesuffix("_"))
-    if function is None:
-        raise AttributeError(f"no word `{name}`")
-    new, overwrite = entrywise(name.removesuffix("_"), function)
-    globals().update({name.removesuffix("_"): new, f"{name.removesuffix('_')}_": overwrite})
-    return globals()[name]
-
+gelu, gelu_ = entrywise("gelu", torch.nn.functional.gelu)
 
 _add, _add_ = kernel("add", torch.add), kernel("add_", Tensor.add_)
 _sub, _sub_ = kernel("sub", torch.sub), kernel("sub_", Tensor.sub_)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,6 +93,13 @@ def every(t: float, period: float, start: float) -> bool:
     return t >= start and (t - start) % period == 0
 
 
+def gelu(value: Scalar) -> Scalar:
+    """x Φ(x), with the exact normal distribution function."""
+    if isinstance(value, Tensor):
+        return torch.nn.functional.gelu(value)
+    return value * 0.5 * (1 + math.erf(value / math.sqrt(2)))
+
+
 def sigmoid(value: Scalar) -> Scalar:
     """1/(1 + e^-x)."""
     if isinstance(value, Tensor):
@@ -121,38 +127,13 @@ def _function(name: str, at_edge: float = math.nan) -> Callable[[Scalar], Scalar
     return function
 
 
-def of_row(name: str) -> Callable[..., Tensor] | None:
-    """The function of torch that the table of operations names for a function of one number; None if there is none."""
-    from dotopt.compiler.ops import OPERATIONS
-    from dotopt.compiler.ops.row import Call
+def of(function: Callable[[Tensor], Tensor], value: Scalar) -> Scalar:
+    """A function of torch, of a scalar.
 
-    row = OPERATIONS.get(name)
-    if row is None or (row.kind, row.arity) != ("number", 1) or not isinstance(row.torch, Call):
-        return None
-    found: Any = torch
-    for part in row.torch.name.split(".")[1:]:
-        found = getattr(found, part)
-    return found  # type: ignore[no-any-return]
-
-
-def __getattr__(name: str) -> Callable[[Scalar], Scalar]:
-    """Another function of one number, from its row in the table of operations: `gelu`, `softplus`."""
-    on_tensor = of_row(name)
-    if on_tensor is None:
-        raise AttributeError(f"no function `{name}`")
-
-    def function(value: Scalar) -> Scalar:
-        if isinstance(value, Tensor):
-            return on_tensor(value)
-        import numpy as np
-
-        from dotopt.compiler.ops import OPERATIONS, present
-
-        with np.errstate(all="ignore"):
-            return float(present(OPERATIONS[name].numpy)(np, np.float64(value)))
-
-    globals()[name] = function
-    return function
+    >>> of(torch.log1p, 0.0)
+    0.0
+    """
+    return function(value) if isinstance(value, Tensor) else float(function(torch.tensor(value, dtype=torch.float64)))
 
 
 def _tensors(left: Scalar, right: Scalar) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,6 @@ against each other. To add an operation is to add a row.
 """
 
 from dotopt.compiler.ops.row import Absent, Operation, absent, present
-from dotopt.compiler.ops.table import OPERATIONS, add, having, named, signs
+from dotopt.compiler.ops.table import OPERATIONS, add, having, in_torch, named, signs
 
-__all__ = ["OPERATIONS", "Absent", "Operation", "absent", "add", "having", "named", "present", "signs"]
+__all__ = ["OPERATIONS", "Absent", "Operation", "absent", "add", "having", "in_torch", "named", "present", "signs"]

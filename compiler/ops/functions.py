@@ -170,7 +170,8 @@ FUNCTIONS = (
         numpy=lambda np, x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
         exact=lambda mp, x: mp.log1p(mp.exp(-abs(x))) + max(x, 0), enclosure=ENDS,
         sympy=lambda sp, x: sp.Piecewise((x, x > 0), (0, True)) + sp.log(1 + sp.exp(-sp.Abs(x))),
-        opt=Call("softplus"), latex=Call("softplus"), torch=Call("torch.nn.functional.softplus"),
+        opt=Call("softplus"), latex=Call("softplus"),
+        torch=Template("torch.nn.functional.softplus({0}, threshold=40)"),  # beyond it the rest is below 2^-53
         c=Inline("return (a < 0 ? (T)0 : a) + log1p##F(exp##F(-fabs##F(a)));"), triton=Inline(bodies.SOFTPLUS),
     ),
     Operation(

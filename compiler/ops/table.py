@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dotopt.compiler.ops import arithmetic, functions, structure, tensors
-from dotopt.compiler.ops.row import Absent, Infix, Kind, Level, Operation
+from dotopt.compiler.ops.row import Absent, Call, Infix, Kind, Level, Operation, Template
 
 T = TypeVar("T")
 
@@ -42,6 +42,20 @@ def named(*kinds: Kind) -> tuple[str, ...]:
     """The operations of these kinds, in the order of the table."""
     return tuple(name for name, row in OPERATIONS.items() if row.kind in kinds)
 
+
+
+def in_torch(name: str, argument: str) -> str:
+    """A function of one number in torch.
+
+    >>> in_torch("tanh", "x"), in_torch("gelu", "x")
+    ('torch.tanh(x)', 'torch.nn.functional.gelu(x)')
+    """
+    match OPERATIONS[name].torch:
+        case Call(function):
+            return f"{function}({argument})"
+        case Template(text):
+            return text.format(argument)
+    raise KeyError(f"torch has no {name}")
 
 
 def signs(level: Level) -> dict[str, str]:

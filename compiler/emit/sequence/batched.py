@@ -12,9 +12,10 @@ from fractions import Fraction
 
 from dotopt.compiler.analysis.affine import kept, low_rank, recent
 from dotopt.compiler.emit.names import PYTHON, Names
-from dotopt.compiler.ir import ENTRYWISE, Loop, Node
-from dotopt.compiler.ops import having
-from dotopt.compiler.ops.row import Call, Infix
+from dotopt.compiler.emit.torch.scalars import WORDS, by_torch
+from dotopt.compiler.ir import ENTRYWISE, FUNCTIONS, Loop, Node
+from dotopt.compiler.ops import OPERATIONS, in_torch
+from dotopt.compiler.ops.row import Infix
 from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
@@ -155,11 +156,12 @@ def _not(b: Batched, here: Node) -> Text:
     return (f"~{b.code(arg, POSTFIX)}" if b.is_tensor(arg) else f"(not {b.code(arg)})"), UNARY
 
 
-def _function(name: str, host: str | None = None) -> Callable[[Batched, Node], Text]:
+def _function(tensor: str, host: str) -> Callable[[Batched, Node], Text]:
+    """A function of one number: of a tensor, and of a number of the host."""
+
     def write(b: Batched, here: Node) -> Text:
         (arg,) = here.args
-        spelled = name if b.is_tensor(arg) else (host or f"scalars.{here.op}")
-        return f"{spelled}({b.code(arg)})", POSTFIX
+        return (tensor if b.is_tensor(arg) else host).format(b.code(arg)), POSTFIX
 
     return write
 
@@ -389,18 +391,17 @@ def _constant(b: Batched, here: Node) -> Text:
     return decimal(value), (POSTFIX if value >= 0 else UNARY)
 
 
-def _spelled(op: str, spelled: object) -> Callable[[Batched, Node], Text]:
+def _spelled(op: str) -> Callable[[Batched, Node], Text]:
     """How an entrywise operation is written, from its row."""
-    match spelled:
+    match OPERATIONS[op].torch:
         case Infix(sign, "sum" | "product" as level):
             return _infix(sign, SUM if level == "sum" else PRODUCT)
         case Infix(sign, "compare"):
             return _comparison(sign.strip())
         case Infix(sign):
             return _logic(sign, op)
-        case Call(name):
-            return _function(name.replace("torch.nn.functional.", "functional."))
-    return _function(op)
+    tensor = in_torch(op, "{}").replace("torch.nn.functional.", "functional.")
+    return _function(tensor, f"scalars.{op}({{}})" if op in WORDS else by_torch(op, "{}"))
 
 
 WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
@@ -409,14 +410,15 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "bool": lambda b, here: (str(here.attrs[0]), POSTFIX),
     "inf": lambda b, here: ("math.inf", POSTFIX),
     "pi": lambda b, here: ("math.pi", POSTFIX),
-    **{op: _spelled(op, spelled) for op, spelled in having(lambda row: row.torch).items() if op in ENTRYWISE},
+    **{op: _spelled(op) for op in FUNCTIONS if op != "neg"},
+    **{op: _spelled(op) for op in ENTRYWISE if isinstance(OPERATIONS[op].torch, Infix)},
     "neg": lambda b, here: (f"-{b.code(here.args[0], UNARY)}", UNARY),
     "pow": _power,
     "min": _extreme("minimum", "max"),
     "max": _extreme("maximum", "min"),
     "not": _not,
     "select": _select,
-    "abs": _function("torch.abs", "abs"),
+    "abs": _function("torch.abs({})", "abs({})"),
     "stop": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.detach()", POSTFIX),
     "sum": _reduction("sum"),
     "mean": _reduction("mean"),

@@ -16,10 +16,11 @@ from dotopt.compiler.analysis.signs import nonnegative
 from dotopt.compiler.emit.functions import module as function_module
 from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
 from dotopt.compiler.emit.torch.lists import MATRICES, REDUCED
-from dotopt.compiler.emit.torch.scalars import literal
+from dotopt.compiler.emit.torch.scalars import WORDS, literal
 from dotopt.compiler.emit.torch.step import INDENT, StepText, step_text, supported
 from dotopt.compiler.ir import FUNCTIONS, Param, Program, State
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops import in_torch
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError, fail
@@ -40,16 +41,18 @@ INPLACE = (
     "addcdiv",
     "maximum",
     "minimum",
-    *FUNCTIONS,
+    *(op for op in FUNCTIONS if op in WORDS),
     "reciprocal",
 )
 FOREACH = frozenset((
     *INPLACE, *(f"{word}_" for word in INPLACE), *REDUCED.values(), "power", "choose", "constant", "single", "numbers",
-    "lt", "le", "gt", "ge", "eq", "ne", "both", "either", "negate", "units", "unsqueeze", "sizes", "store",
+    "lt", "le", "gt", "ge", "eq", "ne", "both", "either", "negate", "units", "unsqueeze", "sizes", "store", "entrywise",
 ))  # fmt: skip
 MATRIX = frozenset((*MATRICES, "transpose", "eye", "matrix_power", "keep_largest"))
 ORACLES = frozenset(("ModelSum", "ModelMax", "ModelNorm", "Value", "Gradient", "HessianVector"))
-RESERVED = FOREACH | MATRIX | ORACLES | {"math", "random", "scalars", "range", "int", "abs", "step", "evaluate"}
+OTHER = frozenset(op for op in FUNCTIONS if op not in WORDS)
+RESERVED = FOREACH | MATRIX | ORACLES | OTHER | {f"{word}_" for word in OTHER}
+RESERVED |= {"torch", "math", "random", "scalars", "range", "int", "abs", "step", "evaluate"}
 
 
 def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
@@ -159,6 +162,10 @@ def _imports(body: str) -> str:
     lines = ["import math", ""] if "math." in body else []
     if "scalars." in body:
         lines.append("from dotopt.runtime import scalars")
+    made = sorted({word.removesuffix("_") for word in words} & OTHER)
+    if made:
+        words |= {"entrywise"}
+        lines = ["import torch", "", *lines]
     for home, names in (("foreach", FOREACH - MATRIX), ("matrices", MATRIX)):
         if used := sorted(words & names):
             lines.append(_import(f"dotopt.runtime.{home}", used))
@@ -167,6 +174,8 @@ def _imports(body: str) -> str:
     lines.append("from dotopt.runtime.optimizer import Optimizer")
     used = sorted(words & {"Hyper", "Option", "Pattern", "Rule", "State", "Step"})
     lines.append(_import("dotopt.runtime.rule", used))
+    for word in made:
+        lines += ["", f'{word}, {word}_ = entrywise("{word}", lambda x: {in_torch(word, "x")})']
     return "\n".join(lines)
 
 

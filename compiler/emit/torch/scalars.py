@@ -9,11 +9,16 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from dotopt.compiler.ir import FUNCTIONS, TIME, Hyper, Node, number
-from dotopt.compiler.ops import signs
+from dotopt.compiler.ops import in_torch, signs
 from dotopt.compiler.text.errors import fail
 
 ONE = number(1)
 COMPARISONS = signs("compare")
+# functions that `dotopt.runtime.scalars` and `dotopt.runtime.foreach` have; others are made of their spelling in torch
+WORDS = frozenset(
+    (*("neg", "abs", "sign", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid"),
+     *("gelu", "relu", "floor", "ceil"))
+)  # fmt: skip
 
 # how tightly the outermost operator of a text binds
 CHOICE, OR, AND, NOT, COMPARE, SUM, PRODUCT, SIGN, POWER, ATOM = range(10)
@@ -27,6 +32,11 @@ def literal(value: Fraction) -> str:
     ('1e-08', '3', '0.3333333333333333')
     """
     return str(value.numerator) if value.denominator == 1 else repr(float(value))
+
+
+def by_torch(op: str, argument: str) -> str:
+    """A function of a number that is no word of `scalars`, by what it is in torch."""
+    return f"scalars.of(lambda x: scalars.{in_torch(op, 'x')}, {argument})"
 
 
 class Scalars:
@@ -97,8 +107,10 @@ class Scalars:
                 return self._write(a)
             case op, (a, b) if op in COMPARISONS:
                 return f"{self.text(a, SUM)} {COMPARISONS[op]} {self.text(b, SUM)}", COMPARE
-            case op, (a,) if op in FUNCTIONS:
+            case op, (a,) if op in WORDS:
                 return f"scalars.{op}({self.text(a)})", ATOM
+            case op, (a,) if op in FUNCTIONS:
+                return by_torch(op, self.text(a)), ATOM
         raise fail("E601", node.span, construct=f"`{node!r}` as a number")
 
     def nonzero(self, node: Node) -> bool:
