@@ -26,29 +26,28 @@ def only(seed: str, number: int, signature: list[str], seconds: float) -> int:
     os.environ["TRITON_INTERPRET"] = "1"
     import torch
 
-    from bench.fuzz import data, runs
+    from bench.fuzz import runs
     from bench.fuzz.shrink import shrunk
-    from bench.fuzz.statements import random_rule
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    rng = Random(f"{seed}/{number}")
-    rule = random_rule(rng)
+    rng, kind = Random(f"{seed}/{number}"), campaign.kind_of(number)
+    rule = kind.rule(rng)
     if not signature:
         print(rule.text, *(f"--- {name}.opt\n{text}" for name, text in rule.files), sep="\n")
-    backends = [name for name in runs.BACKENDS if not signature or signature[0] in (name, "judge", "load", "lower")]
+    ways = [way for way in kind.ways if not signature or signature[0] == way] or kind.ways[:1]
     try:
-        example, found = runs.attempt(rule, lambda cls: data.random_example(rng, cls), backends)
+        given, found = runs.attempt(kind, rule, lambda cls: kind.data(rng, cls), ways)
     except runs.Refused as error:
         print(error)
         return 0
     found = [one for one in found if not signature or list(one.signature) == signature][: 1 if signature else None]
     for defect in found:
-        small, given, same = shrunk(rule, example, defect, seconds)
-        print(f"--- {same.backend}: {same.kind}\n{same.message}\n{small.text}")
+        small, less, same = shrunk(kind, rule, given, defect, seconds)
+        print(f"--- {same.way}: {same.kind}\n{same.message}\n{small.text}")
         print(*(f"--- {name}.opt\n{text}" for name, text in small.files), sep="", end="")
         print(*([f"--- {small.around}"] if small.around else []), sep="\n")
-        print(*(data.described(given) if given is not None else ()), sep="\n")
+        print(*(kind.described(less) if less is not None else ()), sep="\n")
     return int(bool(found))
 
 
@@ -65,12 +64,12 @@ def page(tally: campaign.Tally, seed: str, seconds: float, shrink: float) -> str
         "",
         f"{sum(map(len, tally.defects.values()))} runs failed, in {len(tally.defects)} ways.",
     ]  # fmt: skip
-    for (backend, kind), cases in sorted(tally.defects.items(), key=lambda pair: -len(pair[1])):
+    for (way, kind), cases in sorted(tally.defects.items(), key=lambda pair: -len(pair[1])):
         numbers = ", ".join(str(number) for number, _ in cases[:10])
         more = " …" if len(cases) > 10 else ""
-        lines += ["", f"## {backend}: {kind}", "", f"{len(cases)} times, rules {numbers}{more}."]
+        lines += ["", f"## {way}: {kind}", "", f"{len(cases)} times, rules {numbers}{more}."]
         if shrink:
-            small = campaign.smallest(seed, cases[0][0], (backend, kind), shrink)
+            small = campaign.smallest(seed, cases[0][0], (way, kind), shrink)
             lines += ["", "```", small, "```"]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.fuzz.runs import Kind
 
 ROOT = Path(__file__).parent.parent.parent
 CHUNK = 100  # numbers a child takes
@@ -27,7 +30,7 @@ LIMIT = 90  # seconds without a word, then a child is stopped
 
 @dataclass
 class Tally:
-    """What came of the rules so far; defects by (backend, kind): the numbers of their rules and a message."""
+    """What came of the rules so far; defects by (way, kind): the numbers of their rules and a message."""
 
     rules: int = 0
     runs: int = 0
@@ -40,16 +43,29 @@ class Tally:
         self.runs += line.get("runs", 0)
         if "refused" in line:
             self.refused[line["refused"]] += 1
-        for backend, kind, message in line.get("defects", ()):
-            self.defects.setdefault((backend, kind), []).append((line["number"], message))
+        for way, kind, message in line.get("defects", ()):
+            self.defects.setdefault((way, kind), []).append((line["number"], message))
 
 
-def backends_of(number: int, thin: bool) -> tuple[str, ...]:
-    """Where a rule is run: torch always; what is dear less often, and if `thin` much less."""
-    names = ["torch, one by one"] if number % 2 and thin else ["torch"] if thin else ["torch", "torch, one by one"]
-    names += ["cpu"] if not thin or number % 10 == 0 else []
-    names += ["triton"] if number % (30 if thin else 3) == 0 else []
-    return tuple(names)
+def kind_of(number: int) -> Kind:
+    """Two optimizers, then a rule over sequences."""
+    from bench.fuzz.modules import Modules
+    from bench.fuzz.optimizers import Optimizers
+
+    return Modules() if number % 3 == 2 else Optimizers()
+
+
+def ways_of(number: int, thin: bool) -> tuple[str, ...]:
+    """How a rule is run: what is dear less often, and if `thin` much less."""
+    if number % 3 == 2:
+        ways = ("chunks of 1", "chunks of 3", "chunks of 64", "backward")
+        if thin:
+            return ways[number % 4 :][:1]
+        return (*ways, "explain") if number % 10 == 2 else ways
+    if thin:
+        dear = ("cpu",) if number % 15 == 0 else ("triton",) if number % 30 == 1 else ()
+        return (("torch", "torch, one by one")[number % 2], *dear)
+    return ("torch", "torch, one by one", "cpu", *(("triton",) if number % 4 == 0 else ()))
 
 
 def child(seed: str, first: int, last: int, thin: bool) -> None:
@@ -58,20 +74,18 @@ def child(seed: str, first: int, last: int, thin: bool) -> None:
 
     import torch
 
-    from bench.fuzz.data import random_example
     from bench.fuzz.runs import Refused, attempt
-    from bench.fuzz.statements import random_rule
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     for number in range(first, last):
         print(json.dumps({"begun": number}), flush=True)
-        rng = Random(f"{seed}/{number}")
+        rng, kind = Random(f"{seed}/{number}"), kind_of(number)
         line: dict[str, Any] = {"number": number}
-        backends = backends_of(number, thin)
+        ways = ways_of(number, thin)
         try:
-            _, found = attempt(random_rule(rng), lambda cls, rng=rng: random_example(rng, cls), backends)
-            line |= {"runs": len(backends), "defects": [(one.backend, one.kind, one.message) for one in found]}
+            _, found = attempt(kind, kind.rule(rng), lambda cls, k=kind, r=rng: k.data(r, cls), ways)
+            line |= {"runs": len(ways), "defects": [(one.way, one.kind, one.message) for one in found]}
         except Refused as error:
             line["refused"] = str(error).splitlines()[0].split(":")[0]
         print(json.dumps(line), flush=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 from bench.fuzz.terms import Term
 
+# what stands for a value that is gone, by its kind
+REPLACEMENTS = {"entry": "g", "key": "k", "value": "v", "matrix": "w"}
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -31,19 +34,21 @@ class Statement:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule called A; `files` stand beside it, by name; `around` is a composition that is run in its place."""
+    """A rule called Drawn; `files` stand beside it, by name; `around` is a composition that is run in its place."""
 
-    view: str
+    head: str
     statements: tuple[Statement, ...]
-    last: Statement  # what moves the parameter
+    last: Statement  # what comes out of it all
     files: tuple[tuple[str, str], ...] = ()
     around: str = ""
 
     @property
     def text(self) -> str:
-        """The file."""
-        head = f"rule A\nobjective f\nparam x : real[{self.view}]\nhyper η as lr >= 0 = 0.1\n"
-        return head + "".join(f"{statement.text}\n" for statement in (*self.statements, self.last))
+        """The file; inputs and formulas that nothing reads are left out."""
+        body = "".join(f"{statement.text}\n" for statement in (*self.statements, self.last))
+        words = set(re.findall(r"\w+", body))
+        lines = [line for line in self.head.splitlines() if _read(line, words)]
+        return "\n".join([*lines, body])
 
     @property
     def size(self) -> int:
@@ -54,8 +59,11 @@ class Rule:
         """Rules that say less, the boldest changes first."""
         if self.around:
             yield replace(self, around="")
-        if self.view != "...":
-            yield replace(self, view="...")
+        if self.files and f"{self.files[0][0]}(" not in self.text:
+            yield replace(self, files=())
+        plain = re.sub(r"param x : real\[[^]]*\]", "param x : real[...]", self.head)
+        if plain != self.head:
+            yield replace(self, head=plain)
         for statement in self.statements:
             yield self._without(statement)
         for term in self.last.smaller():
@@ -69,10 +77,16 @@ class Rule:
         last = self.last
         for name, kind in gone.defines:
             for form in (name, f"{name}'"):
-                new = "g" if kind == "entry" else "0.5"
+                new = REPLACEMENTS.get(kind, "0.5")
                 rest = [replace(s, terms=tuple(term.replaced(form, new) for term in s.terms)) for s in rest]
                 last = replace(last, terms=tuple(term.replaced(form, new) for term in last.terms))
         return replace(self, statements=tuple(rest), last=last)
+
+
+def _read(line: str, words: set[str]) -> bool:
+    """Whether a line of a head is needed: inputs and formulas are if something reads them."""
+    first, _, rest = line.partition(" ")
+    return first not in ("input", "use") or any(word in words for word in re.findall(r"\w+", rest)[:1])
 
 
 def titled(text: str) -> str:

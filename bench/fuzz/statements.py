@@ -69,12 +69,13 @@ def random_rule(rng: Random) -> Rule:
     if rng.random() < 0.3:
         rest = rng.sample(rest, len(rest))  # the order of lines means nothing
     around = rng.choice(AROUND) if rng.random() < 0.07 else ""
-    return Rule(view, tuple(rest), last, tuple(writer.files), around)
+    head = f"rule Drawn\nobjective f\nparam x : real[{view}]\nhyper η as lr >= 0 = 0.1"
+    return Rule(head, tuple(rest), last, tuple(writer.files), around)
 
 
 AROUND = (
-    "Lookahead(A, k=2)", "EMA(A)", "ClipNorm(A)", "ClipValue(A)", "DecoupledDecay(A)", "WarmUp(A)", "Centralised(A)",
-    "Lookahead(ClipValue(A), k=3)", "SWA(A)", "ClipNorm(Centralised(A))",
+    "Lookahead(Drawn, k=2)", "EMA(Drawn)", "ClipNorm(Drawn)", "ClipValue(Drawn)", "DecoupledDecay(Drawn)", "SWA(Drawn)",
+    "WarmUp(Drawn)", "Centralised(Drawn)", "Lookahead(ClipValue(Drawn), k=3)", "ClipNorm(Centralised(Drawn))",
 )  # fmt: skip
 
 

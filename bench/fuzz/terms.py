@@ -19,6 +19,9 @@ MEETS = {
 }  # fmt: skip
 
 
+LEAVES = {"key": ("k",), "value": ("v",), "matrix": ("w",), "number": ("0.5", "β")}  # of rules over sequences
+
+
 @dataclass(frozen=True)
 class Term:
     """`form` with the texts of `args` in it."""
@@ -51,8 +54,8 @@ class Term:
             for place, arg in enumerate(self.args):
                 for less in arg.smaller():
                     yield replace(self, args=(*self.args[:place], less, *self.args[place + 1 :]))
-        elif self.form not in ("1", "g"):
-            yield replace(self, form="g" if self.kind == "entry" else "1")
+        elif self.form not in (plain := {"entry": ("g",), **LEAVES}.get(self.kind, ("1",))):
+            yield replace(self, form=plain[0])
 
 
 # of every kind: "=" stands for a term of that kind, "<" for one that it meets, "c" and "n" for numbers

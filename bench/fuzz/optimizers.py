@@ -1,4 +1,4 @@
-"""What a rule is run on: shapes that fit its view, gradients that are sometimes missing, knobs and options in range."""
+"""Optimizers on every backend: shapes that fit the view, gradients that are sometimes missing, knobs and options."""
 
 from __future__ import annotations
 
@@ -10,15 +10,56 @@ from typing import Any
 
 import numpy as np
 
+from bench.fuzz.rules import Rule
+from bench.fuzz.runs import Refused
+from bench.fuzz.statements import random_rule
+from dotopt.runtime.property.compare import difference
 from dotopt.runtime.property.draw import rounded
 from dotopt.runtime.property.example import Array, Example, asks_elsewhere, program, sums_over_model
+from dotopt.runtime.property.runs import Machine
 
+WAYS: dict[str, tuple[str, bool | None]] = {  # the backend, and whether one tensor at a time
+    "torch": ("torch", None), "torch, one by one": ("torch", False), "cpu": ("cpu", None), "triton": ("triton", None),
+}  # fmt: skip
 # no axes, one entry, vectors, one column, one row, wide, tall, square, filters, nothing, several pieces
 SHAPES = (
     (), (1,), (5,), (3,), (5, 1), (1, 5), (3, 4), (4, 3), (3, 3), (2, 3, 2), (2, 1, 3, 2), (0,), (0, 3), (67,), (9, 13),
     (13, 9), (1, 1), (2, 70),
 )  # fmt: skip
 STEPS = (3, 5, 5, 8)
+
+
+class Optimizers:
+    """The kind; see `bench.fuzz.runs.Kind`."""
+
+    ways = tuple(WAYS)
+
+    def rule(self, rng: Random) -> Rule:
+        return random_rule(rng)
+
+    def data(self, rng: Random, cls: Any) -> Example:
+        return random_example(rng, cls)
+
+    def run(self, cls: Any, given: Example, way: str) -> str | None:
+        backend, foreach = WAYS[way]
+        example = replace(given, foreach=foreach)
+        found = difference(cls, example, Machine(cls, example, backend))
+        if found is None:
+            return None
+        where = f"`{found.name}{list(found.place)}` of tensor {found.tensor} after step {found.step + 1}"
+        return f"{where}: judge {found.reference!r}, {way} {found.backend!r}, allowed {found.allowed:.2g}"
+
+    def smaller(self, given: Example) -> Iterator[Example]:
+        return smaller(given)
+
+    def fitting(self, cls: Any, given: Example) -> Example:
+        options = {option.keyword: given.options.get(option.keyword, option.default) for option in cls.rule.options}
+        if any(cls.rule.pattern.misfit(start.ndim) is not None for start in given.starts):
+            raise Refused("the data do not fit")
+        return replace(given, options=options)
+
+    def described(self, given: Example) -> list[str]:
+        return described(given)
 
 
 def random_example(rng: Random, cls: Any) -> Example:
