@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import io
+import pickle
 from functools import cache
 from importlib.resources import files
 
 import lark
 
-from dotopt.grammar.files import cache_directory
+from dotopt.grammar import cache as cache_files
 from dotopt.grammar.layout import Layout
 
 
@@ -27,22 +27,29 @@ def parser() -> lark.Lark:
     """
     grammar = text()
     key = hashlib.sha256(f"{lark.__version__}\0{Layout.__doc__}\0{grammar}".encode()).hexdigest()[:24]
-    path = cache_directory() / f"grammar-{key}.lark"
-    try:
-        with path.open("rb") as stream:
-            return _quick(lark.Lark.load(stream))
-    except Exception:  # absent, damaged, or written by another version: the grammar text is the truth
-        pass
+    folder = cache_files.folder()
+    path = folder / f"grammar-{key}.lark" if folder is not None else None
+    found = cache_files.read(path) if path is not None else None
+    if found is not None:
+        try:
+            return _quick(lark.Lark.load(_Tables(io.BytesIO(found)).load()))
+        except Exception:  # damaged, or written by another version: the grammar text is the truth
+            pass
     built = build()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            built.save(stream)
-        os.replace(temporary, path)  # atomic, so a second process never reads half a file
-    except OSError:
-        pass  # a read-only home costs the building time, nothing else
+    if path is not None:
+        stream = io.BytesIO()
+        built.save(stream)
+        cache_files.write(path, stream.getvalue())  # a read-only home costs the building time, nothing else
     return _quick(built)
+
+
+class _Tables(pickle.Unpickler):
+    """Reads tables, which are plain values and the layout; what names anything else is damaged."""
+
+    def find_class(self, module: str, name: str) -> type[Layout]:
+        if (module, name) == (Layout.__module__, Layout.__name__):
+            return Layout
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of the tables")
 
 
 def build(strict: bool = False) -> lark.Lark:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from dotopt.grammar.files import cache_directory
+from dotopt.grammar import cache as cache_files
 
 # Vector code for this very processor, with IEEE arithmetic: no product is fused with a sum and nothing is reordered, so
 # that all compilers give the same bits. errno and floating-point traps, which two of the flags give up, are not values.
@@ -80,18 +80,13 @@ def load(text: str, *symbols: str) -> ctypes.CDLL:
 
 
 def cache_folder() -> Path | None:
-    """The folder of built kernels, private to the user; None if it cannot be made."""
-    folder = cache_directory()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder
+    """The folder of built kernels, private to the user; None if there is none that can be trusted."""
+    return cache_files.folder()
 
 
 def _opened(path: Path, symbols: Sequence[str]) -> ctypes.CDLL | None:
     """The shared object at `path`, if it is there, for this machine, and has `symbols`."""
-    if not path.exists():
+    if not cache_files.trusted(path):
         return None
     try:
         found = ctypes.CDLL(str(path))

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from dotopt import __version__
-from dotopt.runtime.backends.build import cache_folder
+from dotopt.grammar import cache as cache_files
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def key(content: bytes, place: str) -> str:
 
 def fetch(name: str, build: Callable[[], Entry]) -> Entry:
     """The entry `name`, from the cache if it is there, whole and still true; otherwise built and kept."""
-    folder = cache_folder()
+    folder = cache_files.folder()
     path = folder / f"{name}.json" if folder is not None else None
     if path is not None and (found := _read(path)) is not None:
         return found
@@ -65,12 +63,15 @@ def fetch(name: str, build: Callable[[], Entry]) -> Entry:
 
 def _read(path: Path) -> Entry | None:
     """The entry, or None if it is absent, damaged or out of date."""
+    content = cache_files.read(path)
+    if content is None:
+        return None
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(content)
         text, uses = found["text"], found["uses"]
         if found["hash"] != _seal(text, uses):
             return None
-        if any(digest(Path(used).read_bytes()) != content for used, content in uses.items()):
+        if any(digest(Path(used).read_bytes()) != known for used, known in uses.items()):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -84,14 +85,4 @@ def _seal(text: str, uses: Mapping[str, str]) -> str:
 def _write(path: Path, entry: Entry) -> None:
     """Write the entry so that nobody ever sees half of it."""
     content = {"hash": _seal(entry.text, entry.uses), "uses": dict(entry.uses), "text": entry.text}
-    try:
-        handle, unfinished = tempfile.mkstemp(prefix=path.stem[:8], suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.replace(unfinished, path)
-        except BaseException:
-            os.unlink(unfinished)
-            raise
-    except OSError:
-        return
+    cache_files.write(path, json.dumps(content).encode())
