@@ -6,6 +6,7 @@
 #   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
 #   make fuzz    random rules on every backend beside the judge, for a night; write bench/results/fuzz.md
 #   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
+#   make test-texts    100,000 mutated texts through every stage, write bench/results/texts.md
 #   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
 #
 # On Linux pip takes torch's CUDA build (several GB). The CPU build is enough:
@@ -29,6 +30,7 @@ test: lint
 bench: $(READY) .venv/.bench
 	.venv/bin/python bench/cpu.py
 	.venv/bin/python -m bench.sequence
+	.venv/bin/python -m bench.parsing
 
 # What `make test` samples, in full: some minutes.
 test-kernels: $(READY)
@@ -44,6 +46,10 @@ RULES ?= 100000
 
 fuzz: $(READY)
 	nice .venv/bin/python -m bench.fuzz $(RULES) --jobs $(WORKERS) --write
+
+# Hours: one text in a second or two.
+test-texts: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m bench.texts 100000
 
 bench-codegen: $(READY)
 	.venv/bin/python -m bench.codegen

@@ -14,10 +14,21 @@ Nothing is loaded before it is asked for: the compiler, torch and the prover com
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+if os.path.isfile(os.path.join(_HERE, "compiler")):
+    # A checkout without symbolic links (a ZIP, Windows, core.symlinks=false): the folders stand beside this one.
+    if not os.path.isdir(os.path.join(os.path.dirname(_HERE), "compiler")):
+        raise ImportError(
+            f"{_HERE} is a part of a checkout without symbolic links: its folder `compiler` is a text file; "
+            "take the whole checkout, or install from a wheel"
+        )
+    __path__.append(os.path.dirname(_HERE))
 
 if TYPE_CHECKING:
     from dotopt.compiler.text.errors import OptError

@@ -167,7 +167,7 @@ def test_eight_processes_at_once(folder) -> None:
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, stdout=-1, stderr=-1)
         for _ in range(8)
     ]
-    finished = [process.communicate(timeout=120) for process in started]
+    finished = [process.communicate() for process in started]
     assert {process.returncode for process in started} == {0}, finished
     assert len({out for out, _ in finished}) == 1
     assert len(entries(folder)) == 2 and not list((folder / "cache").glob("*.tmp"))
@@ -228,18 +228,18 @@ def test_two_parts_of_one_name_are_refused(folder) -> None:
 
 
 def test_imports_are_cheap(folder) -> None:
+    """`import dotopt` brings one module, and a rule from the cache the runtime alone: no compiler, no other package."""
     load.stdlib("Lion")
     code = """
-        import time, torch
-        a = time.process_time()  # what it costs, however busy the machine is
+        import sys, torch
+        before = set(sys.modules)
         import dotopt
-        b = time.process_time()
+        print(*sorted(set(sys.modules) - before))
         from dotopt.stdlib import Lion
-        c = time.process_time()
-        print(b - a, c - b)
+        print(*sorted({name.split(".")[0] for name in sys.modules} - {name.split(".")[0] for name in before}))
+        print(*sorted(name for name in sys.modules if name.startswith("dotopt.compiler.")))
     """
-    best = [min(column) for column in zip(*(map(float, run(code).stdout.split()) for _ in range(2)), strict=True)]
-    assert best[0] < 0.05 and best[1] < 0.1, best
+    assert run(code).stdout.splitlines() == ["dotopt", "dotopt", ""]
 
 
 def test_names_that_do_not_exist() -> None:

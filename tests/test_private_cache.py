@@ -55,7 +55,8 @@ def test_a_folder_that_others_may_write_is_not_used(place: Path, mode: int) -> N
 
 def test_a_folder_of_somebody_else_is_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept("theirs")
-    monkeypatch.setattr(os, "geteuid", lambda owner=os.geteuid(): owner + 1)
+    somebody = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
     with pytest.warns(UserWarning, match="belongs to somebody else"):
         assert kept("mine") == "mine"
 

@@ -83,7 +83,7 @@ def written(folder: Path, text: str) -> Path:
 def ran(failed: Failed) -> str:
     """What the reproducer prints."""
     done = subprocess.run(
-        [sys.executable, "-c", failed.reproducer], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", failed.reproducer], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

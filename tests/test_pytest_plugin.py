@@ -41,7 +41,7 @@ def run(project: Path, *arguments: str, ini: str = "") -> tuple[int, str]:
     """The exit code of pytest in the project, and what it prints."""
     (project / "pytest.ini").write_text(f"[pytest]\n{ini}", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--dotopt-examples", "3", *arguments]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -78,14 +78,10 @@ def test_a_broken_file_shows_its_diagnostic(project: Path) -> None:
 
 
 def test_it_costs_nothing_where_no_file_is_collected() -> None:
+    """Every run of pytest loads the plugin: it brings nothing but itself, as long as there is no file for it."""
     code = (
-        "import pytest, sys, time; began = time.perf_counter(); import dotopt.runtime.pytest_plugin;"
-        "print(time.perf_counter() - began, [m for m in ('torch', 'sympy', 'hypothesis', 'lark') if m in sys.modules])"
+        "import pytest, sys; before = set(sys.modules); import dotopt.runtime.pytest_plugin;"
+        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('_pytest')))"
     )
-    times = []
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds, _, heavy = done.stdout.partition(" ")
-        assert heavy.strip() == "[]"
-        times.append(float(seconds))
-    assert min(times) < 0.02
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["dotopt", "dotopt.runtime", "dotopt.runtime.pytest_plugin"]

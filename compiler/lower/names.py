@@ -24,7 +24,7 @@ from dotopt.compiler.lower.scope import (
     User,
     Value,
 )
-from dotopt.compiler.ops.types import ANY, BOOL, INT, Type
+from dotopt.compiler.ops.types import ANY, BOOL, INT, REST, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
@@ -287,4 +287,27 @@ def indexed(context: Context, expression: s.Index, scope: Scope) -> Node:
     base = value(context, expression.base, scope)
     if base.type.any or base.op in ("oracle", "apply"):
         return node("item", base, *indices, attrs=(0,), span=span)
+    _check_entry(base, indices, expression)
     return build("element", base, indices[0], span=span)
+
+
+def _check_entry(base: Node, indices: tuple[Node, ...], expression: s.Index) -> None:
+    """E320 unless one entry of a vector or a list is asked for, E321 where it has no such entry."""
+    type = base.type
+    if type.kind not in ("list", "tuple", "set") and (len(type.axes) != 1 or type.axes == (REST,)):
+        raise fail("E320", expression.base.span, name=expression.base.span.text, found=str(type))
+    if len(indices) != 1:
+        raise fail("E320", expression.span, name=expression.base.span.text, found=str(type))
+    size = next((int(axis) for axis in type.axes if axis.isdecimal()), None)
+    (index,) = indices
+    negated = index.op == "neg"
+    number = index.args[0].value if negated else index.value
+    if number is None or size is None:
+        return
+    position = -number if negated else number
+    if position.denominator != 1:
+        where = expression.indices[0].span
+        raise fail("E316", where, found=f"`{where.text}`", expected="a whole number as the index")
+    if not -size <= position < size:
+        plural = "y" if size == 1 else "ies"
+        raise fail("E321", expression.span, name=expression.base.span.text, size=size, plural=plural, last=size - 1)

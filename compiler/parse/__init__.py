@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import unicodedata
 
 import lark
 
@@ -11,8 +12,8 @@ from dotopt.compiler.parse.expressions import Expressions
 from dotopt.compiler.parse.mistakes import explain
 from dotopt.compiler.parse.statements import Statements
 from dotopt.compiler.text import syntax as s
-from dotopt.compiler.text.errors import fail
-from dotopt.compiler.text.source import Source, Span
+from dotopt.compiler.text.errors import Edit, fail
+from dotopt.compiler.text.source import UNSEEN, Source, Span
 from dotopt.grammar import tables
 
 DEEPEST = 100  # nested brackets or blocks; also keeps every recursive pass far from Python's limit
@@ -29,6 +30,7 @@ def parse(source: Source) -> s.File:
     if "\0" in source.text:
         where = source.text.index("\0")
         raise fail("E906", Span(source, where, where + 1))
+    _check_characters(source)
     _check_depth(source)
     try:
         # Cyclic garbage is not made here, and collecting in the middle doubles the time.
@@ -47,6 +49,14 @@ def parse(source: Source) -> s.File:
 
 class Tree(Declarations, Statements, Expressions):
     """One method for each production of the grammar."""
+
+
+def _check_characters(source: Source) -> None:
+    found = UNSEEN.search(source.text)
+    if found is not None:
+        span = Span(source, found.start(), found.end())
+        name = unicodedata.name(found.group(), "a control character").lower()
+        raise fail("E139", span, point=f"{ord(found.group()):04X}", name=name, edit=Edit(span, ""))
 
 
 def _check_depth(source: Source) -> None:

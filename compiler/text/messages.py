@@ -174,6 +174,11 @@ SYNTAX: dict[str, Message] = {
         "this line is longer than {limit} characters", "give the parts of the expression their own names",
         "A limit keeps every later pass safe and fast; no formula that people read comes near it.",
     ),
+    "E139": Message(
+        "a character that is not seen: U+{point} ({name})", "delete it",
+        "Control characters can command a terminal, and marks of direction let a text read otherwise than it is; "
+        "neither may stand in a file, not even in a docstring or a comment.",
+    ),
 }  # fmt: skip
 
 NAMES: dict[str, Message] = {
@@ -409,6 +414,15 @@ TYPES: dict[str, Message] = {
     "E319": Message(
         "`{name}` is {found}, and {what} needs a number", "write `sum({name}(…))` or a norm, such as `½*‖…‖²`",
         "A gradient says how one number changes, and what is minimised is one number: an objective sums its entries.",
+    ),
+    "E320": Message(
+        "`{name}` is `{found}`, and an entry is taken of a vector, by one index",
+        "reduce it (`sum(x, over=rows)`), or take it as a whole",
+        "An index names one entry of a vector, or one member of a list; tensors of other shapes are used as a whole.",
+    ),
+    "E321": Message(
+        "`{name}` has {size} entr{plural}, counted from 0 to {last}", "",
+        "Entries are counted from 0, and from -1 backwards, as in Python; sizes that the file states are checked.",
     ),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dotopt.compiler.text.errors import MOST_ERRORS, Diagnostic, Edit
-from dotopt.compiler.text.source import Span
+from dotopt.compiler.text.source import Span, printable
 from dotopt.grammar.spelling import width
 
 TAB = 4
@@ -28,7 +28,7 @@ def render(found: Diagnostic, color: bool = False) -> str:
     def paint(text: str, style: str) -> str:
         return f"{COLOURS[style]}{text}{PLAIN}" if color else text
 
-    lines = [paint(f"{found.severity}[{found.code}]", found.severity) + paint(f": {found.message}", "bold")]
+    lines = [paint(f"{found.severity}[{found.code}]", found.severity) + paint(f": {printable(found.message)}", "bold")]
     margin = 2
     if found.span is not None:
         marks = _marks(found)
@@ -53,16 +53,16 @@ def render(found: Diagnostic, color: bool = False) -> str:
                     lines.append(f"{edge} {row}")
                     row, used = "", 0
                 style = found.severity if sign == "^" else "place"
-                row += " " * (before - used) + paint(f"{sign * length} {remark}".rstrip(), style)
+                row += " " * (before - used) + paint(f"{sign * length} {printable(remark)}".rstrip(), style)
                 used = 10**9 if remark else before + length
             lines.append(f"{edge} {row}".rstrip())
     else:
         lines[0] = lines[0].rstrip()
     for note in found.notes:
-        lines.append(f"{' ' * margin} {paint('=', 'place')} note: {note}")
+        lines.append(f"{' ' * margin} {paint('=', 'place')} note: {printable(note)}")
     if found.help:
-        lines.append(f"{' ' * margin} {paint('=', 'place')} help: {found.help}")
-    return "\n".join(_printable(line, color) for line in lines)
+        lines.append(f"{' ' * margin} {paint('=', 'place')} help: {printable(found.help)}")
+    return "\n".join(lines)
 
 
 def render_all(found: Sequence[Diagnostic], color: bool = False) -> str:
@@ -112,7 +112,7 @@ def _marks(found: Diagnostic) -> list[tuple[Span, str, str]]:
 
 
 def _place(span: Span) -> str:
-    return f"{_printable(span.source.path, False)}:{span.line}:{span.column}"
+    return f"{printable(span.source.path)}:{span.line}:{span.column}"
 
 
 def _columns(span: Span) -> tuple[int, int]:
@@ -133,15 +133,7 @@ def _shown(text: str) -> str:
             pieces.append(piece)
             column += width(piece)
         text = "".join(pieces)
-    return _printable(text, False)
-
-
-def _printable(text: str, color: bool) -> str:
-    keep = "\033" if color else ""
-    return "".join(
-        "\ufffd" if (ord(c) < 32 and c not in keep) or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 else c
-        for c in text
-    )
+    return printable(text)
 
 
 def _cut(line: str, caret: int) -> tuple[str, int]:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+
+# Control characters, halves of surrogate pairs, and marks of direction (the property Bidi_Control of Unicode): nobody
+# sees them, and a terminal or an editor that obeys them shows another text.
+UNSEEN = re.compile(
+    "[\0-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
+)
+
+
+def printable(text: str) -> str:
+    """The text with a replacement sign for everything that a terminal would obey, line ends and tabs too.
+
+    >>> printable("a\\x1b[2Jb") == "a\N{REPLACEMENT CHARACTER}[2Jb"
+    True
+    """
+    return re.sub(r"[\t\r\n]", "\N{REPLACEMENT CHARACTER}", UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 @dataclass(frozen=True)

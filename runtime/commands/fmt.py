@@ -46,6 +46,7 @@ def _one(path: Path | None, check: bool, diff: bool, spelling: Literal["keep", "
     """Format one file (None: standard input); says whether it changes."""
     from dotopt.compiler.emit.text.format import format_text
     from dotopt.compiler.text.read import read
+    from dotopt.compiler.text.source import printable
 
     if path is None:
         text = sys.stdin.read()
@@ -61,8 +62,8 @@ def _one(path: Path | None, check: bool, diff: bool, spelling: Literal["keep", "
         lines = difflib.unified_diff(text.splitlines(True), made.splitlines(True), str(path), f"{path} (formatted)")
         sys.stdout.writelines(lines)
     elif check:
-        print(f"{path} would change")
+        print(f"{printable(str(path))} would change")
     if not check:
         path.write_text(made, encoding="utf-8")
-        print(f"{path} formatted")
+        print(f"{printable(str(path))} formatted")
     return True

@@ -47,8 +47,10 @@ def table(*columns: str, title: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
+    from dotopt.compiler.text.source import printable
+
     made = Table(
-        title=title,
+        title=printable(title) if title else None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD if out().is_terminal else None,
