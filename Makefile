@@ -18,7 +18,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test test-gpu test-kernels test-optimizers lint
+.PHONY: bench bench-codegen bench-gpu demo test test-gpu test-kernels test-optimizers test-texts fuzz lint
 
 demo: $(READY)
 	.venv/bin/dotopt demo

@@ -32,11 +32,7 @@ def ask_nodes(
     own = indices or (tuple(map(context.index, user.indices)) if user.indices else ())
     split = (len(own), len(points))
     args = (*own, *points, *samples)
-    if d.arguments is not None and len(points) != len(d.arguments):
-        raise fail(
-            "E313", span, name=d.name, expected=len(d.arguments), plural="" if len(d.arguments) == 1 else "s",
-            found=len(points),
-        )
+    _check_points(d.name, len(d.arguments or ("x",)), points, span)
     match d.word:
         case "objective":
             type = Type("real", (per,)) if per else REAL
@@ -45,6 +41,12 @@ def ask_nodes(
             return node("oracle", *args, attrs=(d.name, "field", None, split, points[0].type), span=span)
         case _:
             return node("apply", *args, attrs=(d.name, 0, None, split, _result_type(d, points, expected)), span=span)
+
+
+def _check_points(name: str, expected: int, points: tuple[Node, ...], span: Span) -> None:
+    """E313 unless a function, an objective or an operator is given as many arguments as it takes."""
+    if len(points) != expected:
+        raise fail("E313", span, name=name, expected=expected, plural="" if expected == 1 else "s", found=len(points))
 
 
 def _result_type(d: s.Declaration, points: tuple[Node, ...], expected: Type | None) -> Type:
@@ -130,6 +132,7 @@ def ask_gradient(
     arguments = d.arguments or ("x",)
     position = _position(d.name, arguments, g)
     points = tuple(value(context, a, scope) for a in e.arguments)
+    _check_points(f"∇{d.name}", len(arguments), points, e.span)
     samples = tuple(value(context, a, scope) for a in e.samples)
     written = g.function.indices if isinstance(g.function, s.Index) else ()
     indices = tuple(value(context, i, scope) for i in written) or tuple(map(context.index, user.indices))
@@ -176,11 +179,13 @@ def hessian_product(context: Context, e: s.Binary, scope: Scope) -> Node | None:
         return node("oracle", *first.args, direction, attrs=attrs, span=e.span)
     function = function_of(context, g.function, scope)
     points = tuple(value(context, a, scope) for a in e.left.arguments)
-    leaf = context.fresh("free", function.arguments[0], points[0].type)
-    first = derive(context, function.at((leaf, *points[1:])), leaf, e.span)
+    _check_points(f"∇²{function.name}", len(function.arguments), points, e.left.span)
+    place = _position(function.name, function.arguments, g)
+    leaf = context.fresh("free", function.arguments[place], points[place].type)
+    first = derive(context, function.at((*points[:place], leaf, *points[place + 1 :])), leaf, e.span)
     product = node("mul", first, direction)
     inner = node("sum", product, attrs=(product.type.axes, False)) if product.type.axes else product
-    return ir.substitute(derive(context, inner, leaf, e.span), {leaf: points[0]})
+    return ir.substitute(derive(context, inner, leaf, e.span), {leaf: points[place]})
 
 
 def conjugate(context: Context, e: s.Call, function: s.Expression, order: int, scope: Scope) -> Node:
