@@ -120,7 +120,10 @@ def library() -> str:
     for entry in entries():
         if entry.family != family:
             family = entry.family
-            lines += ["", f"## {family.capitalize()}", "", "| | what it is | source |", "|---|---|---|"]
+            lines += ["", f"## {family.capitalize()}", ""]
+            if family == "theorems":
+                lines += ["Claims, and nothing that a step would run: `dotopt check NAME` decides them.", ""]
+            lines += ["| | what it is | source |", "|---|---|---|"]
         place = entry.path.relative_to(entry.path.parents[1]).as_posix()
         source = f"[{_short(entry.source)}]({entry.link})" if entry.link else entry.source
         sentence = entry.sentence.partition(": ")[2] or entry.sentence

@@ -18,6 +18,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    from dotopt.runtime.loading.catalogue import names
+    from dotopt.runtime.loading.catalogue import entries
 
-    return sorted(names())
+    return sorted(entry.name for entry in entries() if entry.word != "theorem")

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import dotopt
-from dotopt.runtime.loading import cache, load
+from dotopt.runtime.loading import cache, catalogue, load
 
 ROOT = Path(__file__).parent.parent
 HEAVY_BALL = """\
@@ -158,6 +158,7 @@ def test_eight_processes_at_once(folder) -> None:
     code = textwrap.dedent(f"""
         from pathlib import Path
         from dotopt.runtime.loading import cache, load
+from dotopt.runtime.loading import catalogue
         for path in (Path({str(path)!r}), Path("stdlib/optimizers/adan.opt").resolve()):
             entry = cache.fetch(cache.key(path.read_bytes(), ""), lambda: load._built(path, "file"))
             print(cache.digest(entry.text.encode()))
@@ -255,7 +256,7 @@ def test_names_that_do_not_exist() -> None:
         (None, "E901"),
         (b"\xff\xfe\x00rule", "E90"),
         (b"rule Broken\nparam x : real[...]\nx' = y\n", "E201"),
-        (b"theorem Nothing\nclaim a:\n  show 1 == 1\n", "E601"),
+        (b"theorem Nothing\nclaim a:\n  show 1 == 1\n", "E606.*`Nothing` is a theorem"),
     ],
 )
 def test_what_cannot_be_loaded_says_why(folder, content, code) -> None:
@@ -268,16 +269,21 @@ def test_what_cannot_be_loaded_says_why(folder, content, code) -> None:
 
 
 def test_what_is_not_compiled_yet_is_named() -> None:
-    """Everything in the library loads or names the construct that stands in the way."""
+    """Every rule and transform of the library loads; a formula that is no function says so, a theorem what it is."""
     refused = {}
-    for name in dotopt.names():
+    for entry in catalogue.entries():
         try:
-            load.stdlib(name)
+            load.stdlib(entry.name)
         except dotopt.OptError as error:
-            assert all(d.code == "E601" for d in error.diagnostics), (name, str(error))
-            refused[name] = str(error)
-    assert not {"Lion", "AdamW", "SOAP", "SAM", "Lookahead", "M3"} & set(refused)
-    assert all("is not compiled yet" in text for text in refused.values())
+            refused[entry.name] = (entry.word, *(d.code for d in error.diagnostics), str(error.diagnostics[0].help))
+    assert {word for word, *_ in refused.values()} <= {"formula", "theorem"}
+    for name, (word, code, help) in refused.items():
+        assert code == ("E606" if word == "theorem" else "E601")
+        assert (f"`dotopt check {name}`" if word == "theorem" else f"`use {name}` in a rule") in help
+    assert {entry.name for entry in catalogue.entries() if entry.word == "theorem"} == {
+        name for name, (word, *_) in refused.items() if word == "theorem"
+    }
+    assert "Lion" in dir(dotopt.stdlib) and "SGDStability" not in dir(dotopt.stdlib)
 
 
 def test_a_default_outside_its_range_is_refused_on_loading_too(folder) -> None:

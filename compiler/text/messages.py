@@ -548,6 +548,11 @@ OTHER: dict[str, Message] = {
         "{word!r} is no way to round a parameter", "{choices}",
         "Parameters of 16 bits can carry what rounding takes from them, or round up or down by chance.",
     ),
+    "E606": Message(
+        "`{name}` is a theorem: claims, and no step that could run", "`dotopt check {name}` decides its claims",
+        "A theorem states what is true of formulas and rules; rules, transforms and formulas become Python, and it does "
+        "not.",
+    ),
     "E901": Message(
         "no such file: {path}", "", "The name was misspelt, or the command runs in another folder than you think."
     ),

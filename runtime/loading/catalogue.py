@@ -26,6 +26,11 @@ class Entry:
     source: str
 
     @property
+    def becomes(self) -> str:
+        """What Python gets of it: a theorem has claims only."""
+        return BECOMES[self.word]
+
+    @property
     def link(self) -> str:
         """The address of the source; empty if it has none.
 
@@ -45,7 +50,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def names() -> list[str]:
-    """The names of the catalogue, each of which `dotopt.stdlib` has.
+    """The names of the catalogue; those that are no theorems are attributes of `dotopt.stdlib`.
 
     >>> "Lion" in names()
     True
@@ -65,6 +70,13 @@ def _read(path: Path) -> Entry | None:
     return Entry(head.group(2), head.group(1), family, path, sentence, source.group(1) if source else "")
 
 
+# What can be had of a file in Python, by the word of its head.
+BECOMES = {
+    "rule": "class",
+    "transform": "transform of classes",
+    "formula": "formula for rules",
+    "theorem": "none: `dotopt check`",
+}
 FAMILIES = (
     "optimizers",
     "transforms",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 
 from dotopt.compiler.analysis import ranges
@@ -56,7 +57,11 @@ RESERVED |= {"torch", "math", "random", "scalars", "range", "int", "abs", "step"
 
 
 def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
-    """The text of the module of `file`; raises `OptError` if a construct is not compiled yet."""
+    """The text of the module of `file`; raises `OptError` if a construct is not compiled yet (E601), or if nothing is
+    there to compile (E606).
+    """
+    if file.head.word == "theorem":
+        raise fail("E606", file.head.span, name=file.head.name)
     ranked = _needs_rank(file, library)
     open_program = grouped(lower(file, Static({}, 1) if ranked else Static(), library))
     if outside := ranges.check(open_program):
@@ -74,7 +79,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     if open_program.kind in ("solver", "formula") and not open_program.oracles:
         from dotopt.compiler.emit.sequence import call
 
-        return call.formula(file, library) if open_program.kind == "formula" else call.module(file, library, origin)
+        return _formula(file, library) if open_program.kind == "formula" else call.module(file, library, origin)
     supported(open_program)
     found = dict(_specialisations(file, library, open_program, ranked))
     texts = list(dict.fromkeys(found.values()))
@@ -83,6 +88,18 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     body = "\n\n\n".join((*functions, _class(file, open_program, found, names, ranked, origin)))
     exported = f"__all__ = [{open_program.name!r}]"
     return f"{header(file, open_program)}\n\n{_imports(body)}\n\n{exported}\n\n\n{body}\n"
+
+
+def _formula(file: s.File, library: Library) -> str:
+    """The module of a formula; where it is no function by itself, the error says that rules can use it all the same."""
+    from dotopt.compiler.emit.sequence import call
+
+    name = file.head.name
+    try:
+        return call.formula(file, library)
+    except OptError as error:
+        help = f"`{name}` alone is no function of tensors; `use {name}` in a rule compiles it there"
+        raise OptError(*(replace(d, help=help) if d.code == "E601" else d for d in error.diagnostics)) from None
 
 
 def transform(file: s.File, origin: tuple[object, ...]) -> str:
