@@ -550,8 +550,7 @@ OTHER: dict[str, Message] = {
     ),
     "E606": Message(
         "`{name}` is a theorem: claims, and no step that could run", "`dotopt check {name}` decides its claims",
-        "A theorem states what is true of formulas and rules; rules, transforms and formulas become Python, and it does "
-        "not.",
+        "A theorem states what is true of formulas and rules; these become Python, and it does not.",
     ),
     "E901": Message(
         "no such file: {path}", "", "The name was misspelt, or the command runs in another folder than you think."

@@ -493,12 +493,14 @@ class _Writer:
 
 
 def supported(program: Program) -> None:
-    """Raises E601, naming the construct, if the program is of a kind that this emitter does not know."""
+    """Raises E601, naming the construct, for programs that this emitter does not know, and E606 for theorems."""
     if program.kind != "optimizer":
         if program.kind == "transform":
             name = program.name
             hint = f"compile it with the rule that it wraps: `rule {name}SGD = {name}(SGD)`"
             raise fail("E601", program.decided_by, construct="a transform without its base rule", help=hint)
+        if program.kind == "theorem":
+            raise fail("E606", program.decided_by, name=program.name)
         raise fail("E601", program.decided_by, construct=f"a rule of the kind `{program.kind}`")
     if len(program.params) != 1 or program.params[0].indices or program.roles or program.inputs:
         raise fail("E601", program.decided_by, construct="a family of parameters, or a rule with inputs,")
