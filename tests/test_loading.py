@@ -158,7 +158,6 @@ def test_eight_processes_at_once(folder) -> None:
     code = textwrap.dedent(f"""
         from pathlib import Path
         from dotopt.runtime.loading import cache, load
-from dotopt.runtime.loading import catalogue
         for path in (Path({str(path)!r}), Path("stdlib/optimizers/adan.opt").resolve()):
             entry = cache.fetch(cache.key(path.read_bytes(), ""), lambda: load._built(path, "file"))
             print(cache.digest(entry.text.encode()))
