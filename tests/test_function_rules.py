@@ -156,12 +156,28 @@ def test_equilibrium_propagation_is_the_gradient() -> None:
 # ---- protocols
 
 
-@pytest.mark.parametrize(("name", "setting"), [("Scaffold", "SCAFFOLD"), ("ScaffoldMVR", "SCAFFOLD-M-VR")])
+ROUNDS = {
+    "FedAvg": "FedAvg",
+    "FedAvgM": "FedAvg-M",
+    "FedAvgMVR": "FedAvg-M-VR",
+    "Scaffold": "SCAFFOLD",
+    "ScaffoldM": "SCAFFOLD-M",
+    "ScaffoldMVR": "SCAFFOLD-M-VR",
+}
+
+
+@pytest.mark.parametrize(("name", "setting"), ROUNDS.items())
 def test_federated_rounds(name: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = golden("C-fed-momentum")
     problem, chosen = data["problem"], data["runs"][setting]
-    hypers = {"local_lr": data["hyper"]["eta_local"], "lr": chosen["gamma"], "K": data["hyper"]["K"], "sampled": 2}
-    if name == "ScaffoldMVR":
+    sampled = 2 if "SCAFFOLD" in setting else 4
+    hypers = {
+        "local_lr": data["hyper"]["eta_local"],
+        "lr": chosen["gamma"],
+        "K": data["hyper"]["K"],
+        "sampled": sampled,
+    }
+    if "M" in setting.replace("SCAFFOLD-", "").replace("FedAvg-", "").split("-"):
         hypers["beta"] = chosen["beta"]
 
     def loss(client: int) -> Any:
@@ -176,18 +192,22 @@ def test_federated_rounds(name: str, setting: str, monkeypatch: pytest.MonkeyPat
     def batch(i: int, r: int, k: int) -> tuple[float, Tensor]:
         return problem["z"][r - 1][i - 1][k - 1], double(problem["s"][r - 1][i - 1][k - 1])
 
-    monkeypatch.setattr(
-        Draws, "choose", lambda self, *a, **b: tuple(i + 1 for i in data["client_sets_scaffold"][self.step - 1])
-    )
+    if sampled == 2:
+        monkeypatch.setattr(
+            Draws, "choose", lambda self, *a, **b: tuple(i + 1 for i in data["client_sets_scaffold"][self.step - 1])
+        )
     cls = getattr(stdlib, name)
     start = data["init"]
     sim = cls.simulate(double(start["x"]), [loss(i) for i in range(4)], batches=batch, **hypers)
-    sim.own = {i + 1: {"h": double(c)} for i, c in enumerate(start["c_i"])}
-    sim.common = {"c": double(start["c_i"]).mean(0)}
+    controlled = "SCAFFOLD" in setting
+    if controlled:
+        sim.own = {i + 1: {"h": double(c)} for i, c in enumerate(start["c_i"])}
+        sim.common = {"c": double(start["c_i"]).mean(0)}
     for wanted in chosen["trace"]:
         sim.round()
         close(sim.x, wanted["x"], rtol=1e-10)
-        close(torch.stack([sim.own[i]["h"] for i in (1, 2, 3, 4)]), wanted["c_i"], rtol=1e-10)
+        if controlled:
+            close(torch.stack([sim.own[i]["h"] for i in (1, 2, 3, 4)]), wanted["c_i"], rtol=1e-10)
 
 
 @pytest.mark.parametrize(("anchor", "setting"), [("old", "MASHA2_bi"), ("new", "MASHA2_bi_w_from_new_z")])
@@ -206,3 +226,115 @@ def test_compressed_extragradient(anchor: str, setting: str, monkeypatch: pytest
         close(sim.state["w"], wanted["w"], rtol=1e-10)
         close(sim.state["e"], wanted["e_server"], rtol=1e-10)
         close(torch.stack([sim.own[m]["r"] for m in (1, 2, 3)]), wanted["e_workers"], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("setting", "options"),
+    [
+        ("MASHA1_uni", {"down": "none"}),
+        ("MASHA1_bi", {}),
+        ("MASHA1_bi_w_from_new_z", {"anchor": "new"}),
+        ("MASHA1_partial", {"sampled": 2}),
+    ],
+)
+def test_unbiased_compression(setting: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = golden("C-masha")
+    J, a, drawn = double(data["problem"]["J"]), double(data["problem"]["a"]), data["random"]
+
+    def choose(self: Draws, position: int, elements: Any, count: Any, path: Any = ()) -> tuple[int, ...]:
+        step = self.step - 1
+        if path:
+            return tuple(i + 1 for i in drawn["device_index_sets"][step][path[0] - 1])
+        if len(elements) == 4:
+            return tuple(i + 1 for i in drawn["server_index_sets"][step])
+        return tuple(i + 1 for i in drawn["participants"][step]) if "sampled" in options else tuple(elements)
+
+    monkeypatch.setattr(Draws, "choose", choose)
+    monkeypatch.setattr(Draws, "bernoulli", lambda self, *a, **b: bool(drawn["bits"][self.step - 1]))
+    hypers = {
+        "lr": data["hyper"]["gamma"],
+        "tau": data["hyper"]["tau"],
+        "k": data["hyper"]["k"],
+        "sampled": 3,
+    } | options
+    sim = stdlib.MASHA1.simulate(
+        double(data["init"]["z"]), [lambda z, m=m: J[m] @ z + a[m] for m in range(3)], **hypers
+    )
+    for wanted in data["runs"][setting]:
+        sim.round()
+        close(sim.x, wanted["z"], rtol=1e-10)
+
+
+def test_min_norm_point() -> None:
+    data = golden("C-mtl-surgery")["two_tasks"]
+    close(stdlib.MGDA()(double(data["matrix"])), data["mgda"], rtol=1e-10)
+
+
+def test_policy_gradient_at_the_look_ahead() -> None:
+    data = golden("C-policy-gradient")
+    problem, reward = data["problem"], data["problem"]["reward"]
+    theta = torch.nn.Parameter(double(data["init"]["theta"]))
+
+    def played(path: list[list[int]]) -> Tensor:
+        steps = [problem["discount"] ** h * reward[s][a] for h, (s, a) in enumerate(path)]
+        weights = double([sum(steps[t:]) for t in range(len(steps))])
+        return -(weights * torch.stack([torch.log_softmax(theta, 1)[s, a] for s, a in path])).sum()
+
+    opt = stdlib.NPGIGT([theta], lr=data["hyper"]["gamma0"])
+    for k, wanted in enumerate(data["runs"]["N-PG-IGT"]):
+        opt.step(lambda k=k: {"J": played(problem["traj_gradient"][k])})
+        close(theta.detach(), wanted["theta"], rtol=1e-10)
+
+
+def test_consensus_hopping() -> None:
+    data = golden("D-cbo")
+    given = data["inputs"]
+
+    class Values:
+        def values(self, v: Tensor) -> Tensor:
+            return (v**2).sum(-1) + 2.5 * (1 - torch.cos(2 * torch.pi * v)).sum(-1)
+
+    rule = stdlib.ConsensusHopping(particles=4, sigma=given["ch_sigma"], alpha=given["alpha"])
+    x = double(given["ch_x0"])
+    for t, (xi, wanted) in enumerate(zip(given["xi"], data["expected"]["hopping"], strict=True), start=1):
+        _, _, moved = rule.step_function(x, Values(), {}, t, t == 1, rule.hyper, {"d": 2}, Given({0: double(xi)}))
+        x = moved["x"]
+        close(x, wanted, rtol=1e-10)
+
+
+# ---- what breaks first
+
+
+@pytest.mark.parametrize("name", ["PCGrad", "SAMGS", "MGDA"])
+@pytest.mark.parametrize("scale", [0.0, 1e-15, 1.0, 1e15])
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_aggregators_give_numbers(name: str, scale: float, tasks: int) -> None:
+    generator = torch.Generator().manual_seed(tasks)
+    matrix = torch.randn(tasks, 7, generator=generator) * scale
+    if tasks > 2:
+        matrix[1] = 0.0
+    found = getattr(stdlib, name)()(matrix)
+    assert found.shape == (7,)
+    assert torch.isfinite(found).all()
+
+
+def test_draws_of_formulas_are_their_own(tmp_path: Path) -> None:
+    """Two calls of a formula that draws, and a draw of the rule with the same name: three draws, not one."""
+    text = (
+        '"""Two compressions."""\nrule Twice\nuse rand_k\nobjective f\nparam x : real[n]\nhyper η as lr >= 0 = 1\n'
+        "S ~ uniform(0, 1)\ng = ∇f(x)\nx' = x - η*(rand_k(g, 3) + 100*rand_k(g, 3) + 0*S)\n"
+    )
+    path = tmp_path / "twice.opt"
+    path.write_text(text, encoding="utf-8")
+    from dotopt.compiler.evaluate import Simulation
+    from dotopt.compiler.lower import lower
+    from dotopt.compiler.text.library import Library, load
+
+    program = lower(load(path), library=Library(tmp_path))
+    assert len({random.name for random in program.randoms}) == len(program.randoms) == 3
+    run = Simulation(program, np.zeros(12), {"lr": 1.0}, seed=4)
+    run.step(np.ones(12))
+    masks = -run.params / 4
+    assert (masks % 100 > 0.5).sum() == 3
+    assert (masks >= 100).sum() == 3
+    assert ((masks % 100 > 0.5) != (masks >= 100)).any()

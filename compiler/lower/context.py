@@ -60,6 +60,9 @@ class Context:
     prefix: Mapping[str, str] = field(default_factory=dict)  # names to rename, since the base rule has them too
     axis_alias: dict[str, str] = field(default_factory=dict)  # axes of a formula -> axes of what it was called with
     randoms: list[Random] = field(default_factory=list)
+    site: tuple[tuple[str, int], ...] = ()  # of a formula: the calls that lead to it, by file and place
+    around: tuple[Node, ...] = ()  # of a formula: the indices and loop variables around the call
+    drawn: dict[tuple[object, ...], str] = field(default_factory=dict)  # the names of draws of formulas, by their call
     index_sets: dict[str, Node] = field(default_factory=dict)  # what each index runs over
     open_sets: list[tuple[str, s.Expression, Scope]] = field(default_factory=list)  # computed sets, not lowered yet
     axes: set[str] = field(default_factory=set)

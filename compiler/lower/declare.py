@@ -136,7 +136,18 @@ def _axes(context: Context, scope: Scope, type: s.TypeSyntax) -> None:
 
 
 def type_of(context: Context, scope: Scope, type: s.TypeSyntax) -> Type:
-    """The meaning of a written type; raises E201 for `like` of an unknown name."""
+    """The meaning of a written type: in a formula, its axes are those of what it was called with.
+
+    Raises E201 for `like` of an unknown name.
+    """
+    written = written_type(context, scope, type)
+    if not isinstance(type, s.Array):
+        return written
+    return Type(written.kind, tuple(context.axis_alias.get(axis, axis) for axis in written.axes), written.items)
+
+
+def written_type(context: Context, scope: Scope, type: s.TypeSyntax) -> Type:
+    """The type as written; raises E201 for `like` of an unknown name."""
     match type:
         case s.Array(_, kind, axes):
             return Type(kind, tuple(axis.name for axis in axes))
@@ -241,6 +252,9 @@ def _draw(context: Context, scope: Scope, d: s.Draw, role: tuple[str, ...]) -> N
             raise fail("E117", target.span)
         name = context.prefix.get(left[0], left[0])
         type = type_of(context, scope, d.type) if d.type else _drawn_type(law)
+        if context.site:
+            _draw_of_formula(context, scope, left[0], type, law, (arguments, keywords))
+            continue
         passes = [e for e in scope.names.values() if isinstance(e, Leaf) and e.role == "loop" and not e.indices]
         if passes:  # inside a loop: another draw in every pass, so it hangs on a variable of the loop
             variable = ir.leaf("loop", passes[0].name, passes[0].type)
@@ -249,6 +263,9 @@ def _draw(context: Context, scope: Scope, d: s.Draw, role: tuple[str, ...]) -> N
             scope.names[left[0]] = Leaf("draw", name, type, role, len(role))
         context.randoms.append(ir.Random(name, type, law, (), position))
 
+    if context.site:
+        return
+
     def finish() -> None:  # the parameters of a law may be defined further down
         nodes = tuple(value(context, argument, scope) for argument in (*arguments, *(k.value for k in keywords)))
         context.randoms[position : position + len(d.targets)] = [
@@ -256,6 +273,30 @@ def _draw(context: Context, scope: Scope, d: s.Draw, role: tuple[str, ...]) -> N
         ]
 
     context.later.append(finish)
+
+
+def _draw_of_formula(
+    context: Context, scope: Scope, name: str, type: Type, law: str,
+    given: tuple[tuple[s.Expression, ...], tuple[s.Keyword, ...]],
+) -> None:  # fmt: skip
+    """A draw inside a formula: its own for each call in the text, and for each index and pass around the call."""
+    from dotopt.compiler.lower.expression import value
+
+    key = (context.site, name)
+    if key not in context.drawn:
+        taken = {random.name for random in context.randoms}
+        names = (name, *(f"{name}_{k}" for k in range(2, len(taken) + 3)))
+        context.drawn[key] = unique = next(x for x in names if x not in taken)
+        position = len(context.randoms)
+        context.randoms.append(ir.Random(unique, type, law, (), position))
+
+        def finish() -> None:
+            arguments, keywords = given
+            nodes = tuple(value(context, a, scope) for a in (*arguments, *(k.value for k in keywords)))
+            context.randoms[position] = replace(context.randoms[position], args=nodes)
+
+        context.later.append(finish)
+    scope.names[name] = Value(ir.leaf("draw", context.drawn[key], type, *dict.fromkeys(context.around)))
 
 
 def _law(law: s.Expression) -> tuple[str, tuple[s.Expression, ...], tuple[s.Keyword, ...]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dotopt.compiler.ir import Node, node
+from dotopt.compiler.ir import Node, leaf, node
 from dotopt.compiler.lower.context import Context, Static
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import Function, builtin_function, stated_gradient
-from dotopt.compiler.lower.scope import Local, Scope, User, Value
+from dotopt.compiler.lower.scope import Leaf, Local, Scope, User, Value
 from dotopt.compiler.ops.types import ANY, REST, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
@@ -34,7 +34,20 @@ def imported(context: Context, name: str, e: s.Call, scope: Scope, expected: Typ
         return INNER[name](context, e, scope, expected)
     positional = tuple(value(context, a, scope) for a in (*e.arguments, *e.samples))
     keywords = {k.name: value(context, k.value, scope) for k in e.keywords}
-    return _formula(context, file, positional, keywords, e.span)
+    return _formula(context, file, positional, keywords, e.span, _around(context, scope))
+
+
+def _around(context: Context, scope: Scope) -> tuple[Node, ...]:
+    """What tells one evaluation of a call from another: the indices and the variables of loops around it."""
+    loops: dict[Node, None] = {}
+    here: Scope | None = scope
+    while here is not None:
+        for entry in here.names.values():
+            if isinstance(entry, Leaf) and entry.role == "loop" and not entry.indices:
+                loops[leaf("loop", entry.name, entry.type)] = None
+                break
+        here = here.parent
+    return (*context.around, *map(context.index, context.bound), *loops)
 
 
 def is_function(context: Context, argument: s.Expression, scope: Scope) -> bool:
@@ -43,10 +56,15 @@ def is_function(context: Context, argument: s.Expression, scope: Scope) -> bool:
 
 
 def _open_formula(
-    context: Context, file: s.File, positional: tuple[Node, ...], keywords: dict[str, Node], span: Span
+    context: Context,
+    file: s.File,
+    positional: tuple[Node, ...],
+    keywords: dict[str, Node],
+    span: Span,
+    around: tuple[Node, ...] = (),
 ) -> tuple[Context, Scope]:
     """The scope of a formula with its parameters bound; axes are those of the arguments."""
-    from dotopt.compiler.lower.declare import declare, type_of
+    from dotopt.compiler.lower.declare import declare, written_type
 
     names = [p.name for p in file.head.parameters]
     if len(positional) > len(names):
@@ -54,9 +72,11 @@ def _open_formula(
             "E313", span, name=file.head.name, expected=len(names), plural="" if len(names) == 1 else "s",
             found=len(positional),
         )
+    own = context.file.head.name == file.head.name  # its own claims speak of its own draws
     inside = Context(
         file, Static(functions=context.static.functions), context.library,
         randoms=context.randoms, loops=context.loops, later=context.later, pending=context.pending,
+        site=() if own else (*context.site, (span.source.path, span.start)), around=around, drawn=context.drawn,
     )
     scope = inside.scope
     for name in keywords:
@@ -67,7 +87,7 @@ def _open_formula(
         if parameter.name in given:
             bound = given[parameter.name]
             if parameter.type is not None:
-                declared = type_of(inside, scope, parameter.type)
+                declared = written_type(inside, scope, parameter.type)
                 _alias(inside, declared, bound, parameter.name, span)
         elif positional and context.file.head.name == file.head.name and context.scope.find(parameter.name):
             bound = value(context, s.Name(span, parameter.name), context.scope)  # its own claims keep its parameters
@@ -95,11 +115,16 @@ def _alias(inside: Context, declared: Type, bound: Node, name: str, span: Span) 
 
 
 def _formula(
-    context: Context, file: s.File, positional: tuple[Node, ...], keywords: dict[str, Node], span: Span
+    context: Context,
+    file: s.File,
+    positional: tuple[Node, ...],
+    keywords: dict[str, Node],
+    span: Span,
+    around: tuple[Node, ...] = (),
 ) -> Node:
     if file.head.name in [n for _, n, _ in context.pending]:
         raise fail("E218", span, name=file.head.name)
-    inside, scope = _open_formula(context, file, positional, keywords, span)
+    inside, scope = _open_formula(context, file, positional, keywords, span, around)
     context.pending.append((scope, file.head.name, False))
     try:
         assert file.head.value is not None

@@ -73,6 +73,17 @@ def places(elements: Sequence[int], device: Any) -> Tensor:
     return torch.as_tensor([element - 1 for element in elements], dtype=torch.long, device=device)
 
 
+def indicator(elements: Sequence[int], shape: tuple[int, ...], dtype: torch.dtype, device: Any) -> Tensor:
+    """1 at the positions of the elements, which count from 1, and 0 elsewhere.
+
+    >>> indicator((1, 3), (4,), torch.float32, "cpu").tolist()
+    [1.0, 0.0, 1.0, 0.0]
+    """
+    made = torch.zeros(shape, dtype=dtype, device=device)
+    made[places(elements, device)] = 1.0
+    return made
+
+
 def complex_of(dtype: torch.dtype) -> torch.dtype:
     """The complex dtype of two numbers of `dtype`."""
     return torch.complex128 if dtype == torch.float64 else torch.complex64

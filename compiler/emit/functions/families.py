@@ -94,7 +94,7 @@ def _early(b: Writer, needed: list[Node]) -> frozenset[Node]:
     }  # fmt: skip
     several = {x for other in found if other not in several for x in other.args if x in several}
     moving = {v for x in several for inner in x.walk() for attr in inner.attrs
-              if isinstance(attr, Loop | Fold | Lambda) for v in binds(attr)}  # fmt: skip
+              if isinstance(attr, Loop | Fold | Lambda) for v in binds(attr, ())}  # fmt: skip
     return frozenset(x for x in several if not moving & b.leaves(x))
 
 
@@ -294,7 +294,7 @@ def _loop(b: Writer, here: Node) -> Text:
         names.append(b.fresh(ascii(variable.name)))
     b.lines += [f"{b.indent}{name} = {value}" for name, value in zip(names, values, strict=True)]
     inner = b.inner()
-    hoist(b, body.nodes, binds(body))
+    hoist(b, body.nodes, binds(body, {x for root in body.nodes for x in root.walk()}))
     inner.names |= b.names
     inner.items |= b.items
     for variable, name in zip(body.variables, names, strict=True):
@@ -331,7 +331,7 @@ def _start(b: Writer, variable: Node, start: Node) -> str:
     if not axes and b.axes(start):
         return text
     if not b.axes(variable):
-        return text
+        return text if b.is_tensor(start) else f"torch.as_tensor({text}, dtype=dtype, device=device)"
     own = ", ".join(b.sizes.get(a, a) for a in variable.type.axes)
     family = ", ".join(b.count(index) for index in b.indices(variable))
     shape = ", ".join(part for part in (family, own) if part)
@@ -346,7 +346,9 @@ def hoist(b: Writer, roots: Iterable[Node], moving: set[Node], equations: Iterab
     nodes = dict.fromkeys(here for root in roots for here in root.walk())
     moving = set(moving)
     for here in nodes:
-        moving |= {x for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda) for x in binds(attr)}
+        if here.op == "fold" and not restricted(here) and not _serial(b, here.attrs[0]):
+            continue  # its indices are axes
+        moving |= {x for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda) for x in binds(attr, nodes)}
         moving |= {here} if here.role == "draw" and here not in b.names else set()
     still = {here for here in nodes if not moving & b.leaves(here)}
     whole = [child for here in nodes if here not in still for child in here.children if child in still]
@@ -422,15 +424,23 @@ def _branches(b: Writer, here: Node) -> Text:
         not any(x.op in ("loop", "fold", *QUESTIONS) for x in part.walk() if x not in b.names) for part in (yes, no)
     )
     if plain:
-        return f"({b.fitted(yes, here)} if {b.code(condition)} else {b.fitted(no, here)})", POST
+        return f"({_branch(b, here, yes)} if {b.code(condition)} else {_branch(b, here, no)})", POST
     name = b.fresh("chosen")
     for head, part in ((f"if {b.code(condition)}:", yes), ("else:", no)):
         inner = b.inner()
         b.lines.append(f"{b.indent}{head}")
         write(inner, part)
-        b.lines.append(f"{inner.indent}{name} = {inner.fitted(part, here)}")
+        b.lines.append(f"{inner.indent}{name} = {_branch(inner, here, part)}")
     b.names[here] = name
     return name, POST
+
+
+def _branch(b: Writer, here: Node, part: Node) -> str:
+    """One branch; a number becomes a tensor where the other branch is one."""
+    text = b.fitted(part, here)
+    if b.is_tensor(here) and not b.is_tensor(part) and part.type.kind in ("real", "int"):
+        return f"torch.as_tensor({text}, dtype=dtype, device=device)"
+    return text
 
 
 def _norm(b: Writer, here: Node) -> Text:
@@ -466,7 +476,13 @@ def _reduced(method: str) -> Write:
 
 def _keep_largest(b: Batched, here: Node) -> Text:
     entries, count = here.args
-    return f"matrices.keep_largest([{b.code(entries)}], {b.code(count)})[0]", POST
+    most = f"float({b.code(count)})" if b.is_tensor(count) else b.code(count)
+    return f"matrices.keep_largest([{b.code(entries)}], {most})[0]", POST
+
+
+def _indicator(b: Writer, here: Node) -> Text:
+    shape = ", ".join(b.sizes.get(axis, axis) for axis in here.type.axes)
+    return f"asks.indicator({b.code(here.args[0])}, ({shape},), dtype, device)", POST
 
 
 def _contains(b: Writer, here: Node) -> Text:
@@ -495,6 +511,8 @@ FAMILIES: dict[str, Write] = {
     "rank_of": lambda b, here: (f"matrices.rank_of([{b.code(here.args[0])}])[0]", POST),
     "tuple": _tuple,
     "contains": _contains,
+    "range": lambda b, here: (f"range({b.code(here.args[0])}, {b.code(here.args[1])} + 1)", POST),
+    "indicator": _indicator,
     "cis": lambda b, here: (f"torch.polar(torch.ones_like({b.code(here.args[0])}), {b.code(here.args[0])})"
                             if b.is_tensor(here.args[0]) else f"cmath.exp(1j*({b.code(here.args[0])}))", POST),
     "re": lambda b, here: (f"{b.code(here.args[0], POST)}.real", POST),

@@ -86,7 +86,7 @@ def close(program: Program, b: Writer, place: int, sized: list[str]) -> str:
         if re.search(rf"(?<!\w){re.escape(b.sizes[h.name])}(?!\w)", body)
     ]
     lines += [line for line in sized if re.search(rf"(?<!\w){re.escape(line.strip().partition(' =')[0])}(?!\w)", body)]
-    if re.search(r"(?<!\w)(dtype=dtype|device\)|device=device|of\(dtype)", body):
+    if re.search(r"(?<!\w)(dtype=dtype|device\)|device=device|of\(dtype|dtype, device\))", body):
         lines.append(f"{INDENT}dtype, device = random.dtype, random.device")
     return "\n".join([*b.lines[:place], *lines, *b.lines[place:]])
 

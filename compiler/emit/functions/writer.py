@@ -11,7 +11,7 @@ does not name, `...`, are one axis here: who calls the functions flattens them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dotopt.compiler.emit.sequence.batched import POSTFIX, SUM, WRITERS, Batched, Text
@@ -56,7 +56,8 @@ class Writer(Batched):
         found = found.union(*(self.below[arg] for arg in here.args))
         for attr in here.attrs:
             if isinstance(attr, Loop | Fold | Lambda):
-                found |= frozenset[Node]().union(*(self.below[n] for n in attr.nodes)) - binds(attr)
+                inside = frozenset[Node]().union(*(self.below[n] for n in attr.nodes))
+                found |= inside - binds(attr, inside)
         return found
 
     def depends(self, here: Node) -> frozenset[Node]:
@@ -211,11 +212,14 @@ class Writer(Batched):
         return text
 
 
-def binds(body: Loop | Fold | Lambda) -> set[Node]:
-    """The variables and indices that a loop, a sum or a function binds."""
+def binds(body: Loop | Fold | Lambda, among: Iterable[Node]) -> set[Node]:
+    """The variables and indices that a loop, a sum or a function binds; of families the members among these nodes."""
     match body:
         case Loop(variables, _, _, index):
-            return {*variables, *(i for v in variables for i in v.args), *(() if index is None else (index,))}
+            names = {variable.name for variable in variables if variable.args}
+            members = {x for x in among if x.role == "loop" and x.name in names}
+            indices = {i for variable in variables for i in variable.args}
+            return {*variables, *members, *indices, *(() if index is None else (index,))}
         case Fold(_, indices):
             return set(indices)
         case Lambda(variables):
