@@ -365,6 +365,11 @@ def store(x: Tensors, value: Tensors) -> None:
         _copy_(x, value)
 
 
+def copies(x: Tensors) -> list[Tensor]:
+    """The same values in memory of their own."""
+    return [a.clone() for a in x]
+
+
 def _columns(x: Tensors | Scalar, like: Tensors) -> Tensors:
     if isinstance(x, list | tuple):
         return x

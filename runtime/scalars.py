@@ -72,6 +72,11 @@ def maximum(left: Scalar, right: Scalar) -> Scalar:
     return left if left > right or left != left else right
 
 
+def absolute(value: Scalar) -> Scalar:
+    """The distance from 0; under a name of its own, as `abs` is a function of lists in emitted modules."""
+    return value.abs() if isinstance(value, Tensor) else abs(value)
+
+
 def sign(value: Scalar) -> Scalar:
     """-1, 0 or 1."""
     if isinstance(value, Tensor):

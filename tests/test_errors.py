@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dotopt.compiler.emit.torch.step import supported
+from dotopt.compiler.emit.torch.supported import supported
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.parse import parse
 from dotopt.compiler.resolve import resolve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dotopt.compiler.emit.torch.plan import lines
@@ -11,13 +12,33 @@ from dotopt.compiler.text import syntax as s
 from dotopt.grammar.spelling import ascii
 
 
+def docstring(text: str) -> str:
+    """A string literal of `text` in three quotes, whatever stands in it.
+
+    >>> print(docstring('Also known as "heavy ball"'))
+    \"""Also known as "heavy ball\\"\"""
+    """
+    shown = "".join(c if c == "\n" or (c.isprintable() and c != "\\") else repr(c)[1:-1] for c in text)
+    quoted = re.sub(r'"(?="|\Z)', r'\"', shown)
+    return f'"""{quoted}"""'
+
+
+def comment(text: str) -> str:
+    """The first line of `text` as a comment, which ends where the line does."""
+    return "# " + (text.strip().splitlines() or [""])[0].strip()
+
+
+def documented(program: Program) -> str:
+    """The docstring of what a program is compiled to."""
+    return docstring((program.docstring or program.name).strip())
+
+
 def header(file: s.File, program: Program) -> str:
     text = [program.docstring or f"{program.name}."]
     if program.source:
         text += ["", f"Source: {program.source}"]
     text += ["", f"Compiled from {Path(file.span.source.path).name}: change that file, not this one."]
-    joined = "\n".join(text).replace("\\", "\\\\").replace('"""', "'''")
-    return f'"""{joined}\n"""'
+    return docstring("\n".join(text) + "\n")
 
 
 def equation_lines(file: s.File, program: Program) -> list[str]:

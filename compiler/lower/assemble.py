@@ -16,6 +16,7 @@ from dotopt.compiler.lower.live import live, shared_states
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Choice, Family, Lazy, Leaf, Passes, Scope
 from dotopt.compiler.ops.types import REAL, REST, Type
+from dotopt.compiler.resolve.python import state_key
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError, Report, fail
 from dotopt.compiler.text.library import Library
@@ -240,9 +241,9 @@ class _Builder:
         next = None
         if d.name in scope.nexts:
             next = self.attempt(named, self.context, d.name, True, scope, d.span)
-        key = d.alias or ascii(d.name)
+        key = d.alias or state_key(d.name)
         if entry.name != d.name:  # renamed, since the base rule has a state of this name
-            key = ascii(entry.name)
+            key = state_key(entry.name)
         like = d.type.name if isinstance(d.type, s.Like) else None
         return ir.State(
             entry.name, key, entry.type, start, d.value_kind, next, False, like, _indices(d.indices), role

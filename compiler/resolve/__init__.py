@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dotopt.compiler.resolve.claims import Claims, declarations, parts, python_name, rules_in
+from dotopt.compiler.resolve.claims import Claims, declarations, parts, rules_in
 from dotopt.compiler.resolve.composition import check_base, check_composition
 from dotopt.compiler.resolve.declare import Declarer, target
 from dotopt.compiler.resolve.expressions import Expressions
@@ -22,6 +22,7 @@ from dotopt.compiler.resolve.history import without_time_indices
 from dotopt.compiler.resolve.imports import Lookup, beside, circle, rule_like
 from dotopt.compiler.resolve.names import Binding, Scope, after_word, name_span
 from dotopt.compiler.resolve.order import Equation, Reads, circles, reached
+from dotopt.compiler.resolve.python import spelled
 from dotopt.compiler.resolve.readings import misreadings
 from dotopt.compiler.resolve.steps import Steps
 from dotopt.compiler.text import syntax as s
@@ -198,7 +199,8 @@ class _Resolver:
             if isinstance(binding.node, s.Declaration) and binding.node.span.source is self.file.span.source
         ]
         must_move = self.file.head.word in ("rule", "transform") and not any(n.word == "output" for _, n in own)
-        python: dict[tuple[str, int | None], Binding] = {}
+        for found in spelled(self.file, own):
+            self.report.add(found)
         for binding, node in own:
             name, remark = node.name, f"no equation `{node.name}' = …`"
             match node.word:
@@ -210,12 +212,6 @@ class _Resolver:
                     self.report.add(diagnostic("E202", binding.span, name=name))
                 case "input" if binding not in read:
                     self.report.add(diagnostic("E209", binding.span, name=name))
-                case "hyper" | "option":
-                    key = (python_name(node), node.alias_index)
-                    if key in python:
-                        label = Label(python[key].span, "the first one")
-                        self.report.add(diagnostic("E229", binding.span, alias=key[0], name=name, labels=(label,)))
-                    python.setdefault(key, binding)
 
     def unused(self) -> None:
         """W205 for what no state, parameter, output, sent value or claim needs."""

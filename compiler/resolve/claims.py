@@ -11,12 +11,13 @@ from dotopt.compiler.resolve.expressions import Expressions, bound
 from dotopt.compiler.resolve.imports import Lookup, rule_like, tree
 from dotopt.compiler.resolve.names import KINDS, Binding, Scope, after_word, name_span
 from dotopt.compiler.resolve.order import Reads
+from dotopt.compiler.resolve.python import python_name
 from dotopt.compiler.resolve.signatures import wrong_call
 from dotopt.compiler.resolve.suggest import closest
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Edit, Label, Report, diagnostic
 from dotopt.compiler.text.source import Span
-from dotopt.grammar.spelling import ascii, canonical
+from dotopt.grammar.spelling import canonical
 
 SPELLED_OUT = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float64": "fp64"}
 
@@ -257,11 +258,6 @@ def parts(file: s.File, lookup: Lookup, depth: int = 8) -> list[s.File]:
             inside = tree(name.name, lookup)
             found += parts(inside, lookup, depth - 1) if inside is not None else []
     return found
-
-
-def python_name(node: s.Declaration) -> str:
-    """The keyword that Python users write: the alias, else the name in ASCII."""
-    return node.alias or ascii(node.name)
 
 
 def option_values(file: s.File, name: str) -> set[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dotopt.compiler.resolve.claims import declarations, parts, python_name
+from dotopt.compiler.resolve.claims import declarations, parts
 from dotopt.compiler.resolve.imports import Lookup, tree
 from dotopt.compiler.resolve.names import name_span
+from dotopt.compiler.resolve.python import python_name
 from dotopt.compiler.resolve.suggest import closest
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Edit, Label, Report, diagnostic

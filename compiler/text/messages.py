@@ -298,8 +298,8 @@ NAMES: dict[str, Message] = {
         "The point reads a hyperparameter or an output of the wrapped rule.",
     ),
     "E229": Message(
-        "`{name}` is the second hyperparameter called `{alias}` in Python", "give it another name after `as`",
-        "Users set hyperparameters by their Python names, so these must differ.",
+        "`{name}` is the second {kind} called `{alias}` in Python", "give it another name after `as`",
+        "Users set hyperparameters by their Python names, and find states by them, so these must differ.",
     ),
     "E230": Message(
         "no property `{name}`", "",
@@ -333,6 +333,15 @@ NAMES: dict[str, Message] = {
     "E237": Message(
         "`{name}` is {kind}, and has no value without arguments", "write `{name}(…)`",
         "A function is not a number. Only claims compute with functions: `f -> c*f`.",
+    ),
+    "E238": Message(
+        "no {kind} can be called `{alias}` in Python: {reason}", "give it another name after `as`",
+        "Users set hyperparameters by keyword arguments, beside those that every compiled class has, and find states "
+        "beside what the optimizer keeps for itself.",
+    ),
+    "E239": Message(
+        "no class can be called `{name}` in Python", "give the file another name in its head",
+        "What a file defines is imported under the name in its head, beside the words that its code is written in.",
     ),
 }  # fmt: skip
 

@@ -341,7 +341,7 @@ def numbers(bucket: Bucket, traced: bool) -> dict[str, Any]:
         elif word == "state":
             value = bucket.shared[keys[rest]]
         else:
-            value = bucket.hypers[hypers[source]]
+            value = bucket.hypers[hypers[source.removeprefix("hyper ")]]
         if traced and isinstance(value, float) and (word in MOVING or word == "state"):
             device = bucket.params[0].device
             dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 
-from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input_text
+from dotopt.compiler.emit.parts import docstring, documented, equation_lines, header, hyper_text, input_text
 from dotopt.compiler.emit.sequence.batched import Batched, families
 from dotopt.compiler.emit.sequence.token import INDENT, reach, refuse, write_equations
 from dotopt.compiler.evaluate import evaluate
@@ -46,7 +46,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
         f"from dotopt.runtime.call import {', '.join(sorted(('CallRule', base)))}",
         *(["from dotopt.runtime.given import Given"] if whole.callables else []), *_rule_import(whole),
         "from dotopt.runtime.sequence import Input", "", f"__all__ = [{whole.name!r}]", "", "",
-        code, "", "", f"class {whole.name}({base}):", f'    """{(whole.docstring or whole.name).strip()}"""', "",
+        code, "", "", f"class {whole.name}({base}):", f"    {documented(whole)}", "",
         f"    origin = {origin!r}",
         "    rule = CallRule(",
         f"        name={whole.name!r},",
@@ -87,7 +87,7 @@ def formula(file: s.File, library: Library) -> str:
             b.tensor[here] = bool(here.type.axes)
             sizes |= {a: f"{name}.shape[{i - len(here.type.axes)}]" for i, a in enumerate(here.type.axes)}
     arguments = ", ".join(ascii(p.name) + _default(p, context) for p in file.head.parameters)
-    b.lines += [f"def {program.name}({arguments}):", f'{INDENT}"""{(program.docstring or program.name).strip()}"""']
+    b.lines += [f"def {program.name}({arguments}):", f"{INDENT}{documented(program)}"]
     write_equations(program, b, program.result)
     b.lines.append(f"{INDENT}return {b.code(program.result)}")
     code = "\n".join(b.lines)
@@ -174,10 +174,10 @@ def _inputs(program: Program, b: Batched) -> list[str]:
     return [b.names[leaf("input", x.name, x.type)] for x in program.inputs]
 
 
-def _open(program: Program, b: Batched, head: str, docstring: str, roots: Iterable[Node]) -> None:
+def _open(program: Program, b: Batched, head: str, text: str, roots: Iterable[Node]) -> None:
     """The first lines: the hyperparameters that are read; what has a variable already is not looked into."""
     reached = [x for root in roots for x in reach(root, b)]
-    b.lines += [f"def {head}:", f'{INDENT}"""{docstring}"""']
+    b.lines += [f"def {head}:", f"{INDENT}{docstring(text)}"]
     used = {x.name: b.names[x] for x in reached if x.role == "hyper"}
     b.lines += [f'{INDENT}{used[h.name]} = hyper["{h.name}"]' for h in program.hypers if h.name in used]
     if any(x.op in ("eye", "arange") for x in reached):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
+from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Fold, Node, Program, State
 from dotopt.compiler.ir.print import infix
@@ -34,7 +34,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
         *(["from dotopt.runtime.rule import Hyper"] if program.hypers else []), "", f"__all__ = [{program.name!r}]", "",
         "", code, "", "",
         f"class {program.name}(Decoder):",
-        f'    """{(program.docstring or program.name).strip()}"""',
+        f"    {documented(program)}",
         "",
         f"    origin = {origin!r}",
         "    rule = DecodingRule(",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import product
 
 from dotopt.compiler.analysis.recurrence import Solved, recurrences
-from dotopt.compiler.emit.parts import equation_lines, header, hyper_text, input_text
+from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text, input_text
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.emit.sequence.stretch import functions
 from dotopt.compiler.ir import Node, Program, Random, State
@@ -129,7 +129,7 @@ def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple
     asked = "".join(f"Given({x.name!r}, {bool(x.indices)}), " for x in program.callables)
     return [
         f"class {program.name}(SequenceModule):",
-        f'    """{(program.docstring or program.name).strip()}"""',
+        f"    {documented(program)}",
         "",
         f"    origin = {origin!r}",
         "    rule = SequenceRule(",

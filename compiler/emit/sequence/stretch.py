@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dotopt.compiler.analysis.affine import added, kept
 from dotopt.compiler.analysis.recurrence import Group, Recurrences, Solved, recurrences
+from dotopt.compiler.emit.parts import comment
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.emit.sequence.token import (
     INDENT,
@@ -163,7 +164,7 @@ class _Writing:
             text = b.fitted(self.root(plus), state.type)
         a = "None" if decay is None else b.fitted(self.root(decay), state.type)
         later = b.fresh(f"{ascii(state.name)}_next")
-        b.lines.append(f"{INDENT}# {self.label(state)}")
+        b.lines.append(INDENT + comment(self.label(state)))
         b.lines.append(f"{INDENT}{later} = scan({a}, {text}, {start}, {axes}, keep)")
         b.names[self.root(next)] = b.names[next] = later
         b.names[leaf("sequence", state.name, state.type)] = later
@@ -194,7 +195,7 @@ class _Writing:
         parts = tuple(self.root(part) for part in group.parts)
         self.equations(node("tuple", *parts))
         for state in group.states:
-            b.lines.append(f"{INDENT}# {self.label(state)}")
+            b.lines.append(INDENT + comment(self.label(state)))
         b.lines += [f"{INDENT}#   {line}" for line in shown(group)]
 
         def code(part: Node | None) -> str:
@@ -238,7 +239,7 @@ class _Writing:
         else:
             name = b.fresh(ascii(named.name) + "_next" * named.primed)
             if named.span is not None:
-                b.lines.append(f"{INDENT}# {named.span.text.strip().splitlines()[0]}")
+                b.lines.append(INDENT + comment(named.span.text))
             b.lines.append(f"{INDENT}{name} = {text}")
         b.names[stands] = name
 

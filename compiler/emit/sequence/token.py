@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from dotopt.compiler.emit.parts import comment, docstring
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.ir import FUNCTIONS, TIME, Equation, Input, Node, Program, State, leaf
 from dotopt.compiler.ir.print import infix
@@ -104,13 +105,13 @@ def writer(program: Program, tokens: bool) -> Batched:
     return b
 
 
-def open_function(program: Program, b: Batched, function: str, docstring: str) -> None:
+def open_function(program: Program, b: Batched, function: str, text: str) -> None:
     """The head, and the lines that give the hyperparameters their names."""
     inputs = [b.names[leaf("input", x.name, x.type)] for x in program.inputs]
     arguments = ", ".join((*inputs, *b.functions.values(), "state", "t", "first", "hyper"))
     chunk = ", chunk" if function == "stretch" else ""
     b.lines.append(f"def {function}({arguments}{chunk}, keep=None):")
-    b.lines.append(f'{INDENT}"""{docstring}"""')
+    b.lines.append(INDENT + docstring(text))
     for hyper in program.hypers:
         for here in _hyper_leaves(program, hyper.name)[:1]:
             b.lines.append(f'{INDENT}{b.names[here]} = hyper["{hyper.name}"]')
@@ -177,7 +178,7 @@ def write_equation(program: Program, b: Batched, equation: Equation) -> None:
     value = b.code(here)
     name = b.fresh(ascii(equation.name) + ("_next" if equation.primed else ""))
     if text:
-        b.lines.append(f"{b.indent}# {text}")
+        b.lines.append(b.indent + comment(text))
     b.lines.append(f"{b.indent}{name} = {value}")
     b.names[here] = name
 

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dotopt.compiler.emit.torch.plan import ONE, Places, Products, negative
+from dotopt.compiler.emit.torch.places import Places
+from dotopt.compiler.emit.torch.products import ONE, Products, negative
 from dotopt.compiler.emit.torch.scalars import COMPARISONS, OR, Scalars, literal
 from dotopt.compiler.ir import FUNCTIONS, REDUCTIONS, Node, node, number
 from dotopt.compiler.ops.types import REST, Type
@@ -63,7 +64,7 @@ class Term:
 
 
 class Lists:
-    """Writes list expressions of one statement; `free` says which names the statement may overwrite."""
+    """Writes list expressions, a line at a time; `free` says which names the line may overwrite."""
 
     def __init__(
         self,
@@ -81,12 +82,24 @@ class Lists:
         self.axis = axis
         self.draw = draw
         self.products = Products(places, names)
-        self.free: frozenset[Node] = frozenset()
+        self.line()
 
     # ---- the entry points ----
 
+    def line(self, free: frozenset[Node] = frozenset()) -> Lists:
+        """These lists at a new line, which may overwrite those of `free`; what was known of the last one is gone."""
+        self.free = free
+        self.codes: dict[Node, Code] = {}
+        self.counts: dict[Node, Counter[Node]] = {}
+        return self
+
     def code(self, here: Node) -> Code:
         """The list that `here` is."""
+        if here not in self.codes:
+            self.codes[here] = self._code(here)
+        return self.codes[here]
+
+    def _code(self, here: Node) -> Code:
         if self.places.scalar(here):
             return self.filled(here, here.type.axes)
         if here in self.names:
@@ -173,6 +186,8 @@ class Lists:
         if x.scale is not ONE or not self._wide(x, axes) or not self._off_by_default(y.scale):
             return None
         kept = self.code(x.base)
+        if " if " in kept.text:  # it would stand there twice
+            return None
         code = self._add(kept, y, axes, True)
         text = f"({code.text} if {self.scalars.text(y.scale)} != 0 else {kept.text})"
         return Code(text, kept.owned, code.target, kept.aliases)
@@ -383,13 +398,16 @@ class Lists:
     # ---- what a statement reads, which decides what it may overwrite ----
 
     def reads(self, here: Node) -> Counter[Node]:
-        """How often each named value occurs; branches that exclude each other count once."""
+        """How often each named value occurs in the text of `here`; branches that exclude each other count once."""
         if here in self.names:
             return Counter((here,))
+        if here not in self.counts:
+            self.counts[here] = self.operands(here)
+        return self.counts[here]
+
+    def operands(self, here: Node) -> Counter[Node]:
+        """The same for the text of `here` itself, whether it has a name or not."""
         if here.op == "select" and self.places.scalar(here.args[0]):
             condition, left, right = map(self.reads, here.args)
             return condition + (left | right)
-        whole: Counter[Node] = Counter()
-        for arg in here.args:
-            whole += self.reads(arg)
-        return whole
+        return sum(map(self.reads, here.args), Counter[Node]())

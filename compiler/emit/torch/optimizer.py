@@ -15,10 +15,12 @@ from dotopt.compiler.analysis import ranges
 from dotopt.compiler.analysis.grouped import grouped
 from dotopt.compiler.analysis.signs import nonnegative
 from dotopt.compiler.emit.functions import module as function_module
-from dotopt.compiler.emit.parts import equation_lines, header, hyper_text
+from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text
+from dotopt.compiler.emit.torch.block import INDENT
 from dotopt.compiler.emit.torch.lists import MATRICES, REDUCED
 from dotopt.compiler.emit.torch.scalars import WORDS, literal
-from dotopt.compiler.emit.torch.step import INDENT, StepText, step_text, supported
+from dotopt.compiler.emit.torch.step import StepText, step_text
+from dotopt.compiler.emit.torch.supported import supported
 from dotopt.compiler.ir import FUNCTIONS, Param, Program, State
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.ops import in_torch
@@ -47,7 +49,8 @@ INPLACE = (
 )
 FOREACH = frozenset((
     *INPLACE, *(f"{word}_" for word in INPLACE), *REDUCED.values(), "power", "choose", "constant", "single", "numbers",
-    "lt", "le", "gt", "ge", "eq", "ne", "both", "either", "negate", "units", "unsqueeze", "sizes", "store", "entrywise",
+    "lt", "le", "gt", "ge", "eq", "ne", "both", "either", "negate", "units", "unsqueeze", "sizes", "store", "copies",
+    "entrywise",
 ))  # fmt: skip
 MATRIX = frozenset((*MATRICES, "transpose", "eye", "matrix_power", "keep_largest"))
 ORACLES = frozenset(("ModelSum", "ModelMax", "ModelNorm", "Value", "Gradient", "HessianVector"))
@@ -66,6 +69,8 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
         raise OptError(*outside)
     if function_module.wanted(open_program):
         return function_module.module(file, library, origin)
+    if open_program.name in RESERVED:
+        raise fail("E239", file.head.span, name=open_program.name)
     if open_program.kind == "module":
         from dotopt.compiler.emit.sequence.module import module as sequence_module
 
@@ -232,7 +237,7 @@ def _class(
     equations = equation_lines(file, program)
     text = [
         f"class {program.name}(Optimizer):",
-        f'    """{(program.docstring or program.name).strip()}"""',
+        f"    {documented(program)}",
         "",
         f"    origin = {origin!r}",
         "    rule = Rule(",

@@ -1,9 +1,8 @@
-"""The statements of a step in the order of their evaluation, and for each value where it lives.
+"""The statements of a step in the order of their evaluation.
 
-A value is one number for all tensors of a bucket (`scalar`), or a list with one tensor a parameter. A named value is a
-statement of its own, and so is every list that is read twice, every loop, and every request to the world outside. A
-list that is only another one times a number is left to whoever reads it. What only one branch of a choice reads is
-computed only there: that is the guard of a statement.
+A named value is a statement of its own, and so is every list that is read twice, every loop, every request to the
+world outside, and whatever would be nested too deep, or written too often, inside another line. A list that is only
+another one times a number is left to whoever reads it.
 """
 
 from __future__ import annotations
@@ -13,13 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.emit.names import Names
-from dotopt.compiler.emit.torch.layers import of_layer
-from dotopt.compiler.ir import COMPARISONS, REDUCTIONS, TIME, Equation, Loop, Node, Program, State, node, number
+from dotopt.compiler.emit.torch.places import Places, below, requests
+from dotopt.compiler.emit.torch.products import ONE, Products
+from dotopt.compiler.ir import Equation, Loop, Node, State
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
 
-ONE = number(1)
 Guard = frozenset[tuple[Node, bool]]
+DEEPEST = 24  # operations inside each other in one line; Python reads no more than 200 brackets inside each other
+HEAVIEST = 12  # operations in a number that is written once for each of its readers
+PLAIN = ("leaf", "const", "bool", "inf", "pi", "item", "eye", "zeros", "ones")  # never worth a line
+CHEAP = ("size", "native", "fires", "transpose")  # not worth one for being a result or being read twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,171 +43,6 @@ class Plan:
     statements: list[Statement] = field(default_factory=list)
     names: dict[Node, str] = field(default_factory=dict)
     guards: dict[Node, Guard] = field(default_factory=dict)
-
-
-class Places:
-    """Tells scalars from lists."""
-
-    def __init__(self, program: Program) -> None:
-        self.shared = {state.name for state in program.states if state.shared}
-        self.known: dict[Node, bool] = {}
-
-    def scalar(self, here: Node) -> bool:
-        """Whether `here` is one number for all tensors of a bucket."""
-        found = self.known.get(here)
-        if found is None:
-            found = self.known[here] = self._scalar(here)
-        return found
-
-    def _scalar(self, here: Node) -> bool:
-        match here.op:
-            case "leaf":
-                return self._leaf(here)
-            case "oracle":
-                return bool(here.attrs[1] == "value")
-            case "size" | "native" | "fires" | "indicator":
-                return True
-            case "eye" | "zeros" | "ones":
-                return False
-            case op if op in REDUCTIONS and here.attrs[1]:
-                return True
-            case "item":
-                return self.variable(here.args[0], here.attrs[0])
-        return all(map(self.scalar, here.args))
-
-    def _leaf(self, here: Node) -> bool:
-        match here.role:
-            case "param":
-                return False
-            case "state":
-                return here.name in self.shared
-            case "hyper" | "time" | "axis" | "option" | "const" | "rank":
-                return True
-            case "draw" if not here.args:
-                return not here.type.axes
-            case "input" if of_layer(here):
-                return False
-        raise fail("E601", here.span, construct=f"`{here.name}`, {ROLES.get(here.role, here.role)},")
-
-    def variable(self, loop: Node, position: int) -> bool:
-        """Whether a loop variable is a scalar: its start and its next value both are."""
-        body: Loop = loop.attrs[0]
-        places = [self.scalar(start) for start in loop.args[1:]]
-        while True:
-            self.known |= dict(zip(body.variables, places, strict=True))
-            for inner in _inside(body):
-                self.known.pop(inner, None)
-            found = [place and self.scalar(after) for place, after in zip(places, body.nexts, strict=True)]
-            if found == places:
-                return places[position]
-            places = found
-
-
-ROLES = {
-    "draw": "a draw in every pass of a loop",
-    "input": "an input",
-    "index": "an index",
-    "sample": "a sample",
-    "set": "a set",
-    "free": "free",
-}
-
-
-def _inside(body: Loop) -> set[Node]:
-    """The nodes of a body that change from pass to pass."""
-    moving = set(body.variables)
-    for root in body.nodes:
-        for here in root.walk():
-            if any(child in moving for child in here.children):
-                moving.add(here)
-    return moving - set(body.variables)
-
-
-# ---- scaled values: number times list
-# ----------------------------------------------------------------------------------
-
-
-def times(left: Node, right: Node) -> Node:
-    """The product of two numbers, without factors 1."""
-    if left is ONE:
-        return right
-    if right.op == "div" and right.args[0] is ONE:
-        return over(left, right.args[1])
-    return left if right is ONE else node("mul", left, right)
-
-
-def over(left: Node, right: Node) -> Node:
-    """The quotient of two numbers."""
-    return left if right is ONE else node("div", left, right)
-
-
-def negative(scale: Node) -> Node:
-    """The negative of a number."""
-    if scale.value is not None:
-        return number(-scale.value)
-    if scale.op == "neg":
-        return scale.args[0]
-    if scale.op in ("mul", "div"):
-        return node(scale.op, negative(scale.args[0]), scale.args[1])
-    return node("neg", scale)
-
-
-class Products:
-    """Takes a list apart into a number and the list that it multiplies."""
-
-    def __init__(self, places: Places, names: Mapping[Node, str]) -> None:
-        self.scalar = places.scalar
-        self.names = names
-
-    def split(self, here: Node) -> tuple[Node, Node]:
-        """`(number, list)` whose product is `here`."""
-        if here in self.names:
-            return ONE, here
-        match here.op, here.args:
-            case "neg", (a,):
-                scale, base = self.split(a)
-                return negative(scale), base
-            case "mul", (a, b) if self.scalar(a):
-                scale, base = self.split(b)
-                return times(a, scale), base
-            case "mul", (a, b) if self.scalar(b):
-                scale, base = self.split(a)
-                return times(scale, b), base
-            case "div", (a, b) if self.scalar(b):
-                scale, base = self.split(a)
-                return over(scale, b), base
-            case "div", (a, b) if self.scalar(a):
-                scale, base = self.split(b)
-                return over(a, scale), node("div", ONE, base)
-            case "mul", (a, b):
-                (s, x), (r, y) = self.split(a), self.split(b)
-                return times(s, r), node("mul", x, y)
-            case "div", (a, b):
-                (s, x), (r, y) = self.split(a), self.split(b)
-                return over(s, r), node("div", x, y)
-        return ONE, here
-
-
-# ---- planning
-# ----------------------------------------------------------------------------------------------------------
-
-
-def requests(here: Node) -> bool:
-    """Whether the value comes from outside: a sum over the model, a gradient elsewhere."""
-    if here.op in REDUCTIONS or here.op == "size":
-        return bool(here.attrs[1])
-    return here.op == "oracle"
-
-
-def below(here: Node) -> Iterator[Node]:
-    """The arguments, and what a loop reads from outside its body."""
-    yield from here.args
-    if here.op == "loop":
-        body: Loop = here.attrs[0]
-        moving = _inside(body) | set(body.variables)
-        for inner in moving:
-            yield from (child for child in inner.children if child not in moving)
-        yield from (root for root in body.nodes if root not in moving)
 
 
 class Planner:
@@ -228,7 +66,8 @@ class Planner:
         self.labels: dict[Node, list[Equation]] = {}
         for equation in equations:
             self.labels.setdefault(equation.node, []).append(equation)
-        self.open: set[Node] = set()
+        self.depth: dict[Node, int] = {}  # of what has been looked at and has no name: operations inside each other
+        self.weight: dict[Node, int] = {}  # and all of its operations
         self.uses = self._count()
 
     def _reachable(self) -> list[Node]:
@@ -258,17 +97,64 @@ class Planner:
             self.require(root)
         return self.plan
 
+    def require(self, root: Node) -> None:
+        """Appends the statements for `root` and whatever it needs, each once, arguments first."""
+        opened: set[Node] = set()
+        stack = [(root, False)]
+        while stack:
+            here, done = stack.pop()
+            if done:
+                opened.discard(here)
+                self._finish(here)
+            elif here in opened:
+                raise self._circle(here)
+            elif here not in self.plan.names and here not in self.depth:
+                opened.add(here)
+                stack.append((here, True))
+                stack += ((inner, False) for inner in reversed(self._below(here)))
+
+    def _below(self, here: Node) -> list[Node]:
+        """What has to be computed before `here`."""
+        if (state := self.starts.get(here)) is None:
+            return list(below(here))
+        return [] if state.start.role == "draw" else [state.start]  # a draw is written where it is stored
+
+    def _circle(self, here: Node) -> Exception:
+        if (state := self.starts.get(here)) is not None:
+            return fail("E601", here.span, construct=f"the state `{state.name}`, whose start needs itself,")
+        return fail("E601", here.span, construct=f"`{here!r}`, which the first step needs before it is known,")
+
+    def _finish(self, here: Node) -> None:
+        """The statement for `here`, whose arguments are there, if it is one."""
+        if (state := self.starts.get(here)) is not None:
+            name = self.plan.names[here] = self.taken.of(here, here.name)
+            self.plan.statements.append(Statement(state.start, name, (), state))
+            return
+        inner = [arg for arg in here.args if arg not in self.plan.names]
+        self.depth[here] = 1 + max((self.depth[arg] for arg in inner), default=0)
+        self.weight[here] = 1 + sum(self.weight[arg] for arg in inner)
+        if self.separate(here):
+            self._append(here)
+        elif here.op == "item":
+            self.plan.names[here] = self.plan.names[here.args[0].attrs[0].variables[here.attrs[0]]]
+
     def separate(self, here: Node) -> bool:
         """Whether the value is a statement of its own."""
         if requests(here) or here.role == "draw":
             return True
-        if here.op in ("leaf", "const", "bool", "inf", "pi", "item", "eye", "zeros", "ones") or here.op in CHEAP:
+        if here.op in PLAIN:
             return False
-        if here.op == "loop" or here in self.roots:
+        if here.op == "loop" or self.depth.get(here, 0) > DEEPEST:
+            return True
+        if here.op in CHEAP:
+            return False
+        if here in self.roots:
             return True
         if here in self.labels:
             return self.places.scalar(here) or not self._scaled(here)
-        return self.uses[here] > 1 and not self.places.scalar(here) and not self._scaled(here)
+        if self.uses[here] < 2:
+            return False
+        return self.weight.get(here, 0) > HEAVIEST if self.places.scalar(here) else not self._scaled(here)
 
     def _scaled(self, here: Node) -> bool:
         """A number times a value that has a name already: not worth a pass over memory, unless its name is read
@@ -278,35 +164,6 @@ class Planner:
             return False
         scale, base = Products(self.places, self.plan.names).split(here)
         return scale is not ONE and (base in self.plan.names or base.op == "leaf" or self.separate(base))
-
-    def require(self, here: Node) -> None:
-        """Appends the statement for `here` and whatever it needs, once."""
-        if here in self.plan.names:
-            return
-        if here in self.starts:
-            self._start(here)
-            return
-        if here in self.open:
-            raise fail("E601", here.span, construct=f"`{here!r}`, which the first step needs before it is known,")
-        self.open.add(here)
-        for inner in below(here):
-            self.require(inner)
-        self.open.discard(here)
-        if self.separate(here):
-            self._append(here)
-        elif here.op == "item":
-            self.plan.names[here] = self.plan.names[here.args[0].attrs[0].variables[here.attrs[0]]]
-
-    def _start(self, leaf: Node) -> None:
-        state = self.starts[leaf]
-        if leaf in self.open:
-            raise fail("E601", leaf.span, construct=f"the state `{state.name}`, whose start needs itself,")
-        self.open.add(leaf)
-        if state.start.role != "draw":  # which is written where it is stored
-            self.require(state.start)
-        self.open.discard(leaf)
-        self.plan.names[leaf] = self.taken.of(leaf, leaf.name)
-        self.plan.statements.append(Statement(state.start, self.taken.of(leaf, leaf.name), (), state))
 
     def _append(self, here: Node) -> None:
         comments = self._comments(here)
@@ -332,11 +189,17 @@ class Planner:
             spans += [e.span for e in self.labels.get(inner, ()) if e.span is not None]
         return tuple(line for span in dict.fromkeys(spans) for line in lines(span))
 
-    def _inlined(self, here: Node) -> Iterator[Node]:
-        for inner in below(here):
-            if inner not in self.plan.names and inner.op not in ("leaf", "const", "bool"):  # a number has no line
-                yield inner
-                yield from self._inlined(inner)
+    def _inlined(self, root: Node) -> Iterator[Node]:
+        """What the line of `root` computes beside it, in the order of its text."""
+        seen: set[Node] = set()
+        stack = list(below(root))[::-1]
+        while stack:
+            here = stack.pop()
+            if here in seen or here in self.plan.names or here.op in ("leaf", "const", "bool"):  # without a line
+                continue
+            seen.add(here)
+            yield here
+            stack += list(below(here))[::-1]
 
     def _loop(self, here: Node) -> None:
         body: Loop = here.attrs[0]
@@ -380,64 +243,9 @@ NOUNS = {
     "min": "smaller",
     "sqrt": "root",
 }
-CHEAP = ("size", "native", "fires", "transpose")
 
 
 def lines(span: Span) -> tuple[str, ...]:
     """The lines of the file that a span covers, without the comments of the file."""
     kept = (line.split("#")[0].rstrip() for line in span.text.splitlines())
     return tuple(line for line in kept if line.strip())
-
-
-# ---- guards
-# ------------------------------------------------------------------------------------------------------------
-
-
-def guards(plan: Plan, roots: Iterable[Node], places: Places) -> dict[Node, Guard]:
-    """For each statement that is a list or a request: the conditions under which somebody reads it."""
-    needed: dict[Node, Guard] = dict.fromkeys(roots, frozenset())
-    position = {statement.node: i for i, statement in enumerate(plan.statements) if statement.state is None}
-
-    def note(here: Node, conditions: Guard) -> None:
-        if here in position:
-            needed[here] = needed[here] & conditions if here in needed else conditions
-            return
-        match here.op, here.args:
-            case "select", (c, a, b) if places.scalar(c):
-                note(c, conditions)
-                note(a, conditions | {(c, True)})
-                note(b, conditions | {(c, False)})
-            case _:
-                for inner in below(here):
-                    note(inner, conditions)
-
-    for statement in reversed(plan.statements):
-        here = statement.node
-        if statement.state is not None:
-            note(here, frozenset({(node("eq", TIME, ONE), True)}))
-            continue
-        conditions = needed.get(here, frozenset())
-        if here.op != "loop" and places.scalar(here) and not requests(here):
-            conditions = frozenset()  # a number costs nothing
-        known = frozenset((c, side) for c, side in conditions if _last(c, position) < position[here] and _free(c))
-        needed[here] = known
-        match here.op, here.args:
-            case "select", (c, a, b) if places.scalar(c):
-                note(c, known)
-                note(a, known | {(c, True)})
-                note(b, known | {(c, False)})
-            case _:
-                for inner in below(here):
-                    note(inner, known)
-    return needed
-
-
-def _last(condition: Node, position: Mapping[Node, int]) -> int:
-    """The place of the last statement that the condition needs."""
-    return max((position[inner] for inner in condition.walk() if inner in position), default=-1)
-
-
-def _free(condition: Node) -> bool:
-    return condition.op in (*COMPARISONS, "and", "or", "not", "fires") and not any(
-        inner.role == "loop" for inner in condition.walk()
-    )

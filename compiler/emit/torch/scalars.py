@@ -90,7 +90,7 @@ class Scalars:
             case "mod", (a, b):
                 return f"{self.text(a, PRODUCT)} % {self.text(b, SIGN)}", PRODUCT
             case "abs", (a,):
-                return f"abs({self.text(a)})", ATOM
+                return f"scalars.absolute({self.text(a)})", ATOM
             case "max" | "min", (a, b):
                 return f"scalars.{node.op}imum({self.text(a)}, {self.text(b)})", ATOM
             case "select", (c, a, b):

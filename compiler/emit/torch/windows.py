@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from dotopt.compiler.emit.names import Names
 from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substitute
 from dotopt.compiler.text.errors import fail
 
@@ -19,12 +20,13 @@ def accumulated(program: Program) -> Program:
         return program
     table: dict[Node, Node] = {}
     added: list[State] = []
+    names = Names((state.name for state in program.states), (state.key for state in program.states))
     for count, here in enumerate(windows, start=1):
         value, length = here.args
         firing = node("fires", length, length)
         if here.attrs[0] not in ("sum", "mean") or any(_read_otherwise(here, firing, program)):
             raise fail("E601", here.span, construct=f"`{here!r}`, which needs a copy for each of the last steps,")
-        name = f"window{count}"
+        name = names.new(f"window{count}")
         total = node("add", leaf("state", name, value.type), value)
         table[here] = total if here.attrs[0] == "sum" else node("div", total, length)
         after = node("select", firing, number(0), total)
