@@ -222,14 +222,14 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def ending(text: str, path: Path, rng: random.Random) -> Ending:
-    """How the text ends, as the content of the file at `path`."""
+def ending(text: str, path: Path, rng: random.Random, slack: float = 1) -> Ending:
+    """How the text ends, as the content of the file at `path`; `slack` multiplies the limit of time."""
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     stage = STAGES[0]
     try:
         for name, work in _stages(path, rng):
             stage = name
-            with limited(limit()):
+            with limited(limit() * slack):
                 work()
     except OptError as error:
         found = error.diagnostics[0]

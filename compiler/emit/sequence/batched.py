@@ -151,6 +151,12 @@ def _logic(tensor_word: str, host_word: str) -> Callable[[Batched, Node], Text]:
     return write
 
 
+def _stop(b: Batched, here: Node) -> Text:
+    """A number of the host has no gradient to stop."""
+    (arg,) = here.args
+    return b.code(arg, POSTFIX) + (".detach()" if b.is_tensor(arg) else ""), POSTFIX
+
+
 def _not(b: Batched, here: Node) -> Text:
     (arg,) = here.args
     return (f"~{b.code(arg, POSTFIX)}" if b.is_tensor(arg) else f"(not {b.code(arg)})"), UNARY
@@ -419,7 +425,7 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "not": _not,
     "select": _select,
     "abs": _function("torch.abs({})", "abs({})"),
-    "stop": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.detach()", POSTFIX),
+    "stop": _stop,
     "sum": _reduction("sum"),
     "mean": _reduction("mean"),
     "amax": _reduction("amax"),
