@@ -13,7 +13,7 @@ End = float | Callable[[Mapping[str, Value]], float] | None
 
 @dataclass(frozen=True)
 class Hyper:
-    """A scalar knob: entry `position` of the tuple `keyword`, or `keyword` itself.
+    """A scalar hyperparameter: entry `position` of the tuple `keyword`, or `keyword` itself.
 
     `default`, `low` and `high` may be functions of the other hyperparameters, by their names in the file.
     """

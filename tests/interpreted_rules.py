@@ -101,7 +101,7 @@ def off(view: str, body: str, dtype: torch.dtype, k: float = 3.0) -> float:
 
 
 def checked(label: str) -> None:
-    """In double precision, some in single too; with a knob that is an odd and an even number."""
+    """In double precision, some in single too; with a hyperparameter that is an odd and an even number."""
     view, body = RULES[label]
     for k in (3.0, -2.0) if label == "other powers" else (3.0,):
         for dtype, allowed in ((torch.float64, 1e-11), (torch.float32, 2e-5))[: 1 + (label in SINGLE)]:

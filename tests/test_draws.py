@@ -103,11 +103,11 @@ def test_a_deep_memory_of_a_real_model(inner: str, output: str) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 2)).double()
     weights = {name: p for name, p in model.named_parameters() if p.ndim == 2}
-    knobs = {"lr": 0.03, "retain": 0.8, "inner_lr": 0.2, "hidden": 6}
-    optimizer = stdlib.DMGD(weights.items(), **knobs, inner=inner, output=output, seed=11)
+    hyperparameters = {"lr": 0.03, "retain": 0.8, "inner_lr": 0.2, "hidden": 6}
+    optimizer = stdlib.DMGD(weights.items(), **hyperparameters, inner=inner, output=output, seed=11)
     run = Simulation(
         program(stdlib.DMGD.origin, (inner, output), None), {n: p.detach().numpy().copy() for n, p in weights.items()},
-        knobs, seed=11,
+        hyperparameters, seed=11,
     )  # fmt: skip
     x, y = torch.randn(20, 5, dtype=torch.float64), torch.randn(20, 2, dtype=torch.float64)
     for _ in range(4):

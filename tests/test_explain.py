@@ -76,22 +76,23 @@ def test_options_change_the_memory() -> None:
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RAdam", "Adagrad", "RMSprop", "SGD", "Adadelta", "Adamax"])
-def test_knobs_have_the_names_and_defaults_of_torch(name: str) -> None:
+def test_hyperparameters_have_the_names_and_defaults_of_torch(name: str) -> None:
     import torch
 
     theirs = inspect.signature(getattr(torch.optim, name)).parameters
-    for knob in facts(name).knobs:
-        keyword, _, position = knob.python.rstrip("]").partition("[")
+    for hyperparameter in facts(name).hyperparameters:
+        keyword, _, position = hyperparameter.python.rstrip("]").partition("[")
         if keyword in theirs:
             default = theirs[keyword].default
             value = default[int(position)] if position else default
-            assert float({"False": 0, "True": 1}.get(knob.default, knob.default)) == float(value), knob
+            default = {"False": 0, "True": 1}.get(hyperparameter.default, hyperparameter.default)
+            assert float(default) == float(value), hyperparameter
 
 
 def test_units_of_adam_and_sgd() -> None:
     """A learning rate of SGD is measured in θ²/f, one of Adam in θ: why the one depends on the scale of the loss."""
-    assert next(knob.unit for knob in facts("SGD").knobs if knob.symbol == "η") == "θ²/f"
-    units = {knob.symbol: knob.unit for knob in facts("Adam").knobs}
+    assert next(h.unit for h in facts("SGD").hyperparameters if h.symbol == "η") == "θ²/f"
+    units = {h.symbol: h.unit for h in facts("Adam").hyperparameters}
     assert (units["η"], units["ε"], units["λ"], units["β1"]) == ("θ", "f/θ", "f/θ²", "1")
     assert [state.unit for state in facts("Adam").memory] == ["f/θ", "f²/θ²"]
     assert facts("Adam").remarks == ()

@@ -60,7 +60,8 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 RENAMED = {"lam": "model_lambda"}
-# how the reference computes, not what: no such knob here (a golden run with another value of these would not replay)
+# how the reference computes, not what: no such hyperparameter here
+# (a golden run with another value of these would not replay)
 WITHOUT_MEANING = {"foreach": False, "print_change_log": False, "pre_norm": False}
 
 

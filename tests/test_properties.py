@@ -123,10 +123,10 @@ def test_runs_of_the_library_go_along_with_what_types_say(name: str) -> None:
         assert np.allclose(there, moved(here), rtol=1e-7, atol=1e-9), group
 
 
-def run(name: str, x: np.ndarray, gradients: np.ndarray, **knobs: object) -> np.ndarray:
+def run(name: str, x: np.ndarray, gradients: np.ndarray, **hyperparameters: object) -> np.ndarray:
     """The parameter after steps with these gradients."""
     parameter = torch.nn.Parameter(torch.tensor(x))
-    optimizer = getattr(dotopt.stdlib, name)([parameter], backend="torch", **knobs)
+    optimizer = getattr(dotopt.stdlib, name)([parameter], backend="torch", **hyperparameters)
     for g in gradients:
         parameter.grad = torch.tensor(g)
         optimizer.step()
@@ -164,7 +164,7 @@ def test_the_scale_of_the_objective_matters_where_it_is_said(name: str) -> None:
     says = next(p.value for p in properties(facts) if p.what == "scale of f")
     named = re.search(r"with (.*) scaled along|where (.*) == 0", says)
     along = ", ".join(filter(None, named.groups())).split(", ") if named else []
-    off = {k.python: 0.0 for k in facts.knobs if k.symbol in along}
+    off = {k.python: 0.0 for k in facts.hyperparameters if k.symbol in along}
     rng = np.random.default_rng(5)
     x, gradients = rng.normal(size=(4, 4)), rng.normal(size=(13, 4, 4))
     here, there = (run(name, x, c * gradients, **off) for c in (1.0, 8.0))

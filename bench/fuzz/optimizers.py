@@ -1,4 +1,4 @@
-"""Optimizers on every backend: shapes that fit the view, gradients that are sometimes missing, knobs and options."""
+"""Optimizers on every backend: shapes that fit the view, gradients that may be missing, hyperparameters, options."""
 
 from __future__ import annotations
 

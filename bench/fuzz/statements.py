@@ -60,7 +60,7 @@ def random_rule(rng: Random) -> Rule:
     writer = _Writer(rng, Scope(names, view, model=rng.random() < 0.35), free)
     writer.add("g = ∇f(x)", kind="entry", names=())
     for _ in range(rng.choice((0, 1, 1, 2))):
-        _knob(writer)
+        _hyperparameter(writer)
     kinds = [rng.choice(STATEMENTS) for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5)))]
     for make in kinds:
         make(writer)
@@ -89,7 +89,7 @@ def _last(writer: _Writer) -> Statement:
     return Statement(form, (move,))
 
 
-def _knob(writer: _Writer) -> None:
+def _hyperparameter(writer: _Writer) -> None:
     rng, name = writer.rng, writer.name()
     form = rng.choice(
         ("hyper {} in [0, 1) = 0.9", "hyper {} = -0.5", "hyper {} : int > 0 = 3", "const {} = 0.25", "option {} = true",

@@ -1,6 +1,6 @@
 """Random expressions as trees. A kind says for what there is one number: so which terms may meet.
 
-    group    all tensors: knobs, t, sums over the model        rows, cols    each row, each column of a tensor
+    group    all tensors: hyperparameters, t, sums over the model        rows, cols    each row, each column of a tensor
     tensor   each tensor: its sums, its sizes                  entry         each entry
 
 What is generated stays finite and within some orders of magnitude: denominators, logarithms and roots are kept away

@@ -1,4 +1,4 @@
-"""A family of parameters over levels, as the parameter groups of one optimizer: each level has knobs of its own.
+"""A family of parameters over levels, as the parameter groups of one optimizer: hyperparameters by level.
 
     param θ[l in levels], hyper η[l in levels], θ'[l] = …    ->    param θ, hyper η, θ' = …
 

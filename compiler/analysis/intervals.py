@@ -70,12 +70,15 @@ def interval(root: Node, assumptions: Mapping[Node, Interval] | None = None) -> 
 
 
 def assumptions(program: Program) -> dict[Node, Interval]:
-    """What the declarations of hypers and inputs say of their leaves; ends that use other knobs are those of them."""
+    """What the declarations of hypers and inputs say of their leaves.
+
+    Ends that use other hyperparameters are those of these.
+    """
     known: dict[Node, Interval] = {}
     declared = [(leaf("hyper", h.name, h.type), h.interval, h.default) for h in program.hypers]
     declared += [(leaf("input", given.name, given.type), given.interval, None) for given in program.inputs]
     for here, bounds, default in declared:
-        infinite = default is not None and default.op == "inf"  # otherwise a knob is a number
+        infinite = default is not None and default.op == "inf"  # otherwise a hyperparameter is a number
         low = interval(bounds.low, known) if bounds.low is not None else Interval(open_low=True)
         high = interval(bounds.high, known) if bounds.high is not None else Interval(open_high=not infinite)
         known[here] = Interval(low.low, high.high, bounds.open_low or low.open_low, bounds.open_high or high.open_high)

@@ -9,7 +9,7 @@ from dotopt.compiler.text.errors import Diagnostic, diagnostic
 
 
 def check(program: Program) -> tuple[Diagnostic, ...]:
-    """E303 for each default outside its range, knobs that it uses being at their own defaults."""
+    """E303 for each default outside its range, hyperparameters that it uses being at their own defaults."""
     return tuple(
         diagnostic("E303", hyper.span, name=hyper.name, range=_legal(hyper))
         for hyper in program.hypers
@@ -39,7 +39,7 @@ def _legal(hyper: Hyper) -> str:
 
 
 def number_at(root: Node, t: int, program: Program) -> float | None:
-    """The value of a common number at step `t`, with knobs at their defaults and a matrix as parameter.
+    """The value of a common number at step `t`, with hyperparameters at their defaults and a matrix as parameter.
 
     None if it depends on tensors.
 

@@ -86,7 +86,7 @@ def step(program: Program, sizes: Mapping[str, int], rank: int | None = None) ->
 
 
 def _counts(program: Program) -> dict[Node, Node]:
-    """Integer knobs that say how often a loop runs become numbers, small ones of their ranges."""
+    """Integer hyperparameters that say how often a loop runs become numbers, small ones of their ranges."""
     asked = {here.args[0] for root in program.roots for here in root.walk() if here.op == "loop"}
     found = {}
     for hyper in program.hypers:
@@ -202,7 +202,7 @@ def _deviation(entries: Sequence[Any]) -> Any:
     return sp.sqrt(sum((e - mean) ** 2 for e in entries) / (len(entries) - 1))
 
 
-PASSES = 2  # of a loop whose number of passes is a knob
+PASSES = 2  # of a loop whose number of passes is a hyperparameter
 SPLIT = {*FOLDS, "matmul", "norm", "select", "max", "min"}
 
 

@@ -3,8 +3,8 @@
     unit = the exponents of a few symbols: `f/θ` for a gradient, `θ²/f` for SGD's learning rate, `θ` for Adam's
 
 A sum has one unit, a product the product of the units, `√` half of it; `sign` and `unit` lose theirs, `exp` may not
-have one. Units of knobs and states are unknowns of these linear equations. A file may name units, `hyper ε unit L/U`;
-then a contradiction is an error (E302), else it is a remark: not every published rule has units.
+have one. Units of hyperparameters and states are unknowns of these linear equations. A file may name units,
+`hyper ε unit L/U`; then a contradiction is an error (E302), else it is a remark: not every published rule has units.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ SUPERSCRIPT = str.maketrans("0123456789-/", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᐟ")
 
 @dataclass
 class Units:
-    """The units of one program: `of` a node, `named` a state, knob or equation; `conflicts` are sums without a unit."""
+    """The units of one program: `of` a node, `named` a state, hyperparameter or equation.
+
+    `conflicts` are sums without a unit.
+    """
 
     program: Program
     declared: Mapping[str, Unit] = field(default_factory=dict)

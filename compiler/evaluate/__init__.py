@@ -3,7 +3,7 @@
 numeric     every operation on arrays, which meet by axis name
 frame       a graph, for several tensors in lockstep: loops, folds, choices
 solve       inner problems: argmin, root, cg
-setting     what a program reads besides its equations: knobs, inputs, sizes, draws, answers of the user
+setting     what a program reads besides its equations: hyperparameters, inputs, sizes, draws, answers of the user
 simulation  whole programs, step by step
 """
 

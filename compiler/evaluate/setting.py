@@ -1,4 +1,4 @@
-"""What a program reads besides its equations: parameters, states, knobs, inputs, sizes, draws, the user's answers."""
+"""What a program reads besides its equations: parameters, states, hyperparameters, inputs, sizes, draws, answers."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Hyper:
-    """A scalar knob; `keyword` and `position` are its place in the Python signature (`betas`, 0)."""
+    """A scalar hyperparameter; `keyword` and `position` are its place in the Python signature (`betas`, 0)."""
 
     name: str
     keyword: str

@@ -29,7 +29,7 @@ from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
 
-KNOB = "for an order that is a knob: `norm_p(x, p)`, with `use norm_p`"
+ORDER = "for an order that is a hyperparameter: `norm_p(x, p)`, with `use norm_p`"
 
 
 def named(context: Context, name: str, primed: bool, scope: Scope, span: Span) -> Node:
@@ -267,7 +267,7 @@ def indexed(context: Context, expression: s.Index, scope: Scope) -> Node:
             return norm(value(context, expression.base.operand, scope), None, span)
         number = value(context, order, scope)
         if number.value is None:
-            raise fail("E316", order.span, found="this", expected="a number as the order of the norm", help=KNOB)
+            raise fail("E316", order.span, found="this", expected="a number as the order of the norm", help=ORDER)
         return norm(value(context, expression.base.operand, scope), number.value, span)
     indices = tuple(value(context, index, scope) for index in expression.indices)
     if isinstance(expression.base, s.Name):

@@ -165,7 +165,7 @@ class Word(NamedTuple):
 
 
 class Base(NamedTuple):
-    """The knobs that a transform gives its base rule."""
+    """The hyperparameters that a transform gives its base rule."""
 
     names: tuple[str, ...]
     type: Type

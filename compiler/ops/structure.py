@@ -82,8 +82,8 @@ ORACLES = (
          attributes=a.Products),
     _row("oracle", "base", "the step of the base rule of a transform", t.given, USER, arity=None, attributes=a.Base,
          opt=Form("B(θ, g)")),
-    _row("oracle", "base_member", "a knob of the base rule of a transform", t.given, USER, arity=0, attributes=a.Word,
-         opt=Form("B.lr")),
+    _row("oracle", "base_member", "a hyperparameter of the base rule of a transform", t.given, USER, arity=0,
+         attributes=a.Word, opt=Form("B.lr")),
     _row("oracle", "claim", "a word that only claims know: ddt, expect, run, O, jacobian, …", t.given, PROVER,
          arity=None, attributes=a.Word, opt=Form("ddt(x)")),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Diagnostic, Edit, Label, diagnostic
 
 COUNTS = ("no", "one", "two", "three", "four", "five")
-NORMS = "write `‖x‖[1]`, `‖x‖[∞]`, `‖x‖[1.5]`; for an order that is a knob `norm_p(x, p)`, with `use norm_p`"
+NORMS = "write `‖x‖[1]`, `‖x‖[∞]`, `‖x‖[1.5]`; for an order that is a hyperparameter `norm_p(x, p)`, with `use norm_p`"
 
 
 def wrong_call(node: s.Call, name: str, signature: Signature) -> Iterator[Diagnostic]:

@@ -131,9 +131,9 @@ def show(facts: Explanation) -> None:
     console.print()
     _rows("equations", ("", "", "shape", "unit"), ((e.label, f"= {e.text}", e.type, e.unit) for e in facts.lines))
     _rows(
-        "knobs",
+        "hyperparameters",
         ("symbol", "Python", "range", "default", "unit"),
-        ((k.symbol, k.python, k.range, k.default, k.unit) for k in facts.knobs),
+        ((k.symbol, k.python, k.range, k.default, k.unit) for k in facts.hyperparameters),
     )
     _rows(
         "states",

@@ -189,7 +189,8 @@ class Attached(Routed):
             raise
         for name, p in _named(group):
             self.homes[p] = len(self.param_groups) - 1
-            alone = self.rules[group["rule"]]([{**self._knobs(group), "params": [(name, p)]}], backend=self.backend)
+            own = {**self._hyperparameters(group), "params": [(name, p)]}
+            alone = self.rules[group["rule"]]([own], backend=self.backend)
             alone.layers = self.layers
             self.optimizers[p] = alone
             self.hooks[p] = p.register_post_accumulate_grad_hook(self._arrived)
@@ -204,17 +205,17 @@ class Attached(Routed):
         cls = self.rules[rule]
         return cls.rule.pattern.misfit(p.ndim) is None and not cls.rule.layered
 
-    def _knobs(self, group: Mapping[str, Any]) -> dict[str, Any]:
+    def _hyperparameters(self, group: Mapping[str, Any]) -> dict[str, Any]:
         known = (*signature.defaults(self.rule_of(group)), *signature.COMMON)
         return {key: group[key] for key in known}
 
     def _arrived(self, p: Tensor) -> None:
         """Step a parameter whose gradient is complete, and free the gradient."""
         group = self.param_groups[self.homes[p]]
-        alone, knobs = self.optimizers[p], self._knobs(group)
-        if any(alone.param_groups[0][key] != value for key, value in knobs.items()):  # a schedule is at work
+        alone, hyperparameters = self.optimizers[p], self._hyperparameters(group)
+        if any(alone.param_groups[0][key] != value for key, value in hyperparameters.items()):  # a schedule is at work
             _together(self.rules[group["rule"]], group)
-            alone.param_groups[0].update(knobs)
+            alone.param_groups[0].update(hyperparameters)
         alone.training = self.parts[group["rule"]].training
         alone.state = self.state
         alone.step()

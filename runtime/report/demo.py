@@ -25,7 +25,7 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The knobs of one rule for the digits, and its learning rates on the two surfaces."""
+    """The hyperparameters of one rule for the digits, and its learning rates on the two surfaces."""
 
     digits: Mapping[str, Any]
     rosenbrock: float

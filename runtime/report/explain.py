@@ -1,4 +1,4 @@
-"""What a file is, as facts: kind, equations with types and units, knobs, memory, questions, passes over memory.
+"""What a file is, as facts: kind, equations with types and units, hyperparameters, memory, questions, passes.
 
     explain(path, options) -> Explanation      data; `commands/explain.py` prints it, the report and the README show it
 
@@ -81,7 +81,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Knob:
+class Hyperparameter:
     """A hyperparameter, option or constant: symbol, Python spelling, range, default, unit."""
 
     symbol: str
@@ -133,7 +133,7 @@ class Explanation:
     decided: Span | None
     signature: str
     lines: tuple[Line, ...]
-    knobs: tuple[Knob, ...]
+    hyperparameters: tuple[Hyperparameter, ...]
     memory: tuple[Memory, ...]
     questions: tuple[tuple[str, str, Span | None], ...]
     closure: str
@@ -185,8 +185,8 @@ def explain(
     lines = tuple(_functions(file)) + tuple(
         Line(e.label, _named(e, names), str(e.node.type), units.of(e.node), e.span) for e in program.equations
     )
-    knobs = tuple(
-        Knob(
+    hyperparameters = tuple(
+        Hyperparameter(
             h.name,
             h.keyword + (f"[{h.position}]" if h.position is not None else ""),
             _range(h),
@@ -195,17 +195,18 @@ def explain(
         )
         for h in program.hypers
     ) + tuple(
-        Knob(o.name, o.keyword, " | ".join(map(str, o.values)), str(chosen.get(o.name, o.default)), "")
+        Hyperparameter(o.name, o.keyword, " | ".join(map(str, o.values)), str(chosen.get(o.name, o.default)), "")
         for o in first.options
     )
     if _seeded(first):
-        knobs += (Knob("seed", "seed", "int >= 0", "0", ""),)
+        hyperparameters += (Hyperparameter("seed", "seed", "int >= 0", "0", ""),)
     questions, closure = _questions(program)
     there = {state.name for state in program.states}
     kept = {name: format for name, format in formats(first, state_dtype).items() if name in there}
     return Explanation(
         name=program.name, word=file.head.word, kind=program.kind, sentence=" ".join((program.docstring or "").split()),
-        source=program.source or "", decided=program.decided_by, signature=_signature(first), lines=lines, knobs=knobs,
+        source=program.source or "", decided=program.decided_by, signature=_signature(first), lines=lines,
+        hyperparameters=hyperparameters,
         memory=(*_memory(program, units, kept), *_beside(param_rounding)), questions=questions, closure=closure,
         costs=tuple(_costs(program, kept)), formats=kept,
         choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
@@ -356,7 +357,7 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
 
 
 def usual(program: Program) -> Program:
-    """The program of a usual step: step 2, knobs at their defaults, a matrix, no period just over."""
+    """The program of a usual step: step 2, hyperparameters at their defaults, a matrix, no period just over."""
     from dotopt.compiler.schedule.variants import conditions, specialise
 
     decided = specialise(program, {condition: _usually(condition, program) for condition in conditions(program)})

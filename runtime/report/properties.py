@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotopt.runtime.report.explain import Explanation, Knob
+    from dotopt.runtime.report.explain import Explanation, Hyperparameter
 
 SECONDS = 0.5  # for the bound of a step
 
@@ -48,7 +48,7 @@ def _memory(facts: Explanation) -> Property:
 
 def _rate(facts: Explanation) -> tuple[str, str]:
     """The learning rate and its unit."""
-    found = next((k for k in facts.knobs if k.python == "lr"), None)
+    found = next((k for k in facts.hyperparameters if k.python == "lr"), None)
     return (found.symbol, found.unit) if found is not None else ("", "")
 
 
@@ -64,7 +64,7 @@ def _invariances(facts: Explanation) -> Iterator[Property]:
 
     found = list(invariances(facts.program))
     yield Property("equivariant under", ", ".join(found) or "nothing that types show", "types")
-    others = [k.symbol for k in facts.knobs if "f" in k.unit and k.python != "lr"]
+    others = [k.symbol for k in facts.hyperparameters if "f" in k.unit and k.python != "lr"]
     also = f", with {', '.join(others)} scaled along or 0" if others else ""
     rate, unit = _rate(facts)
     if _scale_free(facts):
@@ -104,7 +104,7 @@ def _steps(facts: Explanation) -> Iterator[Property]:
 def _bound(facts: Explanation) -> Property:
     """How far a step goes, whatever the gradients; of rules that are homogeneous in f there is no bound."""
     _, unit = _rate(facts)
-    guarded = any("f" in k.unit and k.python == "eps" for k in facts.knobs)  # which may keep the step short
+    guarded = any("f" in k.unit and k.python == "eps" for k in facts.hyperparameters)  # which may keep the step short
     if not facts.remarks and "f" in unit and not guarded:
         return Property("update bound", "none: the step grows with the gradient", "units")
     from dotopt.compiler.prove.derivations.update_bound import bound
@@ -143,7 +143,7 @@ def _stated(facts: Explanation) -> Property | None:
     return None
 
 
-def _chosen(option: Knob) -> str:
+def _chosen(option: Hyperparameter) -> str:
     """An option as it is explained, as a condition."""
     known = {"True": option.symbol, "False": f"not {option.symbol}"}
     return known.get(option.default, f"{option.symbol} == {option.default}")
@@ -159,7 +159,7 @@ def _holds(facts: Explanation, claim: str) -> bool:
     from dotopt.compiler.text.source import Source
 
     source = facts.file.span.source
-    options = "".join(f"  given {_chosen(k)}\n" for k in facts.knobs if " | " in k.range)
+    options = "".join(f"  given {_chosen(k)}\n" for k in facts.hyperparameters if " | " in k.range)
     text = source.text.rstrip("\n") + f"\n\nclaim bound_of_the_step:\n{options}  {claim}\n"
     try:
         file = parse(Source(source.path, text))

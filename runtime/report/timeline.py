@@ -11,8 +11,8 @@ from dotopt.compiler.ir.print import infix
 def timeline(program: Program, steps: int) -> list[tuple[str, list[bool | None]]]:
     """For each state and parameter, whether its equation fires at t = 1 … `steps`; None where it cannot be told.
 
-    An equation without `every` fires at every step; one with `otherwise` when it does not take that value. Knobs have
-    their defaults.
+    An equation without `every` fires at every step; one with `otherwise` when it does not take that value.
+    Hyperparameters have their defaults.
 
     >>> from dotopt.compiler.text.library import Library
     >>> from dotopt.compiler.lower import lower

@@ -183,7 +183,7 @@ class HostSlots:
 
 
 def group_key(here: Node) -> tuple[str, str]:
-    """The slot of a number that is one for the whole group: a knob, the time, or a shared state."""
+    """The slot of a number that is one for the whole group: a hyperparameter, the time, or a shared state."""
     if here.args:
         raise Unsupported(f"{here!r} is one of a family")
     match here.role:
