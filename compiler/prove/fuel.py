@@ -1,0 +1,111 @@
+"""Fuel: what a search may do, counted in steps of work, so that its answer does not depend on the machine.
+
+A unit is about the product of two terms, a microsecond on a usual machine. Everything that searches spends:
+products of polynomials by their terms, normal forms by their nodes, evaluations by their entries, z3 by its own count.
+Shares of a search are `within` a part of what is left. The clock is only a guard, at ten times what the work takes on a
+slow machine: when it strikes, the claim has no verdict (`StoppedByClock`), which is an error and never `open`.
+
+One claim at a time is decided in a process (`tank`), whichever thread asks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+UNITS = 1_000_000  # of work in a second, on a usual machine
+FAST, FULL = 2 * UNITS, 30 * UNITS  # for one claim
+SLOW, TOLERANCE = 5, 10  # times a usual machine's time that a slow one takes; times that at which the clock strikes
+LOOK = 2_000  # units between two looks at the clock
+NEVER = 1 << 62
+
+
+class TooLarge(ArithmeticError):
+    """A share of fuel is used up: multiplying out any further would be too much work."""
+
+
+class OutOfFuel(BaseException):
+    """The fuel of a claim is used up; no `Exception`, so no procedure takes it for a failure of its own."""
+
+
+class StoppedByClock(BaseException):
+    """The guard has struck: the claim has no verdict on this machine."""
+
+
+@dataclass
+class _Tank:
+    spent: int = 0
+    limit: int = NEVER  # where `OutOfFuel` is raised
+    share: int = NEVER  # where the innermost share ends
+    look: int = NEVER  # where the clock is looked at next
+    ends: float = 0.0
+
+
+_TANK = _Tank()
+_ONE_AT_A_TIME = threading.RLock()
+
+
+def spend(units: int) -> None:
+    """Counts work; raises `OutOfFuel` at the limit of the claim, `StoppedByClock` when the guard strikes."""
+    _TANK.spent += units
+    if _TANK.spent > _TANK.look:
+        _checked()
+
+
+def _checked() -> None:
+    if _TANK.spent > _TANK.limit:
+        raise OutOfFuel
+    if time.monotonic() > _TANK.ends:
+        raise StoppedByClock
+    _TANK.look = min(_TANK.limit, _TANK.spent + LOOK)
+
+
+def spent() -> int:
+    """All that was spent so far; the difference of two answers is what was done between."""
+    return _TANK.spent
+
+
+def remaining() -> int:
+    """What is left of the innermost share; not below 0 only where no claim is being decided."""
+    return min(_TANK.share, _TANK.limit) - _TANK.spent
+
+
+def seconds_left() -> float:
+    """What is left until the guard strikes."""
+    return _TANK.ends - time.monotonic() if _TANK.look != NEVER else float("inf")
+
+
+@contextmanager
+def within(units: float) -> Iterator[None]:
+    """Products inside the body raise `TooLarge` when so much was spent."""
+    before = _TANK.share
+    _TANK.share = min(before, _TANK.spent + int(units))
+    try:
+        yield
+    finally:
+        _TANK.share = before
+
+
+@contextmanager
+def tank(units: int) -> Iterator[None]:
+    """The fuel of one claim, or of one question from outside; a tank inside another takes no more than that has."""
+    with _ONE_AT_A_TIME:
+        before = (_TANK.limit, _TANK.share, _TANK.look, _TANK.ends)
+        _TANK.limit = min(_TANK.limit, _TANK.spent + units)
+        _TANK.share = _TANK.limit if before[0] == NEVER else min(before[1], _TANK.limit)
+        guard = time.monotonic() + units / UNITS * SLOW * TOLERANCE
+        _TANK.ends = guard if before[2] == NEVER else min(before[3], guard)
+        _TANK.look = _TANK.spent
+        try:
+            yield
+        finally:
+            _TANK.limit, _TANK.share, _TANK.look, _TANK.ends = before
+
+
+__all__ = [
+    "FAST", "FULL", "UNITS", "OutOfFuel", "StoppedByClock", "TooLarge", "remaining", "seconds_left", "spend", "spent",
+    "tank", "within",
+]  # fmt: skip
