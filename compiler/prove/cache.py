@@ -99,7 +99,7 @@ def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path
 # ---- entries -------------------------------------------------------------------------------------------------------
 
 
-def find(name: str, about: str, seconds: float) -> dict[str, Any] | None:
+def find(name: str, about: str, fuel: int) -> dict[str, Any] | None:
     """The report under this key, if it is genuine and its certificate is `about` this claim and still verifies."""
     if not private(folder()):
         return None
@@ -108,7 +108,7 @@ def find(name: str, about: str, seconds: float) -> dict[str, Any] | None:
         report, budget = entry["report"], entry["budget"]
         if not hmac.compare_digest(str(entry["code"]), _code(name, report, budget)):
             return None
-        if report["status"] == "open" and budget < seconds:
+        if report["status"] == "open" and budget < fuel:
             return None
         if report["status"] == "proved" and not verify(report["certificate"], about):
             return None
@@ -117,14 +117,14 @@ def find(name: str, about: str, seconds: float) -> dict[str, Any] | None:
     return dict(report)
 
 
-def keep(name: str, report: dict[str, Any], seconds: float) -> None:
+def keep(name: str, report: dict[str, Any], fuel: int) -> None:
     """Writes a report; a folder that cannot be written is no error."""
     plain = json.loads(json.dumps(report, ensure_ascii=False, default=str))
     try:
         folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         if not private(folder()):
             return
-        entry = {"code": _code(name, plain, seconds), "budget": seconds, "report": plain}
+        entry = {"code": _code(name, plain, fuel), "budget": fuel, "report": plain}
         temporary = folder() / f"{name}.{os.getpid()}"
         temporary.write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
         temporary.replace(folder() / f"{name}.json")
@@ -143,8 +143,8 @@ def private(place: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
-def _code(name: str, report: dict[str, Any], seconds: float) -> str:
-    content = json.dumps([name, seconds, report], sort_keys=True, ensure_ascii=False)
+def _code(name: str, report: dict[str, Any], fuel: int) -> str:
+    content = json.dumps([name, fuel, report], sort_keys=True, ensure_ascii=False)
     return hmac.new(_secret(), content.encode(), hashlib.sha256).hexdigest()
 
 

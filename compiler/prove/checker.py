@@ -25,7 +25,7 @@ from dotopt.compiler.prove.procedures.elementary import shows
 from dotopt.compiler.prove.terms import Terms, add, collect, polynomial, product
 
 
-def verify(certificate: dict[str, Any], about: str | None = None, milliseconds: int = 2000) -> bool:
+def verify(certificate: dict[str, Any], about: str | None = None, work: int = 2_000_000) -> bool:
     """Whether the certificate shows what it says, and is `about` a claim, given as the hash of what is claimed.
 
     That the statements in it say what the claim says is not verified: reading the claim is the engine's part.
@@ -36,12 +36,12 @@ def verify(certificate: dict[str, Any], about: str | None = None, milliseconds: 
     (True, False)
     """
     try:
-        return (about is None or certificate["about"] == about) and verified(certificate, milliseconds)
+        return (about is None or certificate["about"] == about) and verified(certificate, work)
     except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError):
         return False  # not of the form that its kind has
 
 
-def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
+def verified(certificate: dict[str, Any], work: int) -> bool:
     """Whether the certificate shows what it says; raises what malformed data raises."""
     match certificate["kind"]:
         case "truth":
@@ -49,7 +49,7 @@ def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
         case "counterexample":
             return bool(certificate["values"])
         case "smt-unsat":
-            return unsatisfiable(certificate, milliseconds)
+            return unsatisfiable(certificate, work)
         case "positive":
             return impossible(certificate)
         case "nf-zero":
@@ -57,7 +57,7 @@ def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
             return (
                 covered([*certificate["cases"], *(case for case, _ in excluded)])
                 and all(equal(certificate, case) for case in certificate["cases"])
-                and all(excludes(question, case) and verified(question, milliseconds) for case, question in excluded)
+                and all(excludes(question, case) and verified(question, work) for case, question in excluded)
             )
         case "elementary":
             low, high = (None if e is None else Fraction(e) for e in (certificate["from"], certificate["to"]))
@@ -70,7 +70,7 @@ def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
             if "squares" in certificate:
                 return subtracted(total, certificate) and not cleared(total, certificate)
             return not cleared(total, certificate) and all(
-                never_negative(collect(multiplier), part, certificate, milliseconds)
+                never_negative(collect(multiplier), part, certificate, work)
                 for (multiplier, _), part in zip(certificate["products"], certificate["parts"], strict=True)
             )
         case "trees":
@@ -88,7 +88,7 @@ def verified(certificate: dict[str, Any], milliseconds: int) -> bool:
             | "interval"
             | "sturm"
         ):
-            return bool(certificate["parts"]) and parts(certificate["parts"], milliseconds)
+            return bool(certificate["parts"]) and parts(certificate["parts"], work)
     return False
 
 
@@ -115,9 +115,9 @@ def excludes(question: dict[str, Any], case: dict[str, int]) -> bool:
     return bool(relation == "=" and polynomial(p) == wanted)
 
 
-def never_negative(multiplier: Terms, part: dict[str, Any], certificate: dict[str, Any], milliseconds: int) -> bool:
+def never_negative(multiplier: Terms, part: dict[str, Any], certificate: dict[str, Any], work: int) -> bool:
     """Whether the part shows that a multiplier is not negative: what it denies is numerator * denominator < 0."""
-    if not verified(part, milliseconds):
+    if not verified(part, work):
         return False
     if set(multiplier) <= {()}:
         return multiplier.get((), Fraction(0)) >= 0
@@ -127,9 +127,9 @@ def never_negative(multiplier: Terms, part: dict[str, Any], certificate: dict[st
     return bool(relation == ">" and polynomial(p) == negative)
 
 
-def parts(certificates: Iterable[dict[str, Any]], milliseconds: int) -> bool:
+def parts(certificates: Iterable[dict[str, Any]], work: int) -> bool:
     """Whether all of them verify."""
-    return all(verified(part, milliseconds) for part in certificates)
+    return all(verified(part, work) for part in certificates)
 
 
 def subtracted(total: Terms, certificate: dict[str, Any]) -> bool:
@@ -312,26 +312,22 @@ def contradicts(proof: dict[str, Any], given: list[Formula]) -> bool:
     return strict and not any(total.values())
 
 
-def unsatisfiable(certificate: dict[str, Any], milliseconds: int) -> bool:
+def unsatisfiable(certificate: dict[str, Any], work: int) -> bool:
     """Whether z3 still finds no model."""
-    import z3
+    from dotopt.compiler.prove.solver import client, logic
 
-    def formula(f: Formula) -> Any:
+    names: dict[str, logic.Term] = {}
+
+    def formula(f: Formula) -> logic.Term:
         if f[0] in ("and", "or"):
-            return (z3.And if f[0] == "and" else z3.Or)([formula(part) for part in f[1]])
-        total: Any = z3.RealVal(0)
-        for monomial, c in polynomial(f[1]).items():
-            term: Any = z3.RealVal(str(c))
-            for a, power in monomial:
-                for _ in range(power):
-                    term = term * z3.Real(a)
-            total = total + term
-        return {">": total > 0, ">=": total >= 0, "=": total == 0}[f[0]]
+            return (logic.And if f[0] == "and" else logic.Or)(*map(formula, f[1]))
+        terms = [
+            logic.product([logic.term(c), *(names.setdefault(a, logic.Real(a)) for a, n in m for _ in range(n))])
+            for m, c in polynomial(f[1]).items()
+        ]
+        p = logic.total(terms)
+        return {">": p > 0, ">=": p >= 0, "=": p == 0}[f[0]]
 
-    solver = z3.Solver()
-    solver.set("timeout", milliseconds)
     if "smtlib" in certificate:
-        solver.from_string(certificate["smtlib"])
-    else:
-        solver.add(*(formula(f) for f in known(certificate["formulas"])))
-    return bool(solver.check() == z3.unsat)
+        return client.ask_text(certificate["smtlib"], work).result == "unsat"
+    return client.ask(map(formula, known(certificate["formulas"])), work).result == "unsat"

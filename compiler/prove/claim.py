@@ -1,28 +1,21 @@
-"""One claim: every case of every sentence within its budget of time, and what comes out of it."""
+"""One claim: every case of every sentence within its fuel, and what comes out of it."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-
-import z3
 
 from dotopt.compiler.prove.cache import subject
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
 from dotopt.compiler.prove.forms.facts import forget_facts
-from dotopt.compiler.prove.forms.polynomial import TooLarge, forget_atoms, within
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of, one_of
+from dotopt.compiler.prove.forms.polynomial import forget_atoms
+from dotopt.compiler.prove.fuel import FAST, FULL, OutOfFuel, StoppedByClock, TooLarge, spent, tank
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Stopped, Vacuous, all_of, one_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.procedures.minima import where_minima_exist
 from dotopt.compiler.prove.procedures.simulation import simulated
-from dotopt.compiler.prove.report import FAST, FULL
 from dotopt.compiler.prove.statements.cases import cases
 from dotopt.compiler.prove.statements.methods import as_asked, experiment, runs, sampled, simulates
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
@@ -30,69 +23,49 @@ from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError
 from dotopt.compiler.text.library import Library
 
-RUNS = 5  # times the budget of a claim: what `run(…)` gets
+RUNS = 5  # times the fuel of a claim: what `run(…)` gets
 LONGEST = 300  # characters of an internal error
 
 
-class OutOfTime(BaseException):
-    """The hard limit of a claim has passed; no `Exception`, so no procedure takes it for a failure of its own."""
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raises `OutOfTime` in the body after this time; only the main thread can do it, elsewhere there is no limit."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
-        yield
-        return
-
-    running = True
-
-    def stop(number: int, frame: object) -> None:
-        if running:
-            raise OutOfTime
-
-    def unraisable(found: sys.UnraisableHookArgs) -> None:
-        if found.exc_type is not OutOfTime:  # in a finaliser it is lost: the timer rings again
-            report_unraisable(found)
-
-    before, report_unraisable = signal.signal(signal.SIGVTALRM, stop), sys.unraisablehook
-    sys.unraisablehook = unraisable
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.05)  # of this process, however busy the machine is
+def decided(file: s.File, claim: s.Claim, library: Library, fuel: int = FAST) -> Outcome:
+    """The outcome of a claim; whatever goes wrong inside leaves it open, with the reason, but for the guard's clock."""
+    limit = fuel * RUNS if runs(claim) else fuel
     try:
-        yield
-    finally:
-        running = False
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-        sys.unraisablehook = report_unraisable
+        with tank(limit):
+            forget_facts()
+            forget_names()
+            forget_atoms()
+            outcome = _searched(file, claim, library, fuel)
+        if not isinstance(outcome, Proved):
+            return outcome
+        with tank(limit):
+            outcome = replace(outcome, certificate=strengthened(outcome.certificate))
+        with tank(limit):
+            return _verified(outcome, subject(file, claim, library))
+    except OutOfFuel:
+        return Open("the certificate is more work to verify than the proof was to find")
+    except StoppedByClock:
+        return Stopped()
 
 
-def decided(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> Outcome:
-    """The outcome of a claim; whatever goes wrong inside leaves it open, with the reason."""
-    forget_facts()
-    forget_names()
-    forget_atoms()
+def _searched(file: s.File, claim: s.Claim, library: Library, fuel: int) -> Outcome:
+    """The outcome before its certificate is looked at."""
     undecided: list[Open] = []
-    limit = seconds * RUNS if runs(claim) else seconds
     try:
-        with time_limit(limit), within(limit):
-            outcome = all_of(outcomes(file, claim, library, seconds, undecided), "cases")
+        return all_of(outcomes(file, claim, library, fuel, undecided), "cases")
     except OptError as error:
         found = error.diagnostics[0]
         return Open(str(error).splitlines()[0] + (f"; {found.help}" if found.help else ""))
     except Unreadable as error:
         return Open(f"not readable yet: {error}")
-    except OutOfTime:
-        return _out_of_time(seconds, undecided)
+    except OutOfFuel:
+        return _out_of_fuel(fuel, undecided)
     except TooLarge as error:
         return Open(str(error))
     except RecursionError:
         return Open("the expression is too deep")
     except Exception as error:
-        if "OutOfTime" in str(error):  # raised inside a callback of z3
-            return _out_of_time(seconds, undecided)
         return Open(f"internal: {type(error).__name__}: {error}"[:LONGEST])
-    return _verified(_without_z3(outcome, limit), subject(file, claim, library))
 
 
 def _verified(outcome: Outcome, about: str) -> Outcome:
@@ -105,27 +78,14 @@ def _verified(outcome: Outcome, about: str) -> Outcome:
     return replace(outcome, certificate=certificate)
 
 
-def _without_z3(outcome: Outcome, seconds: float) -> Outcome:
-    """A proof with as few questions to z3 in its certificate as can be answered otherwise in this time."""
-    if not isinstance(outcome, Proved):
-        return outcome
-    try:
-        with time_limit(seconds):
-            return replace(outcome, certificate=strengthened(outcome.certificate))
-    except (OutOfTime, z3.Z3Exception):
-        return outcome
-
-
-def _out_of_time(seconds: float, undecided: list[Open]) -> Open:
-    """What is said when the budget is used up: the case that was left open before, if there was one."""
-    longer = f"; --full gives it {FULL:g} s" if seconds < FULL else ""
-    if undecided:
-        return Open(undecided[0].reason, undecided[0].points, undecided[0].evidence)
-    return Open(f"ran out of its {seconds:g} s{longer}")
+def _out_of_fuel(fuel: int, undecided: list[Open]) -> Open:
+    """What is said when the fuel is used up: the case that was left open before, if there was one."""
+    more = f"; --full gives it {FULL // FAST} times as much" if fuel < FULL else ""
+    return undecided[0] if undecided else Open(f"ran out of its fuel{more}")
 
 
 def outcomes(
-    file: s.File, claim: s.Claim, library: Library, seconds: float, undecided: list[Open]
+    file: s.File, claim: s.Claim, library: Library, fuel: int, undecided: list[Open]
 ) -> Iterator[Outcome]:
     """What every sentence comes to in every case; those that are left open are put into `undecided` too."""
     evidence = experiment(claim)
@@ -133,9 +93,9 @@ def outcomes(
         yield Open("`run(…)` is for experiments: add `by simulation(seeds=10)`")
         return
     if simulates(claim):
-        yield simulated(cases(file, claim, library), claim, 0.9 * (seconds * RUNS if runs(claim) else seconds))
+        yield simulated(cases(file, claim, library), claim, 0.9 * (fuel * RUNS if runs(claim) else fuel))
         return
-    deadline = time.process_time() + seconds
+    end = spent() + fuel
     found = False
     seen: set[object] = set()
     wanted: dict[int, list[Outcome]] = {}  # by the place of a `refute`: a counterexample in one case is enough
@@ -149,7 +109,7 @@ def outcomes(
                 if same in seen:  # the options that differ are not read
                     continue
                 seen.add(same)
-                left = max(deadline - time.process_time(), seconds / 10)
+                left = max(end - spent(), fuel / 10)
                 share = left / 2 if undecided else left
                 decide = partial(sampled if evidence else outcome_of, case, clause, share)
                 outcome = as_asked(where_minima_exist(case, clause, share, decide), claim)

@@ -41,7 +41,14 @@ class Open:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-Outcome = Proved | Refuted | Vacuous | Open
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """No verdict: the clock struck before the fuel was used up, which is an error of the machine or of the engine."""
+
+    reason: str = "stopped by the clock: this machine is too slow or too busy, or the engine spent time without fuel"
+
+
+Outcome = Proved | Refuted | Vacuous | Open | Stopped
 
 
 def all_of(outcomes: Iterable[Outcome], label: str = "all") -> Outcome:
@@ -51,7 +58,7 @@ def all_of(outcomes: Iterable[Outcome], label: str = "all") -> Outcome:
     left: list[Open] = []
     for outcome in outcomes:
         match outcome:
-            case Refuted():
+            case Refuted() | Stopped():
                 return outcome
             case Proved():
                 proved.append(outcome)

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from dotopt.compiler.prove import cache
-from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
+from dotopt.compiler.prove.fuel import FAST, FULL
+from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Stopped, Vacuous
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.library import Library, load
-
-FAST, FULL = 2.0, 30.0  # seconds a claim
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimReport:
-    """One claim: `status` is proved, refuted, vacuous or open."""
+    """One claim: `status` is proved, refuted, vacuous or open; or `error`, where the clock stopped it."""
 
     rule: str
     name: str
@@ -99,26 +98,26 @@ def numbered(path: Path, index: int, full: bool) -> ClaimReport:
     """The report on one claim of a file, from the cache if it was decided before."""
     file = load(path)
     claim = file.claims[index]
-    seconds = FULL if full else FAST
+    fuel = FULL if full else FAST
     began = time.monotonic()
     library = Library(path.parent)
     name = cache.key(file, claim, library)
-    known = cache.find(name, cache.subject(file, claim, library), seconds)
+    known = cache.find(name, cache.subject(file, claim, library), fuel)
     if known is not None:
         known |= {"assumptions": tuple(known["assumptions"]), "line": _line(claim)}
         return replace(ClaimReport(**known), seconds=round(time.monotonic() - began, 3))
-    found = check_claim(file, claim, library, seconds)
-    if not found.reason.startswith("internal"):
-        cache.keep(name, asdict(found), seconds)
+    found = check_claim(file, claim, library, fuel)
+    if found.status != "error" and not found.reason.startswith("internal"):
+        cache.keep(name, asdict(found), fuel)
     return found
 
 
-def check_claim(file: s.File, claim: s.Claim, library: Library, seconds: float = FAST) -> ClaimReport:
+def check_claim(file: s.File, claim: s.Claim, library: Library, fuel: int = FAST) -> ClaimReport:
     """Decides one claim of a file."""
     from dotopt.compiler.prove.claim import decided
 
     began = time.monotonic()
-    outcome = decided(file, claim, library, seconds)
+    outcome = decided(file, claim, library, fuel)
     return report(file.head.name, claim, outcome, time.monotonic() - began)
 
 
@@ -140,6 +139,8 @@ def report(rule: str, claim: s.Claim, outcome: Outcome, seconds: float) -> Claim
         case Vacuous(procedure):
             reason = "the premises exclude each other"
             return ClaimReport(rule, claim.name, "vacuous", procedure, spent, reason=reason, line=line)
+        case Stopped(reason):
+            return ClaimReport(rule, claim.name, "error", "", spent, reason=reason, line=line)
         case Open(reason, points, evidence):
             tried = f"{evidence['runs']} runs" if evidence else f"{points} points" if points else ""
             return ClaimReport(

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Files, and the form of the answer."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="files, folders, or names of the catalogue")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
-    parser.add_argument("--full", action="store_true", help="30 seconds for each claim, not 2")
+    parser.add_argument("--full", action="store_true", help="fifteen times the fuel for each claim")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the claims")
     parser.epilog = "exit codes: 0 everything proved, 1 something refuted or an error, 3 something left open"
 

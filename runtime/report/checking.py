@@ -50,7 +50,7 @@ class Report:
 def check(path: str | Path, full: bool = False, jobs: int = 1) -> Report:
     """The report on the `.opt` file at `path`; errors of the file are in the report, not raised.
 
-    `full` gives each claim 30 seconds in place of 2, `jobs` processes share the claims.
+    `full` gives each claim fifteen times the fuel, `jobs` processes share the claims.
 
     >>> from dotopt.compiler.text.library import Library
     >>> report = check(Library().find("Lion"))
@@ -126,7 +126,7 @@ def _chunks(program: Program) -> tuple[ChunkProof, ...]:
         return ()
     from dotopt.runtime.sequence.forms import proofs
 
-    return proofs(program, 30.0)
+    return proofs(program, 30_000_000)
 
 
 def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:

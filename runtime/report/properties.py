@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dotopt.runtime.report.explain import Explanation, Hyperparameter
 
-SECONDS = 0.5  # for the bound of a step
+FUEL = 500_000  # work for the bound of a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _steps(facts: Explanation) -> Iterator[Property]:
     from dotopt.compiler.prove.derivations.largest_step import largest_steps
 
     any_found = False
-    for found in largest_steps(facts.program, milliseconds=250):
+    for found in largest_steps(facts.program, work=250_000):
         where = f" where {', '.join(found.where)}" if found.where else ""
         if found.status == "none":
             free = _scale_free(facts) and not any_found
@@ -135,7 +135,7 @@ def _stated(facts: Explanation) -> Property | None:
         shown = [clause.goal.span.text for clause in claim.body if isinstance(clause, s.Show) and not clause.refute]
         if len(shown) != 1 or not re.match(rf"[|‖]{x}' - {x}[|‖] <= ", shown[0]):
             continue
-        found = check_claim(facts.file, claim, Library(), SECONDS)
+        found = check_claim(facts.file, claim, Library(), FUEL)
         if found.status == "proved" and verify(found.certificate or {}):
             given = [clause.condition.span.text for clause in claim.body if isinstance(clause, s.Given)]
             where = f" where {' and '.join(given)}" if given else ""
@@ -165,7 +165,7 @@ def _holds(facts: Explanation, claim: str) -> bool:
         file = parse(Source(source.path, text))
     except OptError:  # a part is too long to be written
         return False
-    found = check_claim(file, file.claims[-1], Library(), SECONDS)
+    found = check_claim(file, file.claims[-1], Library(), FUEL)
     return found.status == "proved" and verify(found.certificate or {})
 
 

@@ -16,12 +16,12 @@ Decided = Callable[..., ClaimReport]
 
 @pytest.fixture
 def decided(tmp_path: Path) -> Decided:
-    """`decided(text, seconds)`: the report on the first claim of a file with this text."""
+    """`decided(text, fuel)`: the report on the first claim of a file with this text."""
 
-    def decide(text: str, seconds: float = FAST) -> ClaimReport:
+    def decide(text: str, fuel: int = FAST) -> ClaimReport:
         path = tmp_path / "written.opt"
         path.write_text(text, encoding="utf-8")
         file = load(path)
-        return check_claim(file, file.claims[0], Library(tmp_path), seconds=seconds)
+        return check_claim(file, file.claims[0], Library(tmp_path), fuel=fuel)
 
     return decide

@@ -71,6 +71,6 @@ FALSE = [
     ("properties", "claim", "status"), [*((*c, "proved") for c in TRUE), *((*c, "refuted") for c in FALSE)]
 )
 def test_classes(decided: Decided, properties: str, claim: str, status: str) -> None:
-    report = decided(f"{HEAD.format(properties)}  {claim}\n", 4.0)
+    report = decided(f"{HEAD.format(properties)}  {claim}\n", 4_000_000)
     assert report.status == status, report
     assert status == "refuted" or verify(report.certificate or {})

@@ -33,7 +33,7 @@ def program(name: str, **options: bool | str):
 def decide(text: str, claim: int = 0):
     """The report on a claim of a file given as text."""
     file = parse(Source("small.opt", text))
-    return check_claim(file, file.claims[claim], Library(Path(".")), 4.0)
+    return check_claim(file, file.claims[claim], Library(Path(".")), 4_000_000)
 
 
 # ---- modified equations ----------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_constants_that_do_not_exist_are_neither_found_nor_refuted_by_others(cla
 def test_the_constant_of_lion_k_in_discrete_time_is_found() -> None:
     file = Library().file("LionKSteps")
     index = [c.name for c in file.claims].index("constant")
-    found = check_claim(file, file.claims[index], Library(), 4.0)
+    found = check_claim(file, file.claims[index], Library(), 4_000_000)
     assert found.status == "proved" and verify(found.certificate or {})
     (constant, *multipliers) = constants("constant", found.certificate or {}, ())
     value = sympy.sympify(constant.text.removeprefix("c = "), {n: sympy.Symbol(n) for n in ("β1", "β2", "η", "λ")})

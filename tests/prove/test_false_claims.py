@@ -15,7 +15,7 @@ FILES = sorted(FOLDER.glob("*.opt"))
 def test_false_claim_is_refuted_with_numbers(path: Path) -> None:
     file = load(path)
     (claim,) = file.claims
-    report = check_claim(file, claim, Library(FOLDER), seconds=4)
+    report = check_claim(file, claim, Library(FOLDER), fuel=4_000_000)
     assert report.status == "refuted", report
     assert report.counterexample is not None
     numbers = [text for text in map(str, report.counterexample.values()) if any(c.isdigit() for c in text)]

@@ -184,7 +184,7 @@ def _holds(f: Any, values: dict[str, float]) -> bool:
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_is_accepted_is_true(name: str, decided: Callable[..., ClaimReport]) -> None:
-    report = decided(HEAD + POINTS + CLAIMS[name], 5)
+    report = decided(HEAD + POINTS + CLAIMS[name], 5_000_000)
     assert report.status == "proved"
     genuine = json.loads(json.dumps(report.certificate))
     assert verify(genuine) and true(genuine)
@@ -192,7 +192,7 @@ def test_what_is_accepted_is_true(name: str, decided: Callable[..., ClaimReport]
     places = list(forgeries(genuine))
     for forged in places[:: len(places) // MOST + 1]:
         tried += 1
-        if not verify(copy.deepcopy(forged), milliseconds=500):
+        if not verify(copy.deepcopy(forged), work=500_000):
             continue
         accepted += 1
         assert true(forged), json.dumps(forged, ensure_ascii=False)
@@ -202,7 +202,7 @@ def test_what_is_accepted_is_true(name: str, decided: Callable[..., ClaimReport]
 
 def test_a_multiplier_needs_the_sign_of_its_own_part(decided: Callable[..., ClaimReport]) -> None:
     """Parts that are true but about something else, or that are left out, show nothing."""
-    report = decided(HEAD + POINTS + CLAIMS["multipliers with quotients"], 5)
+    report = decided(HEAD + POINTS + CLAIMS["multipliers with quotients"], 5_000_000)
     genuine = json.loads(json.dumps(report.certificate))
     assert genuine["kind"] == "multipliers" and any(m != [["1", []]] for m, _ in genuine["products"])
     other = {"kind": "truth", "value": True}

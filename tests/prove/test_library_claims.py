@@ -26,7 +26,7 @@ OPEN = {  # what the engine does not decide; whoever closes one moves it out of 
 @pytest.mark.parametrize(("path", "claim"), CLAIMS, ids=lambda x: x.stem if isinstance(x, Path) else x.name)
 def test_theorem_is_proved(path: Path, claim: s.Claim) -> None:
     file = load(path)
-    report = check_claim(file, claim, Library(FOLDER), seconds=4)
+    report = check_claim(file, claim, Library(FOLDER), fuel=4_000_000)
     if f"{file.head.name}.{claim.name}" in OPEN:  # one that is closed is to be taken off the list
         assert report.status == "open" and report.reason, report
     else:

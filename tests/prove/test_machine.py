@@ -46,7 +46,7 @@ CASES = {
 
 @pytest.mark.parametrize(("claim", "status"), CASES.items())
 def test_rounded_claims(decided: Decided, claim: str, status: str) -> None:
-    assert decided(f"{RULE}  {claim}\n", seconds=6).status == status
+    assert decided(f"{RULE}  {claim}\n", fuel=6_000_000).status == status
 
 
 DTYPES = [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp32", torch.float32)]

@@ -87,5 +87,5 @@ def test_constants(decided: Decided, name: str) -> None:
     for factor, status in ((1 + MARGIN, "proved"), (1 - MARGIN, "refuted")):
         rate = round(worst * factor * 10**6)
         claim = f"given ∇f(s) == 0\n  show {bounded} <= {rate}/10^6*‖x - s‖²"
-        report = decided(f"theorem Sharp\n{kind}\nfor all {names}\n{points}\n\nclaim c:\n  {claim}\n", seconds=20.0)
+        report = decided(f"theorem Sharp\n{kind}\nfor all {names}\n{points}\n\nclaim c:\n  {claim}\n", fuel=20_000_000)
         assert report.status == status, (worst, report.reason)

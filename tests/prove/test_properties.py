@@ -43,7 +43,7 @@ FALSE = [
 
 
 def status(decided: Decided, text: str) -> str:
-    return decided(text, seconds=4).status
+    return decided(text, fuel=4_000_000).status
 
 
 @pytest.mark.parametrize("claim", TRUE)

@@ -37,7 +37,7 @@ CASES = {  # Drori and Teboulle (2014): after N steps of length 1/L the constant
 
 
 def decide(decided: Decided, claim: str) -> ClaimReport:
-    return decided(f"{HEAD}  {claim}\n", seconds=4)
+    return decided(f"{HEAD}  {claim}\n", fuel=4_000_000)
 
 
 @needs_solver

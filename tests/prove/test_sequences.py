@@ -161,4 +161,4 @@ claim c:
     ],
 )
 def test_rates_of_gradient_descent_for_any_number_of_steps(decided: Decided, sentence: str, status: str) -> None:
-    assert decided(f"{RATE}  show {sentence} for all steps\n", seconds=8).status == status
+    assert decided(f"{RATE}  show {sentence} for all steps\n", fuel=8_000_000).status == status

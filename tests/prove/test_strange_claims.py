@@ -17,7 +17,7 @@ FALSE = sorted((FOLDER / "strange_false").glob("*.opt"))
 def test_true_sentences_are_proved(path: Path) -> None:
     file = load(path)
     for claim in file.claims:
-        report = check_claim(file, claim, Library(FOLDER), seconds=4)
+        report = check_claim(file, claim, Library(FOLDER), fuel=4_000_000)
         assert report.status == "proved", (claim.name, report)
         assert report.certificate is not None and verify(report.certificate), claim.name
 
@@ -26,6 +26,6 @@ def test_true_sentences_are_proved(path: Path) -> None:
 def test_false_sentences_are_refuted_with_numbers(path: Path) -> None:
     file = load(path)
     for claim in file.claims:
-        report = check_claim(file, claim, Library(FOLDER), seconds=4)
+        report = check_claim(file, claim, Library(FOLDER), fuel=4_000_000)
         assert report.status == "refuted", (claim.name, report)
         assert any(c.isdigit() for c in str(report.counterexample)) or "theorem" in str(report.counterexample)

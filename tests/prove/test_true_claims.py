@@ -16,7 +16,7 @@ CLAIMS = [(path, claim) for path in sorted(FOLDER.glob("*.opt")) for claim in lo
 
 @pytest.mark.parametrize(("path", "claim"), CLAIMS, ids=lambda x: x.stem if isinstance(x, Path) else x.name)
 def test_theorem_is_proved(path: Path, claim: s.Claim) -> None:
-    report = check_claim(load(path), claim, Library(FOLDER), seconds=4)
+    report = check_claim(load(path), claim, Library(FOLDER), fuel=4_000_000)
     assert report.status == "proved", report
     assert report.certificate is not None and verify(report.certificate)
 

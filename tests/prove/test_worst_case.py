@@ -24,7 +24,7 @@ claim c:
 
 
 def decide(decided: Decided, claim: str) -> ClaimReport:
-    return decided(f"{HEAD}  {claim}\n", seconds=6)
+    return decided(f"{HEAD}  {claim}\n", fuel=6_000_000)
 
 
 def numbers(text: str) -> list[Fraction]:

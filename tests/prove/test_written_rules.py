@@ -18,5 +18,5 @@ STATUS = {"true": "proved", "false": "refuted"}
 def test_true_claims_are_proved_and_false_ones_refuted(path: Path) -> None:
     wanted = dict(re.findall(r"^claim (\w+): *# (true|false)$", path.read_text(encoding="utf-8"), re.MULTILINE))
     file = load(path)
-    found = {claim.name: check_claim(file, claim, Library(FOLDER), seconds=4).status for claim in file.claims}
+    found = {claim.name: check_claim(file, claim, Library(FOLDER), fuel=4_000_000).status for claim in file.claims}
     assert found == {name: STATUS[truth] for name, truth in wanted.items()}

@@ -16,7 +16,6 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
-import z3
 
 from dotopt.compiler.analysis.ranges import number_at
 from dotopt.compiler.ir import Hyper, Node, Program, leaf, node, number
@@ -30,15 +29,17 @@ from dotopt.compiler.prove.derivations.late import ForEver, limit, resting, with
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.forms.polynomial import Atom, TooLarge, within
-from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.forms.polynomial import Atom
+from dotopt.compiler.prove.forms.smt import excluded
+from dotopt.compiler.prove.fuel import TooLarge, within
 from dotopt.compiler.prove.procedures.multipliers import as_polynomial, as_sympy
 from dotopt.compiler.prove.procedures.stability import linear_map
 from dotopt.compiler.prove.procedures.task import Task
+from dotopt.compiler.prove.solver.logic import Not
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.statement import Unreadable
 
-MILLISECONDS = 700
+WORK = 700_000  # of z3 for one question
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class LargestStep:
         return f"{self.number:.6g}" if self.number is not None else ""
 
 
-def largest_steps(program: Program, milliseconds: int = MILLISECONDS) -> Iterator[LargestStep]:
+def largest_steps(program: Program, work: int = WORK) -> Iterator[LargestStep]:
     """The bound for each way in which the conditions of the rule fall, that of the default knobs first.
 
     >>> from dotopt.compiler.text.library import Library
@@ -99,22 +100,22 @@ def largest_steps(program: Program, milliseconds: int = MILLISECONDS) -> Iterato
         return
     for case in settled(program):
         try:
-            with within(4.0):
+            with within(4_000_000):
                 frozen = freeze(case.program)
                 if not same_in_all_steps(case, frozen):
                     raise Unreadable("the step is another one every so often")
                 try:
-                    yield _largest(case, rate, frozen, milliseconds)
+                    yield _largest(case, rate, frozen, work)
                 except ForEver:
                     case = resting(case)
-                    yield _largest(case, rate, freeze(case.program), milliseconds)
+                    yield _largest(case, rate, freeze(case.program), work)
         except NotLinear as error:
             yield LargestStep("none", rate.name, where=case.where, reason=str(error))
         except (Unreadable, Unsupported, TooLarge, ZeroDivisionError, OverflowError) as error:
             yield LargestStep("none", rate.name, where=case.where, reason=f"not found: {error}")
 
 
-def _largest(case: Settled, rate: Hyper, frozen: Frozen, milliseconds: int) -> LargestStep:
+def _largest(case: Settled, rate: Hyper, frozen: Frozen, work: int) -> LargestStep:
     free = {h for root in frozen.moves.values() for h in root.walk() if h.role == "free"} | {CURVATURE}
     free |= {leaf("free", clock.name, REAL) for clock in frozen.clocks} | {_felt_leaf(case.program)}
     positive = [leaf("hyper", rate.name, rate.type), *sorted(free, key=lambda h: h.name)]
@@ -137,7 +138,7 @@ def _largest(case: Settled, rate: Hyper, frozen: Frozen, milliseconds: int) -> L
     threshold = numeric(step, at)
     if threshold is None:
         raise NotLinear("the step does not lose its stability at any rate between 1e-4 and 1e5")
-    found = _closed_form(step, premises, case, at, threshold, milliseconds)
+    found = _closed_form(step, premises, case, at, threshold, work)
     common = LargestStep(
         "numeric", rate.name, step.sigma, None, None, threshold, case.where, curvature, frozen.named, tuple(notes)
     )
@@ -207,7 +208,7 @@ def _closed_form(
     case: Settled,
     at: Mapping[sympy.Symbol, sympy.Rational],
     threshold: float,
-    milliseconds: int,
+    work: int,
 ) -> tuple[str, sympy.Expr, dict[str, Any], tuple[str, ...]] | None:
     """How far it is proved, the bound, the certificate, and premises that were added; None if there is no such bound.
 
@@ -224,13 +225,13 @@ def _closed_form(
     exact = [node("eq", x, number(default[name])) for name, x in knobs.items() if name in default]
     likely = [x for x in hurwitz(c) if _vanishes_at(x, step, at, threshold)]
     for status, extra in (("proved", below), ("proved at the defaults", exact)):
-        found = _proved(c, likely, step, [*premises, *extra], case.program, milliseconds)
+        found = _proved(c, likely, step, [*premises, *extra], case.program, work)
         if found is None:
             continue
         added = extra if status == "proved" else []
         for one in list(added):
             without = [x for x in added if x is not one]
-            fewer = _proved(c, likely, step, [*premises, *without], case.program, milliseconds)
+            fewer = _proved(c, likely, step, [*premises, *without], case.program, work)
             if fewer is not None:
                 added, found = without, fewer
         return status, *found, tuple(infix(p) for p in added)
@@ -249,7 +250,7 @@ def _vanishes_at(
 
 
 def _proved(
-    c: list[sympy.Expr], likely: list[sympy.Expr], step: Step, premises: list[Node], program: Program, milliseconds: int
+    c: list[sympy.Expr], likely: list[sympy.Expr], step: Step, premises: list[Node], program: Program, work: int
 ) -> tuple[sympy.Expr, dict[str, Any]] | None:
     """The bound at which one of the `likely` conditions vanishes, and the certificate that it implies all others."""
     facts = Task(tuple(premises), program).facts
@@ -263,7 +264,7 @@ def _proved(
         parts = []
         for other in conditions:
             if other != condition:
-                parts.append(_implied(condition, other, step, facts, milliseconds))
+                parts.append(_implied(condition, other, step, facts, work))
                 if parts[-1] is None:
                     break
         else:
@@ -294,19 +295,19 @@ def _solved(condition: sympy.Expr, step: Step) -> tuple[sympy.Expr, sympy.Expr] 
 
 
 def _implied(
-    condition: sympy.Expr, other: sympy.Expr, step: Step, facts: Facts, milliseconds: int
+    condition: sympy.Expr, other: sympy.Expr, step: Step, facts: Facts, work: int
 ) -> dict[str, Any] | None:
     """A certificate that the premises and `condition > 0` imply `other > 0`."""
     uses: set[Atom] = set()
     holds, wanted = (facts.smt.compare(as_polynomial(x, step.atoms), ">", uses) for x in (condition, other))
-    question = [*facts.assertions(uses)[0], holds, z3.Not(wanted)]
-    return smt_certificate(question) if check(question, milliseconds)[0] == "unsat" else None
+    question = [*facts.assertions(uses)[0], holds, Not(wanted)]
+    return smt_certificate(question) if excluded(question, work) else None
 
 
 def _sign(x: sympy.Expr, step: Step, facts: Facts) -> dict[str, Any]:
     uses: set[Atom] = set()
     positive = facts.smt.compare(as_polynomial(x, step.atoms), ">", uses)
-    return smt_certificate([*facts.assertions(uses)[0], z3.Not(positive)])
+    return smt_certificate([*facts.assertions(uses)[0], Not(positive)])
 
 
 __all__ = ["LargestStep", "interior", "largest_steps"]

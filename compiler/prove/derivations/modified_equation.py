@@ -22,7 +22,8 @@ from dotopt.compiler.prove.derivations.conditions import Settled, settled
 from dotopt.compiler.prove.derivations.late import limit
 from dotopt.compiler.prove.forms.certificates import encode, inverses_of
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, TooLarge, single, single_product, within
+from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single, single_product
+from dotopt.compiler.prove.fuel import TooLarge, within
 from dotopt.compiler.prove.procedures.multipliers import as_sympy
 from dotopt.compiler.prove.procedures.slow_manifold import displacement
 from dotopt.compiler.prove.procedures.task import Task
@@ -32,7 +33,7 @@ from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Unreadable
 from dotopt.grammar import spelling
 
-SECONDS = 5.0  # an expansion takes at most 1 on an idle machine
+WORK = 5_000_000  # of an expansion
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def modified_equations(program: Program, powers: int = 2) -> Iterator[ModifiedEq
         try:
             if case.between is not None:
                 raise Unreadable("the step is another one every so often")
-            with within(SECONDS):
+            with within(WORK):
                 yield _modified(case, rate, powers)
         except (Unreadable, Unsupported, TooLarge, ZeroDivisionError, StopIteration) as error:
             yield ModifiedEquation(name, rate, where=case.where, reason=str(error) or "not found")

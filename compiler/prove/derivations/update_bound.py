@@ -28,13 +28,14 @@ from dotopt.compiler.prove.derivations.guards import guards
 from dotopt.compiler.prove.derivations.largest_step import interior
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported, atoms_below
-from dotopt.compiler.prove.forms.polynomial import Polynomial, single, within
+from dotopt.compiler.prove.forms.polynomial import Polynomial, single
+from dotopt.compiler.prove.fuel import within
 from dotopt.compiler.prove.procedures.coordinates import both_sides
 from dotopt.compiler.prove.procedures.equivariance import kept
 from dotopt.compiler.prove.procedures.sentences import outermost
 from dotopt.compiler.prove.procedures.task import Task
 
-SECONDS = 0.3  # for the normal forms of a quotient
+WORK = 300_000  # for the normal forms of a quotient
 LONGEST = 300  # characters of a bound that anyone would read
 Proves = Callable[[str], bool]  # whether the engine proves a claim with these lines
 
@@ -90,13 +91,13 @@ def _quotients(program: Program) -> Iterator[tuple[Bound, list[str]]]:
     knobs = {sympy.Symbol(k): sympy.Rational(str(v)) for k, v in defaults.items() if v is not None and np.isfinite(v)}
     facts = Task(tuple(interior(program)), program).facts
     try:
-        with within(SECONDS):
+        with within(WORK):
             pairs = list(dominated(program, facts, knobs))
     except (Unsupported, ArithmeticError, ValueError):
         return
     resting = [leaf("hyper", h.name, h.type) for h in program.hypers if defaults.get(h.name) == 0]
     for pair in pairs:
-        with within(SECONDS):
+        with within(WORK):
             found = _quotient(program, pair, knobs, resting)
         if found is not None:
             yield found

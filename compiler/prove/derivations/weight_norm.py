@@ -18,7 +18,7 @@ from dotopt.compiler.ir.print import infix
 from dotopt.compiler.prove.derivations.conditions import LATE, Settled, decided, each_way, named, words
 from dotopt.compiler.prove.derivations.guards import guards
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.forms.polynomial import TooLarge
+from dotopt.compiler.prove.fuel import TooLarge
 from dotopt.compiler.prove.outcome import Proved, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.task import Task
@@ -40,7 +40,7 @@ class WeightNorm:
     certificate: Mapping[str, Any]
 
 
-def weight_norms(program: Program, seconds: float = 1.0) -> Iterator[WeightNorm]:
+def weight_norms(program: Program, fuel: float = 1.0) -> Iterator[WeightNorm]:
     """The identities that hold, one for each outcome of the conditions on the weights and gradients.
 
     >>> from dotopt.compiler.text.library import Library
@@ -56,7 +56,7 @@ def weight_norms(program: Program, seconds: float = 1.0) -> Iterator[WeightNorm]
     for case in _cases(program):
         for knobs in _resting(case):
             chosen = case.program.mapped(lambda root, knobs=knobs: fold(substitute(root, knobs)))  # type: ignore[misc]
-            found = _identity(chosen, seconds)
+            found = _identity(chosen, fuel)
             if found is None:
                 continue
             if found.text not in seen:
@@ -89,7 +89,7 @@ def _resting(case: Settled) -> list[dict[Node, Node]]:
     return [{}, guarding, guarding | {knob: zero for knob, zero in knobs.items() if knob not in about}]
 
 
-def _identity(program: Program, seconds: float) -> WeightNorm | None:
+def _identity(program: Program, fuel: float) -> WeightNorm | None:
     name = program.params[0].name
     w = leaf("param", name, program.params[0].type)
     scale, rest = _split(program.next[name], w)
@@ -112,11 +112,11 @@ def _identity(program: Program, seconds: float) -> WeightNorm | None:
         attempts.append(([euler], (f"⟨{name}, {gradient[0]!r}⟩ == 0: f does not change with the scale of {name}",)))
     for more, assumptions in attempts:
         try:
-            task = Task((*premises, *more), program, own, seconds=seconds, refute=False)
+            task = Task((*premises, *more), program, own, fuel=fuel, refute=False)
             first = decide(zero, task)
             if not isinstance(first, Proved):
                 continue
-            known = Task((*premises, *more, zero), program, own, seconds=seconds, refute=False)
+            known = Task((*premises, *more, zero), program, own, fuel=fuel, refute=False)
             second = decide(square, known)
         except (Unsupported, ArithmeticError, TooLarge):
             continue

@@ -19,11 +19,21 @@ class Atom:
     axes: frozenset[str]
     number: int
 
+    def __hash__(self) -> int:
+        return self.number
+
     def __repr__(self) -> str:
         return render_atom(self)
 
 
 ATOMS: dict[tuple[str, tuple[Any, ...], frozenset[str]], Atom] = {}
+_NUMBERED: list[Atom] = []
+
+
+def no_atoms() -> None:
+    """Starts anew: numbers, and with them the order of atoms, depend on one claim alone."""
+    ATOMS.clear()
+    _NUMBERED.clear()
 
 
 def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
@@ -31,7 +41,8 @@ def atom(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom:
     identity = (kind, key, axes)
     found = ATOMS.get(identity)
     if found is None:
-        found = ATOMS.setdefault(identity, Atom(kind, key, axes, len(ATOMS)))
+        found = ATOMS[identity] = Atom(kind, key, axes, len(_NUMBERED))
+        _NUMBERED.append(found)
     return found
 
 
@@ -42,4 +53,4 @@ def existing(kind: str, *key: Any, axes: frozenset[str] = frozenset()) -> Atom |
 
 def numbered(number: int) -> Atom:
     """The atom with this number."""
-    return list(ATOMS.values())[number]
+    return _NUMBERED[number]

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import z3
-
 from dotopt.compiler.prove.forms.atoms import numbered
 from dotopt.compiler.prove.forms.clauses import TRUE, Foreign, Reader, plain, read
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction
 from dotopt.compiler.prove.forms.positive import Work
 from dotopt.compiler.prove.forms.tableau import refutation
+from dotopt.compiler.prove.solver.logic import Term, text
 
 INVERSE = "1/"  # before the name of an atom: what times the atom is 1, wherever the atom is not 0
 MOST = 4_000_000  # work for the proofs of one certificate
@@ -29,11 +28,11 @@ _TAKEN: dict[str, Atom] = {}
 def name(a: Atom) -> str:
     """The name of an atom, which no other atom of this claim has."""
     if a not in _NAMES:
-        text = repr(a)
-        if len(text) > SHORT or text in _TAKEN or text.startswith(INVERSE):
-            text = f"{a.kind}#{len(_NAMES)}"
-        _NAMES[a] = text
-        _TAKEN[text] = a
+        known = repr(a)
+        if len(known) > SHORT or known in _TAKEN or known.startswith(INVERSE):
+            known = f"{a.kind}#{len(_NAMES)}"
+        _NAMES[a] = known
+        _TAKEN[known] = a
     return _NAMES[a]
 
 
@@ -108,7 +107,7 @@ def named(choice: dict[Atom, int]) -> dict[str, int]:
 # ---- what is impossible --------------------------------------------------------------------------------------------
 
 
-def smt_certificate(assertions: Sequence[z3.BoolRef]) -> dict[str, Any]:
+def smt_certificate(assertions: Sequence[Term]) -> dict[str, Any]:
     """The certificate that assertions exclude each other, which z3 has found: a question that can be asked again.
 
     The last assertion is what is denied, where one is.
@@ -117,21 +116,19 @@ def smt_certificate(assertions: Sequence[z3.BoolRef]) -> dict[str, Any]:
     try:
         formulas = [reader.formula(e) for e in assertions]
     except (Foreign, ValueError):
-        solver = z3.Solver()
-        solver.add(*assertions)
-        return {"kind": "smt-unsat", "smtlib": solver.to_smt2()}
+        return {"kind": "smt-unsat", "smtlib": text(assertions)}
     return {
         "kind": "smt-unsat",
         "formulas": [plain(f) for f in (*(f for f in formulas[:-1] if f != TRUE), formulas[-1])],
     }
 
 
-def _named(text: str) -> str:
+def _named(unknown: str) -> str:
     """The name of the atom that a variable of z3 stands for, or of its inverse."""
-    inverted = text.startswith("1/")
-    digits = text[2:] if inverted else text[1:]
+    inverted = unknown.startswith("1/")
+    digits = unknown[2:] if inverted else unknown[1:]
     if not digits.isdigit():
-        return text
+        return unknown
     known = name(numbered(int(digits)))
     return f"{INVERSE}{known}" if inverted else known
 

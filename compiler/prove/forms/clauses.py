@@ -5,12 +5,11 @@ formula = ("and" | "or", (formula, …))  or  a literal (relation, polynomial): 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-import z3
-
+from dotopt.compiler.prove.solver.logic import Term
 from dotopt.compiler.prove.terms import Terms, collect, minus, product, rows
 
 Formula = tuple[str, Any]
@@ -18,7 +17,7 @@ Cases = list[tuple[tuple[Formula, ...], Terms]]  # a term with choices: under th
 
 TRUE: Formula = ("and", ())
 FALSE: Formula = ("or", ())
-MOST_CASES, MOST_TERMS, HIGHEST = 64, 400, 40  # beyond them the question is left to z3
+MOST_CASES, MOST_TERMS = 64, 400  # beyond them the question is left to z3
 DENIED = {">": ">=", ">=": ">"}  # not a > b: b >= a
 
 
@@ -27,46 +26,45 @@ class Foreign(Exception):
 
 
 class Reader:
-    """Reads boolean terms of z3; `name` gives the name of a variable in the polynomials."""
+    """Reads boolean terms of questions; `name` gives the name of an unknown in the polynomials."""
 
     def __init__(self, name: Callable[[str], str] = str) -> None:
         self.name = name
-        self.terms: dict[int, tuple[Any, Cases]] = {}  # by the id of a z3 term, which is kept alive
+        self.terms: dict[int, tuple[Term, Cases]] = {}  # by the identity of a term, which is kept alive
 
-    def formula(self, e: Any, wanted: bool = True) -> Formula:
+    def formula(self, e: Term, wanted: bool = True) -> Formula:
         """The formula, or its negation if it is not `wanted`; raises `Foreign`."""
-        kind, args = e.decl().kind(), e.children()
-        match kind:
-            case z3.Z3_OP_TRUE | z3.Z3_OP_FALSE:
-                return TRUE if (kind == z3.Z3_OP_TRUE) == wanted else FALSE
-            case z3.Z3_OP_NOT:
+        args = e.args
+        match e.op:
+            case "true" | "false":
+                return TRUE if (e.op == "true") == wanted else FALSE
+            case "not":
                 return self.formula(args[0], not wanted)
-            case z3.Z3_OP_AND | z3.Z3_OP_OR:
-                op = "and" if (kind == z3.Z3_OP_AND) == wanted else "or"
+            case "and" | "or":
+                op = "and" if (e.op == "and") == wanted else "or"
                 return join(op, [self.formula(a, wanted) for a in args])
-            case z3.Z3_OP_IMPLIES:
+            case "=>":
                 parts = [self.formula(args[0], not wanted), self.formula(args[1], wanted)]
                 return join("or" if wanted else "and", parts)
-            case z3.Z3_OP_ITE:
+            case "ite":
                 return self._either(args[0], (args[1], wanted), (args[2], wanted))
-            case z3.Z3_OP_EQ | z3.Z3_OP_DISTINCT if len(args) == 2:
-                same = (kind == z3.Z3_OP_EQ) == wanted
-                if z3.is_bool(args[0]):
-                    return self._either(args[0], (args[1], same), (args[1], not same))
-                return self._compared(args[0], args[1], "=" if same else "!=")
-            case z3.Z3_OP_GE | z3.Z3_OP_GT | z3.Z3_OP_LE | z3.Z3_OP_LT:
-                relation = ">=" if kind in (z3.Z3_OP_GE, z3.Z3_OP_LE) else ">"
-                left, right = args if kind in (z3.Z3_OP_GE, z3.Z3_OP_GT) else args[::-1]
+            case "=" if args[0].sort == "Bool":
+                return self._either(args[0], (args[1], wanted), (args[1], not wanted))
+            case "=":
+                return self._compared(args[0], args[1], "=" if wanted else "!=")
+            case ">=" | ">" | "<=" | "<":
+                relation = e.op.replace("<", ">")
+                left, right = args if e.op[0] == ">" else args[::-1]
                 if not wanted:
                     left, right, relation = right, left, DENIED[relation]
                 return self._compared(left, right, relation)
-        raise Foreign(str(e.decl()))
+        raise Foreign(e.op)
 
-    def _either(self, condition: Any, yes: tuple[Any, bool], no: tuple[Any, bool]) -> Formula:
+    def _either(self, condition: Term, yes: tuple[Term, bool], no: tuple[Term, bool]) -> Formula:
         holds, fails = self.formula(condition), self.formula(condition, False)
         return join("or", [join("and", [holds, self.formula(*yes)]), join("and", [fails, self.formula(*no)])])
 
-    def _compared(self, left: Any, right: Any, relation: str) -> Formula:
+    def _compared(self, left: Term, right: Term, relation: str) -> Formula:
         return join(
             "or",
             [
@@ -76,42 +74,32 @@ class Reader:
             ],
         )
 
-    def _term(self, e: Any) -> Cases:
-        key = e.get_id()
-        if key not in self.terms:
-            self.terms[key] = e, self._read(e)
-        return self.terms[key][1]
+    def _term(self, e: Term) -> Cases:
+        if id(e) not in self.terms:
+            self.terms[id(e)] = e, self._read(e)
+        return self.terms[id(e)][1]
 
-    def _read(self, e: Any) -> Cases:
-        if z3.is_rational_value(e):
-            value = Fraction(e.numerator_as_long(), e.denominator_as_long())
-            return [((), {(): value} if value else {})]
-        args = e.children()
-        match e.decl().kind():
-            case z3.Z3_OP_UNINTERPRETED if not args and e.sort() == z3.RealSort():
-                return [((), {((self.name(e.decl().name()), 1),): Fraction(1)})]
-            case z3.Z3_OP_ADD:
+    def _read(self, e: Term) -> Cases:
+        args = e.args
+        match e.op:
+            case "number":
+                return [((), {(): args[0]} if args[0] else {})]
+            case "name" if e.sort == "Real":
+                return [((), {((self.name(args[0]), 1),): Fraction(1)})]
+            case "+":
                 return self._folded(args, lambda p, q: minus(p, minus({}, q)))
-            case z3.Z3_OP_SUB:
-                return self._folded(args, minus)
-            case z3.Z3_OP_UMINUS:
+            case "-":
                 return [(c, minus({}, p)) for c, p in self._term(args[0])]
-            case z3.Z3_OP_MUL:
+            case "*":
                 return self._folded(args, product)
-            case z3.Z3_OP_POWER if z3.is_rational_value(args[1]) and args[1].denominator_as_long() == 1:
-                if 0 < args[1].numerator_as_long() < HIGHEST:
-                    return self._folded([args[0]] * args[1].numerator_as_long(), product)
-            case z3.Z3_OP_DIV if z3.is_rational_value(args[1]) and args[1].numerator_as_long():
-                scale: Terms = {(): 1 / Fraction(args[1].numerator_as_long(), args[1].denominator_as_long())}
-                return [(c, product(p, scale)) for c, p in self._term(args[0])]
-            case z3.Z3_OP_ITE:
+            case "ite":
                 holds, fails = self.formula(args[0]), self.formula(args[0], False)
                 return [((holds, *c), p) for c, p in self._term(args[1])] + [
                     ((fails, *c), p) for c, p in self._term(args[2])
                 ]
-        raise Foreign(str(e.decl()))
+        raise Foreign(e.op)
 
-    def _folded(self, args: list[Any], function: Callable[[Terms, Terms], Terms]) -> Cases:
+    def _folded(self, args: Sequence[Term], function: Callable[[Terms, Terms], Terms]) -> Cases:
         total = self._term(args[0])
         for a in args[1:]:
             total = [((*c, *d), function(p, q)) for c, p in total for d, q in self._term(a)]

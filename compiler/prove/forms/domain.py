@@ -87,18 +87,18 @@ def _needed(here: Node) -> Node | None:
     return None
 
 
-def unmet(facts: Facts, roots: Iterable[Node], milliseconds: int = 150) -> list[Condition]:
+def unmet(facts: Facts, roots: Iterable[Node], work: int = 150_000) -> list[Condition]:
     """The conditions that the premises do not imply."""
     left = []
     for condition in conditions(roots):
-        if not _obvious(facts, condition.holds) and not facts.proves(condition.implied, milliseconds):
+        if not _obvious(facts, condition.holds) and not facts.proves(condition.implied, work):
             left.append(condition)
     return left
 
 
-def shown(facts: Facts, holds: Node, milliseconds: int = 150) -> bool:
+def shown(facts: Facts, holds: Node, work: int = 150_000) -> bool:
     """Whether the premises imply that something is not zero, not negative, or positive."""
-    return _obvious(facts, holds) or facts.proves(holds, milliseconds)
+    return _obvious(facts, holds) or facts.proves(holds, work)
 
 
 def never_negative(here: Node) -> bool:

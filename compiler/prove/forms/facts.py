@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import z3
-
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.forms.matrices import as_words, ends
 from dotopt.compiler.prove.forms.normal import Normaliser, Unsupported, atoms_below
 from dotopt.compiler.prove.forms.polynomial import ONE, Atom, Polynomial, fraction, single, single_product
-from dotopt.compiler.prove.forms.smt import Smt, check
+from dotopt.compiler.prove.forms.smt import Smt, check, excluded
 from dotopt.compiler.prove.forms.words import Words, precedes
+from dotopt.compiler.prove.solver.logic import Not, Term
 
-SIGN_MILLISECONDS = 150
-WHOLE_MILLISECONDS = 300  # for whole numbers, which z3 decides or never will
+SIGN = 150_000  # work of z3 for a question about a sign
+WHOLE = 300_000  # for whole numbers, which z3 decides or never will
 MODELS = 60  # that are kept of the premises, to answer questions about signs before z3 is asked
 
 
@@ -39,7 +38,7 @@ class Facts:
         self._signs: dict[tuple[Polynomial, bool], bool] = {}
         self._models: list[Model] = []
         self._excluded: bool | None = None
-        self._assertions: list[tuple[z3.BoolRef, set[Atom]]] = []
+        self._assertions: list[tuple[Term, set[Atom]]] = []
         self._ready = False
         self.rewrites: dict[Atom, Polynomial] = {}
         words = Words()
@@ -224,18 +223,18 @@ class Facts:
                 self._models.insert(0, self._models.pop(i))
                 return False
         assertions, atoms = self.assertions(uses)
-        result, found = check([*assertions, t <= 0 if strict else t < 0], SIGN_MILLISECONDS)
-        if found is not None:
-            self._models.insert(0, Model(atoms, self.smt.numbers(found, atoms)))
+        answer = check([*assertions, t <= 0 if strict else t < 0], SIGN)
+        if answer.result == "sat":
+            self._models.insert(0, Model(atoms, self.smt.numbers(answer, atoms)))
             del self._models[MODELS:]
-        return result == "unsat"
+        return answer.result == "unsat"
 
     # ---- questions to z3 -------------------------------------------------------------------------------------------
 
-    def assertions(self, uses: set[Atom]) -> tuple[list[z3.BoolRef], set[Atom]]:
+    def assertions(self, uses: set[Atom]) -> tuple[list[Term], set[Atom]]:
         """The premises that share atoms with `uses`, directly or not, and the axioms of all of them."""
         atoms, axioms = self.smt.closure(uses)
-        taken: list[z3.BoolRef] = []
+        taken: list[Term] = []
         waiting = list(self._assertions)
         while True:
             here = [item for item in waiting if item[1] & atoms or not item[1]]
@@ -246,35 +245,35 @@ class Facts:
             atoms, axioms = self.smt.closure(atoms.union(*(u for _, u in here)))
         return taken + axioms, atoms
 
-    def refutes(self, negated: list[z3.BoolRef], uses: set[Atom], milliseconds: int) -> bool:
+    def refutes(self, negated: list[Term], uses: set[Atom], work: float) -> bool:
         """Whether the premises exclude these formulas."""
         assertions, _ = self.assertions(uses)
-        return check([*assertions, *negated], milliseconds)[0] == "unsat"
+        return excluded([*assertions, *negated], work)
 
-    def question(self, goal: Node) -> tuple[list[z3.BoolRef], set[Atom]]:
+    def question(self, goal: Node) -> tuple[list[Term], set[Atom]]:
         """The assertions whose unsatisfiability is the goal."""
         uses: set[Atom] = set()
         formula = self.smt.formula(goal, uses)
         assertions, atoms = self.assertions(uses)
-        return [*assertions, z3.Not(formula)], atoms
+        return [*assertions, Not(formula)], atoms
 
-    def proves(self, goal: Node, milliseconds: int = 1000) -> bool:
+    def proves(self, goal: Node, work: float = 1_000_000) -> bool:
         """Whether z3 derives a boolean node from the premises."""
         try:
             assertions, atoms = self.question(goal)
         except (Unsupported, ArithmeticError):
             return False
-        return self.excluded(assertions, atoms, milliseconds) is not None
+        return self.excluded(assertions, atoms, work) is not None
 
-    def excluded(self, assertions: list[z3.BoolRef], atoms: set[Atom], milliseconds: int) -> list[z3.BoolRef] | None:
+    def excluded(self, assertions: list[Term], atoms: set[Atom], work: float) -> list[Term] | None:
         """Assertions that z3 finds to exclude each other: these, or these of whole numbers; None if it finds none."""
-        if check(assertions, milliseconds)[0] == "unsat":
+        if excluded(assertions, work):
             return assertions
         whole = self.smt.whole(atoms)
         question = [*assertions, *whole]
-        return question if whole and check(question, min(milliseconds, WHOLE_MILLISECONDS))[0] == "unsat" else None
+        return question if whole and excluded(question, min(work, WHOLE)) else None
 
-    def contradictory(self, milliseconds: int = 500) -> bool:
+    def contradictory(self, work: float = 500_000) -> bool:
         """Whether the premises exclude each other."""
         if self._excluded is None:
             uses: set[Atom] = set()
@@ -282,7 +281,7 @@ class Facts:
                 uses |= atoms
             atoms, axioms = self.smt.closure(uses)
             question = [*(f for f, _ in self._assertions), *axioms]
-            self._excluded = self.excluded(question, atoms, milliseconds) is not None
+            self._excluded = self.excluded(question, atoms, work) is not None
         return self._excluded
 
 

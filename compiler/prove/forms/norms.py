@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import z3
-
 from dotopt.compiler.prove.forms.polynomial import ONE, Atom
 from dotopt.compiler.prove.forms.words import MODEL, Letter, Sum, Word, Words, flip
+from dotopt.compiler.prove.solver.logic import Implies
 
 Variable = Callable[[Atom], Any]
 
@@ -122,7 +121,7 @@ class Norms:
         for (letter, half), v in self.forms.items():
             square = self._square(half)
             if square is not None and letter[0][0][0] in self.words.definite:
-                yield z3.Implies(square > 0, v > 0)
+                yield Implies(square > 0, v > 0)
 
     def _of_closed(self, word: Word, v: Any) -> Iterator[Any]:
         for k in range(1, len(word)):

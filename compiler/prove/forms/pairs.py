@@ -11,9 +11,8 @@ from functools import reduce
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
-import z3
-
 from dotopt.compiler.prove.forms.polynomial import Atom, Monomial, Polynomial, atom, existing
+from dotopt.compiler.prove.solver.logic import And, If, Implies, Term
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.smt import Smt
@@ -22,7 +21,7 @@ NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "size")  # kinds of atoms
 MOST = 4  # atoms of one kind that are compared with each other
 
 
-def laws(atoms: set[Atom], smt: Smt) -> Iterator[z3.BoolRef]:
+def laws(atoms: set[Atom], smt: Smt) -> Iterator[Term]:
     """What holds between these atoms, all that are inside others included."""
     ordered, uses = sorted(atoms, key=lambda a: a.number), set[Atom]()
     yield from _cauchy_schwarz(ordered, smt)
@@ -47,13 +46,13 @@ def _below(a: Atom) -> Polynomial:
     return inside
 
 
-def _increasing(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
+def _increasing(v: Any, x: Any, w: Any, y: Any) -> Iterator[Term]:
     """v = f(x), w = f(y), f strictly increasing."""
     yield (x < y) == (v < w)
     yield (y < x) == (w < v)
 
 
-def _multiples(a: Atom, b: Atom, smt: Smt) -> Iterator[z3.BoolRef]:
+def _multiples(a: Atom, b: Atom, smt: Smt) -> Iterator[Term]:
     """exp(p*x)^q = exp(q*x)^p for small whole p and q."""
     (first, c), *more = _below(a).terms
     (second, d), *others = _below(b).terms
@@ -62,50 +61,50 @@ def _multiples(a: Atom, b: Atom, smt: Smt) -> Iterator[z3.BoolRef]:
         yield smt.variable(a) ** ratio.denominator == smt.variable(b) ** ratio.numerator
 
 
-def _exponentials(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
+def _exponentials(v: Any, x: Any, w: Any, y: Any) -> Iterator[Term]:
     """Each is above the tangent at the other."""
     yield from _increasing(v, x, w, y)
-    yield z3.And(v >= w * (1 + x - y), w >= v * (1 + y - x))
+    yield And(v >= w * (1 + x - y), w >= v * (1 + y - x))
 
 
-def _logarithms(v: Any, x: Any, w: Any, y: Any) -> Iterator[z3.BoolRef]:
-    yield z3.Implies(z3.And(x > 0, y > 0), z3.And(*_increasing(v, x, w, y)))
+def _logarithms(v: Any, x: Any, w: Any, y: Any) -> Iterator[Term]:
+    yield Implies(And(x > 0, y > 0), And(*_increasing(v, x, w, y)))
 
 
-def _inverse(log: Any, inside: Any, exp: Any, exponent: Any) -> Iterator[z3.BoolRef]:
+def _inverse(log: Any, inside: Any, exp: Any, exponent: Any) -> Iterator[Term]:
     """log(p) >= q where p >= exp(q), and the other way round."""
-    yield z3.Implies(inside > 0, z3.And((inside < exp) == (log < exponent), (inside > exp) == (log > exponent)))
+    yield Implies(inside > 0, And((inside < exp) == (log < exponent), (inside > exp) == (log > exponent)))
 
 
-def _powers(a: Atom, b: Atom, smt: Smt, uses: set[Atom]) -> Iterator[z3.BoolRef]:
+def _powers(a: Atom, b: Atom, smt: Smt, uses: set[Atom]) -> Iterator[Term]:
     """b^e grows with b for e >= 0; with e for b >= 1; it falls with e for 0 < b <= 1."""
     (base, exponent), (other, its) = a.key, b.key
     v, w = smt.variable(a), smt.variable(b)
     if exponent == its:
         x, y, e = smt.term(base, uses), smt.term(other, uses), smt.term(exponent, uses)
         for low, high, small, large in ((x, y, v, w), (y, x, w, v)):
-            yield z3.Implies(z3.And(low >= 0, low <= high, e > 0), small <= large)
-            yield z3.Implies(z3.And(low >= 0, low < high, e > 0), small < large)
+            yield Implies(And(low >= 0, low <= high, e > 0), small <= large)
+            yield Implies(And(low >= 0, low < high, e > 0), small < large)
             yield from _tangent_and_chord(low, high, e, small, large)
     if base == other:
         x, d, e = smt.term(base, uses), smt.term(exponent, uses), smt.term(its, uses)
         for low, high, small, large in ((d, e, v, w), (e, d, w, v)):
-            yield z3.Implies(z3.And(x >= 1, low <= high), small <= large)
-            yield z3.Implies(z3.And(x > 0, x <= 1, low <= high), small >= large)
+            yield Implies(And(x >= 1, low <= high), small <= large)
+            yield Implies(And(x > 0, x <= 1, low <= high), small >= large)
 
 
-def _tangent_and_chord(x: Any, y: Any, e: Any, v: Any, w: Any) -> Iterator[z3.BoolRef]:
+def _tangent_and_chord(x: Any, y: Any, e: Any, v: Any, w: Any) -> Iterator[Term]:
     """v = x^e is on one side of the tangent at y, w = y^e, and for x <= y on one side of the chord from 0."""
-    inside, tangent = z3.And(e >= 0, e <= 1), w * (y + e * (x - y))
-    yield z3.Implies(z3.And(x > 0, y > 0), z3.If(inside, v * y <= tangent, v * y >= tangent))
-    chord = z3.If(inside, v * y >= w * x, z3.Implies(e >= 1, v * y <= w * x))
-    yield z3.Implies(z3.And(x > 0, x <= y), chord)
+    inside, tangent = And(e >= 0, e <= 1), w * (y + e * (x - y))
+    yield Implies(And(x > 0, y > 0), If(inside, v * y <= tangent, v * y >= tangent))
+    chord = If(inside, v * y >= w * x, Implies(e >= 1, v * y <= w * x))
+    yield Implies(And(x > 0, x <= y), chord)
 
 
 # ---- sums ----------------------------------------------------------------------------------------------------------
 
 
-def _cauchy_schwarz(atoms: Iterable[Atom], smt: Smt) -> Iterator[z3.BoolRef]:
+def _cauchy_schwarz(atoms: Iterable[Atom], smt: Smt) -> Iterator[Term]:
     sums = {opened(a): a for a in atoms if a.kind == "sum"}
     for (axes, inside), a in sums.items():
         v = smt.variable(a)

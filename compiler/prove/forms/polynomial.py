@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
-from dotopt.compiler.prove.forms.atoms import ATOMS, Atom, Monomial, atom, existing
-from dotopt.compiler.prove.forms.limits import TooLarge, remaining, within
+from dotopt.compiler.prove.forms.atoms import Atom, Monomial, atom, existing, no_atoms
 from dotopt.compiler.prove.forms.text import render, render_atom
+from dotopt.compiler.prove.fuel import TooLarge, remaining, spend, within
 
+PAIR, TERM = 3, 1  # work for each product of two terms, and for each term of a result
 MOST_PRODUCTS = 40_000  # pairs of terms in one multiplication; beyond it the expression is given up
 
 
 def forget_atoms() -> None:
     """Starts anew, so that the order of atoms, and with it every normal form, depends on one claim alone."""
-    ATOMS.clear()
+    no_atoms()
     fraction.cache_clear()
     render_atom.cache_clear()
 
@@ -72,6 +73,7 @@ class Polynomial:
         pairs = len(self.terms) * len(right.terms)
         if pairs > MOST_PRODUCTS or (pairs > 50 and remaining() < 0):
             raise TooLarge("the expression is too large when multiplied out")
+        spend(PAIR * pairs)
         total: dict[Monomial, Fraction] = {}
         late: list[Polynomial] = []
         for m1, c1 in self.terms:
@@ -151,6 +153,7 @@ def _order(term: tuple[Monomial, Fraction]) -> tuple[tuple[int, int], ...]:
 
 def make(terms: dict[Monomial, Fraction]) -> Polynomial:
     """The polynomial with these terms."""
+    spend(TERM * len(terms) + 1)
     return _frozen(tuple(sorted(((m, c) for m, c in terms.items() if c != 0), key=_order)))
 
 

@@ -10,24 +10,36 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-import z3
-
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.normal import Normaliser
 from dotopt.compiler.prove.forms.norms import norm_axioms
-from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.forms.pairs import laws, never_negative, squares
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     Atom,
     Polynomial,
-    TooLarge,
     fraction,
-    remaining,
     single,
     single_product,
 )
 from dotopt.compiler.prove.forms.reductions import size_of
+from dotopt.compiler.prove.fuel import TooLarge, spend
+from dotopt.compiler.prove.solver.client import Answer, Value, ask
+from dotopt.compiler.prove.solver.logic import (
+    And,
+    If,
+    Implies,
+    Int,
+    Not,
+    Or,
+    Real,
+    Term,
+    product,
+    real_of,
+    term,
+    total,
+    truth,
+)
 
 PATIENCE = 2  # a call of z3 may take more than its share: few do
 RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
@@ -40,103 +52,100 @@ class Smt:
 
     def __init__(self, normal: Normaliser) -> None:
         self.normal = normal
-        self.variables: dict[Atom, z3.ArithRef] = {}
-        self.values: dict[tuple[Atom, int], z3.ArithRef] = {}
-        self.axioms: dict[Atom, list[z3.BoolRef]] = {}
+        self.variables: dict[Atom, Term] = {}
+        self.values: dict[tuple[Atom, int], Term] = {}
+        self.axioms: dict[Atom, list[Term]] = {}
         self.uses: dict[Atom, set[Atom]] = {}
 
     # ---- terms -----------------------------------------------------------------------------------------------------
 
-    def term(self, p: Polynomial, uses: set[Atom]) -> z3.ArithRef:
+    def term(self, p: Polynomial, uses: set[Atom]) -> Term:
         """The z3 term of p; `uses` collects its atoms."""
-        total: Any = z3.RealVal(0)
+        parts = []
         for monomial, c in p.terms:
-            product: Any = z3.RealVal(str(c))
-            for a, power in monomial:
-                uses.add(a)
-                base = self.power(a, power)
-                product = product * base
-            total = total + product
-        return z3.simplify(total)
+            uses.update(a for a, _ in monomial)
+            parts.append(product([term(c), *(factor for a, power in monomial for factor in self.power(a, power))]))
+        spend(sum(1 + len(monomial) for monomial, _ in p.terms))
+        return total(parts)
 
-    def power(self, a: Atom, power: int) -> Any:
-        """An atom to a whole power."""
+    def power(self, a: Atom, power: int) -> tuple[Term, ...]:
+        """The factors of an atom to a whole power."""
         if power < 0:
             variable = self.variable(a)
             key = (a, -1)
             if key not in self.values:
-                self.values[key] = z3.Real(f"1/{a.number}")
-                self.axioms[a].append(z3.Implies(variable != 0, self.values[key] * variable == 1))
-            return _power(self.values[key], -power)
-        return _power(self.variable(a), power)
+                self.values[key] = Real(f"1/{a.number}")
+                self.axioms[a].append(Implies(variable != 0, self.values[key] * variable == 1))
+            return (self.values[key],) * -power
+        return (self.variable(a),) * power
 
-    def variable(self, a: Atom) -> z3.ArithRef:
+    def variable(self, a: Atom) -> Term:
         """The z3 constant of an atom, whose axioms are recorded."""
         if a not in self.variables:
-            self.variables[a] = z3.Real(f"v{a.number}")
+            self.variables[a] = Real(f"v{a.number}")
             self.axioms[a] = []
             self.uses[a] = set()
             self.axioms[a].extend(self._axioms(a, self.variables[a]))
         return self.variables[a]
 
-    def _axioms(self, a: Atom, v: Any) -> Iterator[z3.BoolRef]:
+    def _axioms(self, a: Atom, v: Any) -> Iterator[Term]:
         uses = self.uses[a]
         match a.kind, a.key:
             case "inverse", (p,):
                 inside = self.term(p, uses)
-                yield z3.Implies(inside != 0, v * inside == 1)
+                yield Implies(inside != 0, v * inside == 1)
             case "sqrt", (p,):
                 inside = self.term(p, uses)
                 yield v >= 0
-                yield z3.Implies(inside >= 0, v * v == inside)
+                yield Implies(inside >= 0, v * v == inside)
             case "abs", (p,):
                 inside = self.term(p, uses)
-                yield v == z3.If(inside >= 0, inside, -inside)
+                yield v == If(inside >= 0, inside, -inside)
             case "sign", (p,):
                 inside = self.term(p, uses)
-                yield v == z3.If(inside > 0, z3.RealVal(1), z3.If(inside < 0, z3.RealVal(-1), z3.RealVal(0)))
+                yield v == If(inside > 0, term(1), If(inside < 0, term(-1), term(0)))
             case "truth", (relation, p):
                 inside = self.term(p, uses)
-                yield v == z3.If(inside > 0 if relation == "gt" else inside == 0, z3.RealVal(1), z3.RealVal(0))
+                yield v == If(inside > 0 if relation == "gt" else inside == 0, term(1), term(0))
             case "pow", (base, exponent):
                 yield from self._power_axioms(v, base, exponent, uses)
             case "exp", (p,):
                 inside = self.term(p, uses)
                 yield v > 0
-                yield z3.If(inside == 0, v == 1, v > 1 + inside)
-                yield z3.Implies(z3.And(inside < 1, inside != 0), v * (1 - inside) < 1)
+                yield If(inside == 0, v == 1, v > 1 + inside)
+                yield Implies(And(inside < 1, inside != 0), v * (1 - inside) < 1)
             case "log", (p,):
                 inside = self.term(p, uses)
-                yield z3.Implies(inside == 1, v == 0)
-                yield z3.Implies(z3.And(inside > 0, inside != 1), z3.And(v < inside - 1, v * inside > inside - 1))
+                yield Implies(inside == 1, v == 0)
+                yield Implies(And(inside > 0, inside != 1), And(v < inside - 1, v * inside > inside - 1))
             case "tanh", (p,):
                 inside = self.term(p, uses)
-                yield z3.And(v < 1, v > -1)
-                yield z3.Implies(inside == 0, v == 0)
-                yield z3.Implies(inside > 0, z3.And(v > 0, v < inside))
-                yield z3.Implies(inside < 0, z3.And(v < 0, v > inside))
+                yield And(v < 1, v > -1)
+                yield Implies(inside == 0, v == 0)
+                yield Implies(inside > 0, And(v > 0, v < inside))
+                yield Implies(inside < 0, And(v < 0, v > inside))
             case "sin", (p,):
                 inside = self.term(p, uses)
-                size = z3.If(inside >= 0, inside, -inside)
-                yield z3.And(v <= 1, v >= -1, v <= size, v >= -size)
+                size = If(inside >= 0, inside, -inside)
+                yield And(v <= 1, v >= -1, v <= size, v >= -size)
             case "cos", (p,):
                 inside = self.term(p, uses)
-                yield z3.And(v <= 1, v >= -1, 2 * v >= 2 - inside * inside)
+                yield And(v <= 1, v >= -1, 2 * v >= 2 - inside * inside)
             case "erf", (p,):
-                inside, slope = self.term(p, uses), z3.RealVal("1.12838")  # 2/√π is a little less
-                yield z3.And(
+                inside, slope = self.term(p, uses), term("1.12838")  # 2/√π is a little less
+                yield And(
                     v < 1,
                     v > -1,
-                    z3.Implies(inside >= 0, z3.And(v >= 0, v <= slope * inside)),
-                    z3.Implies(inside <= 0, z3.And(v <= 0, v >= slope * inside)),
+                    Implies(inside >= 0, And(v >= 0, v <= slope * inside)),
+                    Implies(inside <= 0, And(v <= 0, v >= slope * inside)),
                 )
             case "floor", (p,):
                 inside = self.term(p, uses)
-                yield z3.And(v <= inside, inside < v + 1)
+                yield And(v <= inside, inside < v + 1)
             case "size", _:
                 yield v >= 1
             case "pi", _:
-                yield z3.And(v > z3.RealVal("3.1415926"), v < z3.RealVal("3.1415927"))
+                yield And(v > term("3.1415926"), v < term("3.1415927"))
             case "leaf", ("time", *_):
                 yield v >= 1
             case ("leaf", ("rank" | "axis", *_)):
@@ -144,11 +153,9 @@ class Smt:
             case "sum", (axis, inside):
                 if self._no_negative_term(single_product(inside)):
                     yield v >= 0
-                    product: Any = z3.RealVal(1)
-                    for b, power in inside:
-                        uses.add(b)
-                        product = product * self.power(b, power)
-                    yield v >= product  # the entry at this place is one of the terms
+                    uses.update(b for b, _ in inside)
+                    one = product([factor for b, power in inside for factor in self.power(b, power)])
+                    yield v >= one  # the entry at this place is one of the terms
                 if all(b.kind == "truth" for b, power in inside):
                     size = self.variable(_size(axis))
                     uses.add(_size(axis))
@@ -168,7 +175,7 @@ class Smt:
                 if sign:
                     yield v * sign >= 0
             case (kind, _) if kind in TRUTHS:
-                yield z3.Or(v == 0, v == 1)
+                yield Or(v == 0, v == 1)
             case ("spectral_norm", *_) | ("spectral_radius", *_):
                 yield v >= 0
 
@@ -179,51 +186,51 @@ class Smt:
             for monomial, c in p.terms
         )
 
-    def _power_axioms(self, v: Any, base: Polynomial, exponent: Polynomial, uses: set[Atom]) -> Iterator[z3.BoolRef]:
+    def _power_axioms(self, v: Any, base: Polynomial, exponent: Polynomial, uses: set[Atom]) -> Iterator[Term]:
         b = self.term(base, uses)
         constant = exponent.constant
         if constant is not None:
             p, q = constant.numerator, constant.denominator
-            yield z3.Implies(b >= 0, z3.And(v >= 0, _power(v, q) == _power(b, p)) if p > 0 else v >= 0)
+            yield Implies(b >= 0, And(v >= 0, v**q == b**p) if p > 0 else v >= 0)
             return
         e = self.term(exponent, uses)
-        yield z3.Implies(b != 0, v != 0)
+        yield Implies(b != 0, v != 0)
         if base.constant == -1 and self.normal.whole(exponent):
-            yield z3.Or(v == 1, v == -1)
-        yield z3.Implies(b >= 0, v >= 0)
-        yield z3.Implies(b > 0, v > 0)
-        yield z3.Implies(z3.And(b >= 0, b <= 1, e >= 1), v <= b)
-        yield z3.Implies(z3.And(b >= 0, b < 1, e > 0), v < 1)
-        yield z3.Implies(z3.And(b >= 1, e >= 1), v >= b)
-        yield z3.Implies(z3.And(b >= 0, e == 1), v == b)
-        yield z3.Implies(z3.And(b > 0, e == 0), v == 1)
-        yield z3.Implies(z3.And(b == 0, e > 0), v == 0)
-        yield z3.Implies(b == 1, v == 1)
+            yield Or(v == 1, v == -1)
+        yield Implies(b >= 0, v >= 0)
+        yield Implies(b > 0, v > 0)
+        yield Implies(And(b >= 0, b <= 1, e >= 1), v <= b)
+        yield Implies(And(b >= 0, b < 1, e > 0), v < 1)
+        yield Implies(And(b >= 1, e >= 1), v >= b)
+        yield Implies(And(b >= 0, e == 1), v == b)
+        yield Implies(And(b > 0, e == 0), v == 1)
+        yield Implies(And(b == 0, e > 0), v == 0)
+        yield Implies(b == 1, v == 1)
         tangent = 1 + e * (b - 1)  # Bernoulli's inequality; 0^e is 0, and 0^0 is 1
-        yield z3.Implies(z3.And(b >= 0, e >= 0), z3.If(e <= 1, v <= tangent, v >= tangent))
-        yield z3.Implies(z3.And(b > 0, e <= 0), v >= tangent)
+        yield Implies(And(b >= 0, e >= 0), If(e <= 1, v <= tangent, v >= tangent))
+        yield Implies(And(b > 0, e <= 0), v >= tangent)
 
-    def whole(self, atoms: set[Atom]) -> list[z3.BoolRef]:
+    def whole(self, atoms: set[Atom]) -> list[Term]:
         """That those of the atoms are integers which are."""
         return [
-            self.variable(a) == z3.ToReal(z3.Int(f"n{a.number}"))
+            self.variable(a) == real_of(Int(f"n{a.number}"))
             for a in sorted(atoms, key=lambda a: a.number)
             if a in self.normal.integers or a.kind in ("size", "floor")
         ]
 
     # ---- booleans --------------------------------------------------------------------------------------------------
 
-    def formula(self, here: Node, uses: set[Atom]) -> z3.BoolRef:
+    def formula(self, here: Node, uses: set[Atom]) -> Term:
         """The z3 formula of a boolean node."""
         match here.op:
             case "bool":
-                return z3.BoolVal(bool(here.attrs[0]))
+                return truth(bool(here.attrs[0]))
             case "and":
-                return z3.And(*(self.formula(a, uses) for a in here.args))
+                return And(*(self.formula(a, uses) for a in here.args))
             case "or":
-                return z3.Or(*(self.formula(a, uses) for a in here.args))
+                return Or(*(self.formula(a, uses) for a in here.args))
             case "not":
-                return z3.Not(self.formula(here.args[0], uses))
+                return Not(self.formula(here.args[0], uses))
             case "eq" if here.args[0].type.kind == "bool" and here.args[1].type.kind == "bool":
                 return self.formula(here.args[0], uses) == self.formula(here.args[1], uses)
             case "ne" if here.args[0].type.kind == "bool" and here.args[1].type.kind == "bool":
@@ -232,11 +239,11 @@ class Smt:
                 return self.compare(self.normal(here.args[0]) - self.normal(here.args[1]), RELATIONS[here.op], uses)
             case "select":
                 c, x, y = (self.formula(a, uses) for a in here.args)
-                return z3.If(c, x, y)
+                return If(c, x, y)
             case _:
                 return self.term(self.normal(here), uses) != 0
 
-    def compare(self, p: Polynomial, relation: str, uses: set[Atom]) -> z3.BoolRef:
+    def compare(self, p: Polynomial, relation: str, uses: set[Atom]) -> Term:
         """p relation 0, with denominators of known sign multiplied out."""
         try:
             top, bottom = fraction(p)
@@ -264,16 +271,12 @@ class Smt:
             case _:
                 return t != 0
 
-    def numbers(self, model: z3.ModelRef, atoms: Iterable[Atom]) -> dict[Atom, Fraction]:
+    def numbers(self, answer: Answer, atoms: Iterable[Atom]) -> dict[Atom, Fraction]:
         """The rational values that a model gives to atoms; what it leaves open is zero."""
-        found: dict[Atom, Fraction] = {}
-        for a in atoms:
-            value = model.eval(self.variables[a], model_completion=True)
-            if z3.is_rational_value(value):
-                found[a] = Fraction(value.numerator_as_long(), value.denominator_as_long())
-        return found
+        values = {a: answer.values.get(self.variables[a].args[0], Value(Fraction(0))) for a in atoms}
+        return {a: value.number for a, value in values.items() if value.exact}
 
-    def closure(self, uses: set[Atom]) -> tuple[set[Atom], list[z3.BoolRef]]:
+    def closure(self, uses: set[Atom]) -> tuple[set[Atom], list[Term]]:
         """All atoms that the axioms of these reach, the axioms, and the laws between any two of them."""
         todo, seen, axioms = sorted(uses, key=lambda a: a.number), set(uses), []
         while todo:
@@ -290,7 +293,7 @@ class Smt:
         axioms.extend(norm_axioms(seen, self.normal.words, self.variable))
         return seen, axioms
 
-    def _extremes(self, atoms: set[Atom]) -> Iterator[z3.BoolRef]:
+    def _extremes(self, atoms: set[Atom]) -> Iterator[Term]:
         """n*min(e) <= Σ e <= n*max(e), and max(e) <= Σ e where no term is negative; the same for squares of such."""
         for a in sorted((a for a in atoms if a.kind in ("amax", "amin")), key=lambda a: a.number)[:MOST_EXTREMES]:
             axes, p = a.key
@@ -311,29 +314,14 @@ def _size(axis: str) -> Atom:
     return atom("size", axis)
 
 
-def _power(base: Any, power: int) -> Any:
-    result: Any = base
-    for _ in range(power - 1):
-        result = result * base
-    return result if power > 0 else z3.RealVal(1)
+def check(assertions: Iterable[Term], work: float) -> Answer:
+    """What z3 says of these assertions together, after so much work; twice as much where it is needed: it is seldom."""
+    return ask(assertions, work * PATIENCE)
 
 
-def check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[str, z3.ModelRef | None]:
-    """`sat` with a model, `unsat`, or `unknown`."""
-    solver = z3.Solver()
-    solver.add(*assertions)
-    left = min(max(remaining() * 1000, 20), 1e9)  # a call of z3 is not interrupted from outside
-    result = ask(solver, min(milliseconds * PATIENCE, left))
-    return str(result), solver.model() if result == z3.sat else None
+def excluded(assertions: Iterable[Term], work: float) -> bool:
+    """Whether z3 finds that no values fulfil all of these."""
+    return check(assertions, work).result == "unsat"
 
 
-def rational(value: Any) -> Fraction:
-    """A number of a model as a fraction; algebraic numbers are rounded."""
-    if z3.is_rational_value(value):
-        return Fraction(value.numerator_as_long(), value.denominator_as_long())
-    if z3.is_algebraic_value(value):
-        return rational(value.approx(20))
-    return Fraction(0)
-
-
-__all__ = ["Smt", "check", "rational", "single"]
+__all__ = ["Smt", "check", "excluded", "single"]

@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-import z3
-
 from dotopt.compiler.prove.forms.clauses import FALSE, Foreign, Formula, frozen
 from dotopt.compiler.prove.forms.positive import Work, contradiction
+from dotopt.compiler.prove.solver.client import ask
+from dotopt.compiler.prove.solver.logic import And, Bool, Implies, Or, Real, Term, product, term, total
 from dotopt.compiler.prove.terms import Terms, minus, rows
 
 WORK, CASE = 2_000_000, 20_000  # for one certificate, and for each case
 PATIENCE = 3  # questions that z3 may leave unanswered
-LONGEST = 100  # milliseconds for a question to z3
+ASKED = 100_000  # work of z3 for a question
 COMPARED, DEEP = 3, 2  # polynomials that are compared with zero, and one after the other
 
 
@@ -80,8 +80,8 @@ class _Search:
         self.age = age
         self.work = work
         self.patience = PATIENCE
-        self.variables: dict[str, Any] = {}
-        self.asked: dict[Formula, Any] = {}
+        self.variables: dict[str, Term] = {}
+        self.asked: dict[Formula, Term] = {}
 
     # ---- cases -----------------------------------------------------------------------------------------------------
 
@@ -159,59 +159,38 @@ class _Search:
         return set(_Known.of(found).open)
 
     def _core(self, formulas: list[Formula]) -> list[Formula]:
-        solver = _solver()
-        marks = [z3.Bool(f"b{i}") for i in range(len(formulas))]
-        for mark, f in zip(marks, formulas, strict=True):
-            solver.add(z3.Implies(mark, self._asked(f)))
-        if solver.check(*marks) != z3.unsat:
+        marks = [f"b{i}" for i in range(len(formulas))]
+        given = [Implies(Bool(mark), self._asked(f)) for mark, f in zip(marks, formulas, strict=True)]
+        answer = ask(given, ASKED, marks)
+        if answer.result != "unsat":
             return formulas
-        names = {str(mark) for mark in solver.unsat_core()}
-        return [f for mark, f in zip(marks, formulas, strict=True) if str(mark) in names]
+        return [f for mark, f in zip(marks, formulas, strict=True) if mark in answer.core]
 
     def _model(self, literals: Iterable[Formula]) -> tuple[str, dict[str, float] | None]:
         if self.patience <= 0:
             return "unknown", None
-        solver = _solver()
-        solver.add(*(self._asked(f) for f in literals))
-        result = solver.check()
-        if result != z3.sat:
-            return str(result), None
-        model = solver.model()
-        return "sat", {a: _float(model.eval(v, model_completion=True)) for a, v in self.variables.items()}
+        answer = ask([self._asked(f) for f in literals], ASKED)
+        if answer.result != "sat":
+            return answer.result, None
+        return "sat", {a: float(answer.value(v)) for a, v in self.variables.items()}
 
-    def _asked(self, f: Formula) -> Any:
+    def _asked(self, f: Formula) -> Term:
         """The formula as z3 has it."""
         if f not in self.asked:
             match f[0]:
                 case "and":
-                    made = z3.And(*map(self._asked, f[1]))
+                    made = And(*map(self._asked, f[1]))
                 case "or":
-                    made = z3.Or(*map(self._asked, f[1]))
+                    made = Or(*map(self._asked, f[1]))
                 case relation:
-                    total = z3.Sum([self._product(m, c) for m, c in f[1]])
-                    made = total > 0 if relation == ">" else total >= 0 if relation == ">=" else total == 0
+                    p = total([self._product(m, c) for m, c in f[1]])
+                    made = p > 0 if relation == ">" else p >= 0 if relation == ">=" else p == 0
             self.asked[f] = made
         return self.asked[f]
 
-    def _product(self, monomial: Any, c: Fraction) -> Any:
-        total: Any = z3.RealVal(str(c))
-        for a, power in monomial:
-            variable = self.variables.setdefault(a, z3.Real(a))
-            for _ in range(power):
-                total = total * variable
-        return total
-
-
-def _solver() -> z3.Solver:
-    solver = z3.Solver()
-    solver.set("timeout", LONGEST)
-    return solver
-
-
-def _float(value: Any) -> float:
-    if z3.is_algebraic_value(value):
-        value = value.approx(20)
-    return float(value.as_fraction()) if z3.is_rational_value(value) else 0.0
+    def _product(self, monomial: Any, c: Fraction) -> Term:
+        factors = (self.variables.setdefault(a, Real(a)) for a, power in monomial for _ in range(power))
+        return product([term(c), *factors])
 
 
 def _holds(f: Formula, model: dict[str, float]) -> bool:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.forms.domain import unmet
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.forms.polynomial import remaining, within
+from dotopt.compiler.prove.fuel import remaining, within
 from dotopt.compiler.prove.outcome import Proved
 from dotopt.compiler.prove.procedures.direct import direct
 from dotopt.compiler.prove.procedures.generalise import generalised
 from dotopt.compiler.prove.procedures.task import Task
 
 SMALL = 12  # nodes of a goal that is first tried as it stands
-HURRIED = 0.25  # seconds of a first round, in which every way is tried
+HURRIED = 250_000  # work of a first round, in which every way is tried
 
 
 def attempts(goal: Node, task: Task) -> Proved | None:
@@ -26,7 +26,7 @@ def attempts(goal: Node, task: Task) -> Proved | None:
     small = sum(1 for _ in goal.walk()) <= SMALL
     sides = (direct, _by_sides)
     ways = (*sides, _for_any_value) if small else (_for_any_value, *sides)
-    hurried = replace(task, seconds=min(task.seconds, HURRIED))
+    hurried = replace(task, fuel=min(task.fuel, HURRIED))
     failed: Exception | None = None
     for held, here in ((hurried, ways), (task, (*ways, _where_defined))):
         for way in here:
@@ -79,7 +79,7 @@ def _for_any_value(goal: Node, task: Task) -> Proved | None:
         general = replace(task, premises=premises)
         with suppress(Unsupported, ArithmeticError), within(remaining() / 2):
             outcome = direct(wider, general)
-            if outcome is None and task.seconds > HURRIED:
+            if outcome is None and task.fuel > HURRIED:
                 outcome = _where_defined(wider, general)
             if outcome is not None:
                 return outcome

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import z3
-
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.prove.forms.domain import unmet
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.forms.polynomial import within
+from dotopt.compiler.prove.fuel import within
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.attempts import attempts
 from dotopt.compiler.prove.procedures.missing import missing
@@ -52,17 +50,17 @@ def _one(goal: Node, task: Task) -> Outcome:
     reason = ""
     outcome: Proved | None = None
     try:
-        with within(task.seconds * 0.5):
+        with within(task.fuel * 0.5):
             outcome = attempts(goal, task)
     except Unsupported as error:
         reason = str(error)
-    except (ArithmeticError, z3.Z3Exception) as error:
+    except ArithmeticError as error:
         reason = f"{error}"
     if outcome is not None:
-        with within(task.seconds * 0.5):
+        with within(task.fuel * 0.5):
             return with_domain(outcome, goal, task)
     if task.refute:
-        found = search.run(task.seconds * 0.6)
+        found = search.run(task.fuel * 0.6)
         if found is not None:
             return Refuted("smt" if not search.points else "sampling", found, repair(goal, task))
     lacks = reason or missing(goal, task.facts)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import z3
-
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import ONE, Atom, Polynomial, fraction, single, single_product
-from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.forms.smt import excluded
 from dotopt.compiler.prove.outcome import Proved
 from dotopt.compiler.prove.procedures.identities import identity, of_words
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.procedures.termwise import comparisons, products_of_norms
 from dotopt.compiler.prove.procedures.univariate import proof
+from dotopt.compiler.prove.solver.logic import Not
 
 
 def direct(goal: Node, task: Task) -> Proved | None:
@@ -34,7 +33,7 @@ def direct(goal: Node, task: Task) -> Proved | None:
             if found is not None:
                 return found
         if goal.op in ("le", "lt", "ge", "gt"):
-            alone = proof(goal, task.premises, 0.05)
+            alone = proof(goal, task.premises, 50_000)
             if alone is not None:
                 return Proved(*alone)
             p = left - right if goal.op in ("le", "lt") else right - left
@@ -45,17 +44,17 @@ def direct(goal: Node, task: Task) -> Proved | None:
         alone = proof(goal, task.premises)
         if alone is not None:
             return Proved(*alone)
-    milliseconds = int(task.seconds * 400)
+    work = task.fuel * 0.4
     assertions, atoms = facts.question(goal)
-    excluded = facts.excluded(assertions, atoms, milliseconds)
-    if excluded is not None:
-        return Proved("smt", smt_certificate(excluded))
+    asked = facts.excluded(assertions, atoms, work)
+    if asked is not None:
+        return Proved("smt", smt_certificate(asked))
     norms = products_of_norms(goal, facts)
-    if norms and check([*assertions, *norms], milliseconds)[0] == "unsat":
+    if norms and excluded([*assertions, *norms], work):
         return Proved("smt", smt_certificate([*assertions, *norms]))
     summed = comparisons(goal, facts)
     question = [*assertions, *norms, *(known for known, _ in summed)]
-    if not summed or check(question, milliseconds)[0] != "unsat":
+    if not summed or not excluded(question, work):
         return None
     return Proved("smt", {"kind": "all", "parts": [*(part for _, part in summed), smt_certificate(question)]})
 
@@ -79,8 +78,8 @@ def _entrywise(p: Polynomial, relation: str, facts: Facts) -> Proved | None:
     uses: set[Atom] = set()
     formula = facts.smt.compare(p, relation, uses)
     assertions, _ = facts.assertions(uses)
-    question = [*assertions, z3.Not(formula)]
-    if check(question, 600)[0] == "unsat":
+    question = [*assertions, Not(formula)]
+    if excluded(question, 600_000):
         return Proved("smt", smt_certificate(question) | {"entrywise": True})
     return None
 

@@ -29,7 +29,7 @@ from dotopt.compiler.prove.worlds.refute import Search
 from dotopt.compiler.text import syntax as s
 
 
-def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -> Outcome:
+def equivalent(case: Case, goal: s.Equivalent, fuel: float, depth: int = 2) -> Outcome:
     """Decides the equivalence in one case; a `when` that this case excludes says nothing of it."""
     if goal.condition is not None:
         written = [
@@ -51,7 +51,7 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -
     image: Relation | None = None
     for relation in matchings(case, goal, other, params):
         image = image or relation
-        outcome = _by_induction(case, other, relation, seconds)
+        outcome = _by_induction(case, other, relation, fuel)
         if isinstance(outcome, Proved):
             pairs = (*relation.theirs.items(), *relation.mine.items())
             shown = {x.name.removeprefix("R."): repr(e) for x, e in pairs}
@@ -64,8 +64,8 @@ def equivalent(case: Case, goal: s.Equivalent, seconds: float, depth: int = 2) -
             problem = outcome.reason
     split = next(_conditions(case, other), None) if depth else None
     if split is not None:
-        return all_of(_cases(case, goal, split, seconds, depth), "cases")
-    found = _first_difference(case, other, image, seconds)
+        return all_of(_cases(case, goal, split, fuel, depth), "cases")
+    found = _first_difference(case, other, image, fuel)
     if found is not None:
         return Refuted("first steps", found)
     return Open(f"equivalence: {problem}")
@@ -81,7 +81,7 @@ def _conditions(case: Case, other: Program) -> Iterator[Node]:
                     yield here.args[0]
 
 
-def _cases(case: Case, goal: s.Equivalent, condition: Node, seconds: float, depth: int) -> Iterator[Outcome]:
+def _cases(case: Case, goal: s.Equivalent, condition: Node, fuel: float, depth: int) -> Iterator[Outcome]:
     """The equivalence where the condition holds, and where it does not."""
     for premise in (condition, node("not", condition)):
         here = replace(
@@ -94,7 +94,7 @@ def _cases(case: Case, goal: s.Equivalent, condition: Node, seconds: float, dept
         )
         if not absorb(here, [premise]):
             continue
-        outcome = equivalent(here, replace(goal, condition=None), seconds / 2, depth - 1)
+        outcome = equivalent(here, replace(goal, condition=None), fuel / 2, depth - 1)
         if isinstance(outcome, Refuted):
             shown = {"where": repr(premise), **outcome.counterexample}
             outcome = Refuted(outcome.procedure, shown, outcome.repair)
@@ -119,7 +119,7 @@ class Step:
     later: Node
 
 
-def _by_induction(case: Case, other: Program, relation: Relation, seconds: float) -> Outcome:
+def _by_induction(case: Case, other: Program, relation: Relation, fuel: float) -> Outcome:
     kept = tuple(signs_kept(case)) if case.program.states and not case.at_start else ()
     try:
         starts, steps = list(_starts(case, other, relation)), list(_steps(case, other, relation))
@@ -128,7 +128,7 @@ def _by_induction(case: Case, other: Program, relation: Relation, seconds: float
     own = {here for root in case.program.roots for here in case.settle(root).walk()}
     own |= {here for root in other.roots for form in (root, relation.of_theirs(root)) for here in form.walk()}
     own |= {here for step in steps for form in (step.first, step.later) for here in form.walk()}
-    held = Task((*case.premises, *kept), case.program, frozenset(own), seconds=seconds / 2, refute=False)
+    held = Task((*case.premises, *kept), case.program, frozenset(own), fuel=fuel / 2, refute=False)
     outcomes = [_kept(g, held) for g in starts] if not case.at_start else []
     from_start = not case.at_start and all(isinstance(outcome, Proved) for outcome in outcomes)
     parts = outcomes if from_start else []
@@ -211,7 +211,7 @@ def _first_and_later(case: Case, other: Program, step: Step, held: Task) -> Outc
 
 
 def _first_difference(
-    case: Case, other: Program, relation: Relation | None, seconds: float
+    case: Case, other: Program, relation: Relation | None, fuel: float
 ) -> dict[str, object] | None:
     """Both rules run from one start with the same answers: where the parameter or an output first differs."""
     images = {x: e for x, e in relation.theirs.items() if x.role == "param"} if relation is not None else {}
@@ -233,7 +233,7 @@ def _first_difference(
         randoms = {r.name: r for r in (*other.randoms, *case.program.randoms)}
         program = replace(case.program, randoms=tuple(randoms.values()))
         search = Search(premises, goal, program, classes(case))
-        found = search.run(seconds / 4)
+        found = search.run(fuel / 4)
         if found is not None:
             return {"step": t, **found}
     return None

@@ -28,7 +28,7 @@ from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.text import syntax as s
 
 
-def expansion(case: Case, goal: s.Holds, seconds: float) -> Outcome:
+def expansion(case: Case, goal: s.Holds, fuel: float) -> Outcome:
     """Decides `A == B + O(h^n)`, finding the constants that `derive` names."""
     condition = case.value(goal.condition)
     if condition.op != "eq":

@@ -24,14 +24,14 @@ STAR = "^* as a function"
 INSTANT = leaf("free", "t", REAL)  # no number of steps: any real number, as far as the premises allow
 
 
-def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
+def flow(case: Case, goal: s.Goal, fuel: float) -> Outcome:
     """Decides a claim about a flow."""
     if not isinstance(goal, s.Holds):
         raise Unreadable("this form of claim about a flow")
     if any(here.op == "claim" and here.attrs[0] in ("after", "O") for here in case.value(goal.condition).walk()):
         from dotopt.compiler.prove.procedures.expansion import expansion
 
-        return expansion(case, goal, seconds)
+        return expansion(case, goal, fuel)
     motion = flow_of(case)
     stated = case.value(goal.condition)
     _require_motion(stated, motion)
@@ -45,11 +45,11 @@ def flow(case: Case, goal: s.Goal, seconds: float) -> Outcome:
     if unknowns and len(parts) > 1:
         raise Unreadable("constants that are to be derived for more than one sentence")
     if not smooth:
-        return all_of(_part(case, part, unknowns, seconds) for part in parts)
+        return all_of(_part(case, part, unknowns, fuel) for part in parts)
     facts = Task(tuple(case.premises), case.program).facts
     missing = [k for k in smooth if not facts.proves(k, 200)]
     case.premises += missing
-    outcome = all_of(_part(case, part, unknowns, seconds) for part in parts)
+    outcome = all_of(_part(case, part, unknowns, fuel) for part in parts)
     if missing and isinstance(outcome, Proved):
         return Open(f"true wherever the derivative exists; add `given {missing[0]!r}`")
     return outcome
@@ -167,9 +167,9 @@ def _unstar(here: Node) -> Node:
     return here
 
 
-def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outcome:
+def _part(case: Case, goal: Node, unknowns: list[Node], fuel: float) -> Outcome:
     points = tuple(case.point_premises)
-    held = Task(tuple(case.premises), case.program, points=points, seconds=seconds)
+    held = Task(tuple(case.premises), case.program, points=points, fuel=fuel)
     if held.facts.contradictory():
         from dotopt.compiler.prove.outcome import Vacuous
 
@@ -184,7 +184,7 @@ def _part(case: Case, goal: Node, unknowns: list[Node], seconds: float) -> Outco
             return Proved("multipliers", certificate(found), (smooth,))
     if unknowns:
         return Open("no constants were found for which it is a combination of the inequalities of its functions")
-    free = Task(tuple(case.premises), case.program, classes=classes(case), points=points, seconds=seconds)
+    free = Task(tuple(case.premises), case.program, classes=classes(case), points=points, fuel=fuel)
     return decide(goal, free)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from dotopt.compiler.prove.forms.certificates import Split, equation_certificate, smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction, number, single
-from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.forms.smt import excluded
 
 
 def of_words(left: Polynomial, right: Polynomial, facts: Facts) -> dict[str, Any] | None:
@@ -38,7 +38,7 @@ def _vanishes(p: Polynomial, facts: Facts, chosen: dict[Atom, int], split: Split
         uses: set[Atom] = set()
         here = facts.smt.term(single(condition), uses) == value
         assertions, _ = facts.assertions(uses)
-        if check([*assertions, here], 100)[0] == "unsat":
+        if excluded([*assertions, here], 100_000):
             split.excluded.append(({condition: value}, smt_certificate([*assertions, here])))
             continue
         inside = top.replace(lambda a: number(value) if a is condition else None)  # noqa: B023 - used at once

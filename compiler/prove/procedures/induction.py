@@ -6,13 +6,13 @@ little as possible: if it is needed beyond the first step, the answer says so.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import islice
 
 from dotopt.compiler.ir import TIME, Node, node, number
+from dotopt.compiler.prove.fuel import spent
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import by_properties, task
@@ -40,7 +40,7 @@ LOOKS_BACK = (0, 1, 2)  # how many steps before the one that is shown an inducti
 TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
 
-def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
+def for_all_steps(case: Case, goal: Node, fuel: float) -> Outcome:
     """The outcome of a sentence about all steps."""
     if case.at_start or not all(_of_early_steps(case, p) for p in case.premises if speaks_of_t(p)):
         raise Unreadable("`for all steps` with `given` lines about t that the first steps do not fulfil")
@@ -50,21 +50,21 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     begin = said_of(first, (*case.premises, *case.lemmas), before(case))
     if begin is None:
         return Vacuous()
-    base = _base(case, goal, first, begin, seconds / 2)
+    base = _base(case, goal, first, begin, fuel / 2)
     if isinstance(base, Refuted | Vacuous):
         return base
-    deadline = time.process_time() + seconds
+    end = spent() + fuel
     step: Outcome = Open("")
-    ways, hunt = list(_inductions(case, goal)), _counterexamples(case, goal, first, seconds)
+    ways, hunt = list(_inductions(case, goal)), _counterexamples(case, goal, first, fuel)
     for depth in LOOKS_BACK:
         for way in ways:
             induction = replace(way, depth=depth)
-            step = induction.outcome(goal, seconds / 2)
+            step = induction.outcome(goal, fuel / 2)
             if isinstance(step, Proved):
-                shown = base if depth == 1 else induction.first_steps(goal, first, seconds / 2)
+                shown = base if depth == 1 else induction.first_steps(goal, first, fuel / 2)
                 if isinstance(shown, Proved):
-                    return _proved(shown, step, induction.needed(goal, seconds / 4))
-            if time.process_time() > deadline:
+                    return _proved(shown, step, induction.needed(goal, fuel / 4))
+            if spent() > end:
                 break
         if depth == 1:
             tried = step
@@ -77,15 +77,15 @@ def for_all_steps(case: Case, goal: Node, seconds: float) -> Outcome:
     return Open(f"induction: {where} is not proved ({missing}); no counterexample at steps {seen}")
 
 
-def kept_by_itself(case: Case, goal: Node, seconds: float) -> Proved | None:
+def kept_by_itself(case: Case, goal: Node, fuel: float) -> Proved | None:
     """A proof of the sentence for every step, of a case whose premises all speak of every step."""
     first = first_step(case.program, case.settle)
     begin = said_of(first, case.premises)
-    base = _base(case, goal, first, begin, seconds / 2, refute=False) if begin is not None else None
+    base = _base(case, goal, first, begin, fuel / 2, refute=False) if begin is not None else None
     if not isinstance(base, Proved):
         return None
     induction = replace(next(_inductions(case, goal)), depth=1)
-    step = induction.outcome(goal, seconds / 2)
+    step = induction.outcome(goal, fuel / 2)
     return _proved(base, step, ()) if isinstance(step, Proved) else None
 
 
@@ -152,18 +152,18 @@ def _shown(case: Case, goal: Node, held: Task) -> Outcome:
     if not isinstance(outcome, Open):
         return outcome
     written = replace(case, premises=list(held.premises), point_premises=[])
-    return by_properties(written, goal, held.seconds / 2) or outcome
+    return by_properties(written, goal, held.fuel / 2) or outcome
 
 
 def _base(
-    case: Case, goal: Node, first: Step, premises: tuple[Node, ...], seconds: float, refute: bool = True
+    case: Case, goal: Node, first: Step, premises: tuple[Node, ...], fuel: float, refute: bool = True
 ) -> Outcome:
     """The sentence at the first step."""
     initial = first.read(goal)
     if initial.op == "bool" and initial.attrs[0]:
         return TRIVIAL
     held = replace(
-        task(case, seconds, refute=refute and all_numbers(case, (initial, *premises))),
+        task(case, fuel, refute=refute and all_numbers(case, (initial, *premises))),
         premises=premises,
         of_rule=_of_rule(case, first),
         points=(),
@@ -190,7 +190,7 @@ class Induction:
     kept: tuple[Node, ...]  # what every step keeps by itself
     of_states: tuple[Node, ...] = ()  # those of the premises that speak of states, if they are used in every step
 
-    def outcome(self, goal: Node, seconds: float) -> Outcome:
+    def outcome(self, goal: Node, fuel: float) -> Outcome:
         """Whether the sentence follows from itself in the steps before."""
         case = self.case
         *earlier, last = steps(_any(case), self.depth + 1)
@@ -205,7 +205,7 @@ class Induction:
             own.update(_of_rule(case, moment))
         known += [moment.read(goal) for moment in earlier]
         held = replace(
-            task(case, seconds, refute=False),
+            task(case, fuel, refute=False),
             premises=tuple(k for k in known if k.op != "bool"),
             of_rule=frozenset(own),
             points=(),
@@ -213,18 +213,18 @@ class Induction:
         )
         return all_of(_shown(case, part, held) for part in conjuncts_of(last.read(goal)))
 
-    def needed(self, goal: Node, seconds: float) -> tuple[str, ...]:
+    def needed(self, goal: Node, fuel: float) -> tuple[str, ...]:
         """What is told of premises on states: nothing if they hold at the first step and every step keeps them too."""
         if not self.of_states:
             return ()
         lasting = tuple(p for p in self.premises if p not in self.of_states)
         alone = replace(self, depth=1, premises=lasting, kept=(), of_states=())
         for invariant in (reduce(_and, self.of_states), reduce(_and, self.of_states, goal)):
-            if isinstance(alone.outcome(invariant, seconds), Proved):
+            if isinstance(alone.outcome(invariant, fuel), Proved):
                 return ()
         return tuple(f"{p!r} in every step" for p in self.of_states)
 
-    def first_steps(self, goal: Node, first: Step, seconds: float) -> Outcome:
+    def first_steps(self, goal: Node, first: Step, fuel: float) -> Outcome:
         """The sentence in so many first steps."""
         if self.depth == 0:
             return TRIVIAL
@@ -237,7 +237,7 @@ class Induction:
             known = read
             own = _of_rule(self.case, moment)
             held = replace(
-                task(self.case, seconds, refute=False), premises=known, of_rule=own, points=(), reached=None
+                task(self.case, fuel, refute=False), premises=known, of_rule=own, points=(), reached=None
             )
             parts.append(_shown(self.case, moment.read(goal), held))
         return all_of(parts)
@@ -256,7 +256,7 @@ def _inductions(case: Case, goal: Node) -> Iterator[Induction]:
 # ---- counterexamples -------------------------------------------------------------------------------------------------
 
 
-def _counterexamples(case: Case, goal: Node, first: Step, seconds: float) -> Iterator[Refuted | None]:
+def _counterexamples(case: Case, goal: Node, first: Step, fuel: float) -> Iterator[Refuted | None]:
     """For each step that is looked at, a run in which the premises hold up to it and the sentence fails there."""
     known: tuple[Node, ...] = tuple(before(case))
     for moment in steps(first, max(LOOKED_AT)):
@@ -271,7 +271,7 @@ def _counterexamples(case: Case, goal: Node, first: Step, seconds: float) -> Ite
         search = Search(
             known, moment.read(goal), case.program, classes(case), dict(case.context.index_sets)
         )
-        found = search.run(seconds / 6)
+        found = search.run(fuel / 6)
         yield Refuted("first steps", {"step": moment.later + 1, **found}) if found is not None else None
 
 

@@ -30,7 +30,7 @@ class Lemma:
     assumptions: tuple[str, ...]
 
 
-def lemmas(case: Case, seconds: float) -> list[Lemma]:
+def lemmas(case: Case, fuel: float) -> list[Lemma]:
     """The lemmas that the claim asks for; raises `Unreadable` if one is not proved, or says nothing here."""
     names = lemma_names(case.claim)
     if any(c.name == case.claim.name for c in leans_on(case.file, case.claim)):
@@ -39,15 +39,15 @@ def lemmas(case: Case, seconds: float) -> list[Lemma]:
     for name in names:
         if name not in known:
             raise Unreadable(f"`by lemma({name})`: no claim of this file has that name")
-    return [_lemma(case, known[name], seconds / (len(names) + 1)) for name in names]
+    return [_lemma(case, known[name], int(fuel / (len(names) + 1))) for name in names]
 
 
-def _lemma(case: Case, claim: s.Claim, seconds: float) -> Lemma:
+def _lemma(case: Case, claim: s.Claim, fuel: int) -> Lemma:
     from dotopt.compiler.prove.claim import outcomes
 
     if any(isinstance(clause, OTHER) for clause in claim.body):
         raise Unreadable(f"the lemma `{claim.name}`, which speaks of something else than a step")
-    outcome = all_of(outcomes(case.file, claim, case.library, seconds, []))
+    outcome = all_of(outcomes(case.file, claim, case.library, fuel, []))
     if not isinstance(outcome, Proved):
         raise Unreadable(f"the lemma `{claim.name}` is not proved itself")
     other = next((c for c in cases(case.file, claim, case.library) if _same(case, c)), None)

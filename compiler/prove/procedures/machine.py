@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
-import z3
-
 from dotopt.compiler.ir import TIME, Node, leaf, node, substitute
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.prove.forms.certificates import smt_certificate
-from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
+from dotopt.compiler.prove.solver.client import ask
+from dotopt.compiler.prove.solver.logic import And, If, Implies, Not, Or, Term, term, truth
 from dotopt.compiler.prove.statements.intervals import inside
 from dotopt.compiler.prove.statements.reached import Reached, every_step, reached
 from dotopt.compiler.prove.statements.run import any_step, first_step, moves, steps
@@ -30,26 +29,20 @@ from dotopt.compiler.text import syntax as s
 
 FORMATS = {"fp16": (5, 11), "bf16": (8, 8), "tf32": (8, 11), "fp32": (8, 24), "fp64": (11, 53)}  # exponent, digits
 STEPS = 3  # counterexamples are looked for in so many first steps
-NEAREST = z3.RNE()
-COMPARED: dict[str, Callable[[Any, Any], Any]] = {
-    "lt": z3.fpLT, "le": z3.fpLEQ, "gt": z3.fpGT, "ge": z3.fpGEQ, "eq": z3.fpEQ,
-    "ne": lambda a, b: z3.Not(z3.fpEQ(a, b)),
-}  # fmt: skip
-COMBINED: dict[str, Callable[[Any, Any], Any]] = {
-    "add": lambda a, b: z3.fpAdd(NEAREST, a, b), "sub": lambda a, b: z3.fpSub(NEAREST, a, b),
-    "mul": lambda a, b: z3.fpMul(NEAREST, a, b), "div": lambda a, b: z3.fpDiv(NEAREST, a, b),
-    "max": lambda a, b: _chosen(z3.fpGEQ, a, b), "min": lambda a, b: _chosen(z3.fpLEQ, a, b),
-}  # fmt: skip
+NEAREST = "RNE"
+COMPARED = {"lt": "fp.lt", "le": "fp.leq", "gt": "fp.gt", "ge": "fp.geq", "eq": "fp.eq"}
+ROUNDED = {"add": "fp.add", "sub": "fp.sub", "mul": "fp.mul", "div": "fp.div"}
+ALONE = {"neg": "fp.neg", "abs": "fp.abs"}
 
 
-def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, seconds: float) -> Outcome:
+def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, fuel: float) -> Outcome:
     """The outcome of a condition in the arithmetic of a format."""
     if name not in FORMATS:
         raise Unreadable(f"{name}, which has no infinities: only {', '.join(FORMATS)}")
     if case.functions:
         raise Unreadable("an objective that is given, in rounded arithmetic")
     goal = value(case.context, condition, case.scope)
-    milliseconds = int(seconds * 1000 / 3)
+    work = fuel / 3
     premises = tuple(case.premises)
     run = reached(case)
     questions = [(premises, _fixed(case, goal))]
@@ -69,15 +62,15 @@ def machine(case: Case, condition: s.Expression, name: str, all_steps: bool, sec
         ]
     certificates: list[dict[str, Any]] = []
     for step, (held, wanted) in enumerate(questions):
-        ask = Question(name, reached=step > 0)
-        assumed = [ask.truth(p) for p in held]
-        shown = ask.truth(wanted)
-        given = [*ask.sides(), *assumed]
-        if _check(given, milliseconds)[0] == z3.unsat:
+        asked = Question(name, reached=step > 0)
+        assumed = [asked.truth(p) for p in held]
+        shown = asked.truth(wanted)
+        given = [*asked.sides(), *assumed]
+        if ask(given, work).result == "unsat":
             return Vacuous()
-        if _check([*given, z3.Not(shown)], milliseconds)[0] != z3.unsat:
-            return _counterexample(case, goal, name, all_steps, milliseconds // STEPS)
-        certificates.append(smt_certificate([*given, z3.Not(shown)]))
+        if ask([*given, Not(shown)], work).result != "unsat":
+            return _counterexample(case, goal, name, all_steps, work // STEPS)
+        certificates.append(smt_certificate([*given, Not(shown)]))
     finite = "finite inputs" if all_steps else "finite inputs and states"
     assumptions = (f"each operation rounds to {name}; {finite}",)
     if len(certificates) == 1:
@@ -98,7 +91,7 @@ def _fixed(case: Case, here: Node) -> Node:
     return here
 
 
-def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, milliseconds: int) -> Outcome:
+def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, work: float) -> Outcome:
     """Numbers of the first steps at which the goal fails, or what is missing."""
     ranges = {p for i in case.program.inputs for p in inside(leaf("input", i.name, i.type), i.interval)}
     standing, run = every_step(case), reached(case)
@@ -107,17 +100,17 @@ def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, millisec
     before: list[Node] = []
     count = STEPS if case.program.kind != "theorem" else 1
     for step, moment in enumerate(steps(first_step(case.program, lambda here: here), count), start=1):
-        ask = Question(name)
+        asked = Question(name)
         premises = [*before, *(_fixed(standing, moment.written(p)) for p in said)]
         before += [_fixed(standing, moment.written(p)) for p in always]
         if run.asked not in (None, step):
             continue
         wanted = _fixed(standing, moment.written(goal))
-        question = [ask.truth(p) for p in premises] + [z3.Not(ask.truth(wanted))]
-        result, model = _check([*ask.sides(), *question], milliseconds)
-        if result != z3.sat or model is None:
+        question = [asked.truth(p) for p in premises] + [Not(asked.truth(wanted))]
+        model = ask([*asked.sides(), *question], work)
+        if model.result != "sat":
             continue
-        values = {here: number_of(model.eval(x, model_completion=True)) for here, x in ask.leaves.items()}
+        values = {here: number_of(model.bits.get(x.args[0], "0"), FORMATS[name]) for here, x in asked.leaves.items()}
         again = Rounded(FORMATS[name], values)
         if all(again(p) for p in premises) and not again(wanted):
             found = {(repr(here) if here.args else here.name): value for here, value in values.items()}
@@ -128,104 +121,113 @@ def _counterexample(case: Case, goal: Node, name: str, all_steps: bool, millisec
     return Open(f"{what} is not proved in {name}; it does not fail in the first {STEPS} steps, as far as z3 can tell")
 
 
-def _check(assertions: Iterable[z3.BoolRef], milliseconds: int) -> tuple[z3.CheckSatResult, z3.ModelRef | None]:
-    solver = z3.Solver()
-    solver.add(*assertions)
-    result = ask(solver, milliseconds)
-    return result, solver.model() if result == z3.sat else None
-
-
-def _chosen(better: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
-    nan = z3.Or(z3.fpIsNaN(a), z3.fpIsNaN(b))
-    return z3.If(nan, z3.fpNaN(a.sort()), z3.If(better(a, b), a, b))
-
-
 class Question:
-    """Nodes as terms of z3's theory of IEEE numbers; `leaves` are the numbers that nothing is known of.
+    """Nodes as terms of the theory of IEEE numbers; `leaves` are the numbers that nothing is known of.
 
     In the step of an induction parameters and states are `reached`: they may have overflown before.
     """
 
     def __init__(self, name: str, reached: bool = False) -> None:
         self.reached = reached
-        self.sort = z3.FPSort(*FORMATS[name])
-        self.leaves: dict[Node, Any] = {}
-        self.done: dict[Node, Any] = {}
+        self.form = " ".join(map(str, FORMATS[name]))
+        self.sort = f"(_ FloatingPoint {self.form})"
+        self.leaves: dict[Node, Term] = {}
+        self.done: dict[Node, Term] = {}
 
-    def sides(self) -> list[z3.BoolRef]:
+    def sides(self) -> list[Term]:
         """Leaves are finite, and an objective that is asked twice at one point answers twice the same."""
         given = [x for here, x in self.leaves.items() if not (self.reached and here.role in ("param", "state"))]
-        finite = [z3.Not(z3.Or(z3.fpIsNaN(x), z3.fpIsInf(x))) for x in given]
+        finite = [Not(Or(_is("fp.isNaN", x), _is("fp.isInfinite", x))) for x in given]
         asked = [here for here in self.leaves if here.args]
         for a, b in combinations(asked, 2):
             if a.attrs == b.attrs and len(a.args) == len(b.args):
-                same = z3.And(*(z3.fpEQ(self(x), self(y)) for x, y in zip(a.args, b.args, strict=True)))
-                finite.append(z3.Implies(same, self.leaves[a] == self.leaves[b]))
+                same = And(*(_is("fp.eq", self(x), self(y)) for x, y in zip(a.args, b.args, strict=True)))
+                finite.append(Implies(same, self.leaves[a] == self.leaves[b]))
         return finite
 
-    def truth(self, here: Node) -> z3.BoolRef:
+    def truth(self, here: Node) -> Term:
         """A boolean node."""
         return self(here)
 
-    def __call__(self, here: Node) -> Any:
+    def __call__(self, here: Node) -> Term:
         if here not in self.done:
             self.done[here] = self._made(here)
         return self.done[here]
 
-    def _made(self, here: Node) -> Any:
+    def _made(self, here: Node) -> Term:
         match here.op:
             case "const":
-                return z3.FPVal(float(here.value or 0), self.sort) if _exact(here) else self._quotient(here)
+                return self._number(here.value or Fraction(0))
             case "bool":
-                return z3.BoolVal(bool(here.attrs[0]))
+                return truth(bool(here.attrs[0]))
             case "zeros" | "ones":
-                return z3.FPVal(float(here.op == "ones"), self.sort)
+                return self._number(Fraction(here.op == "ones"))
             case "leaf" | "oracle":
                 if here.type.kind != "real" or (here.op == "leaf" and here.role == "time"):
                     raise Unreadable(f"`{here!r}` in rounded arithmetic")
                 for a in here.args:
                     self(a)
-                return self.leaves.setdefault(here, z3.FP(f"x{len(self.leaves)}", self.sort))
-            case "neg":
-                return z3.fpNeg(self(here.args[0]))
-            case "abs":
-                return z3.fpAbs(self(here.args[0]))
+                return self.leaves.setdefault(here, Term("name", (f"x{len(self.leaves)}",), self.sort))
+            case op if op in ALONE:
+                return Term(ALONE[op], (self(here.args[0]),), self.sort)
             case "sqrt":
-                return z3.fpSqrt(NEAREST, self(here.args[0]))
+                return self._rounded("fp.sqrt", self(here.args[0]))
             case "sign":
-                x, one = self(here.args[0]), z3.FPVal(1.0, self.sort)
-                return z3.If(z3.fpIsNaN(x), x, z3.If(z3.fpIsZero(x), x, z3.If(z3.fpIsNegative(x), z3.fpNeg(one), one)))
+                x, one = self(here.args[0]), self._number(Fraction(1))
+                signed = If(_is("fp.isNegative", x), Term("fp.neg", (one,), self.sort), one)
+                return If(Or(_is("fp.isNaN", x), _is("fp.isZero", x)), x, signed)
             case "pow" if here.args[1].value == 2:
                 x = self(here.args[0])
-                return z3.fpMul(NEAREST, x, x)
+                return self._rounded("fp.mul", x, x)
             case "and":
-                return z3.And(*(self(a) for a in here.args))
+                return And(*(self(a) for a in here.args))
             case "or":
-                return z3.Or(*(self(a) for a in here.args))
+                return Or(*(self(a) for a in here.args))
             case "not":
-                return z3.Not(self(here.args[0]))
+                return Not(self(here.args[0]))
             case "select":
-                return z3.If(*(self(a) for a in here.args))
+                return If(*(self(a) for a in here.args))
+            case "ne" if here.args[0].type.kind != "bool":
+                return Not(_is("fp.eq", *(self(a) for a in here.args)))
             case op if op in COMPARED and here.args[0].type.kind != "bool":
-                return COMPARED[op](self(here.args[0]), self(here.args[1]))
-            case op if op in COMBINED:
-                return COMBINED[op](self(here.args[0]), self(here.args[1]))
+                return _is(COMPARED[op], *(self(a) for a in here.args))
+            case op if op in ROUNDED:
+                return self._rounded(ROUNDED[op], *(self(a) for a in here.args))
+            case "max" | "min":
+                x, y = (self(a) for a in here.args)
+                better = _is("fp.geq" if here.op == "max" else "fp.leq", x, y)
+                nan = Term(f"(_ NaN {self.form})", (), self.sort)
+                return If(Or(_is("fp.isNaN", x), _is("fp.isNaN", y)), nan, If(better, x, y))
         raise Unreadable(f"`{here!r}` in rounded arithmetic: only entry by entry, without exp and the like")
 
-    def _quotient(self, here: Node) -> Any:
-        return z3.fpToFP(NEAREST, z3.RealVal(str(here.value)), self.sort)
+    def _rounded(self, op: str, *args: Term) -> Term:
+        return Term(op, (Term(NEAREST, (), "RoundingMode"), *args), self.sort)
+
+    def _number(self, value: Fraction) -> Term:
+        return self._rounded(f"(_ to_fp {self.form})", term(value))
 
 
-def _exact(here: Node) -> bool:
-    return here.value is not None and here.value.denominator == 1 and abs(here.value) < 2**8
+def _is(op: str, *args: Term) -> Term:
+    return Term(op, args, "Bool")
 
 
-def number_of(term: Any) -> float:
-    """The number that a constant of z3's theory is."""
-    if z3.fpIsNaN(term) is True or str(term) == "NaN":
+def number_of(bits: str, form: tuple[int, int]) -> float:
+    """The number with these bits: of the sign, the exponent and the digits after the first.
+
+    >>> number_of(str(0b0_01111_1000000000), FORMATS["fp16"]), number_of("nan", FORMATS["fp16"])
+    (1.5, nan)
+    """
+    if bits == "nan":
         return math.nan
-    exact = z3.simplify(z3.fpToReal(term))
-    return float(Fraction(exact.numerator_as_long(), exact.denominator_as_long()))
+    exponent, digits = form
+    whole = int(bits)
+    fraction, whole = whole & ((1 << (digits - 1)) - 1), whole >> (digits - 1)
+    power, sign = whole & ((1 << exponent) - 1), -1.0 if whole >> exponent else 1.0
+    if power == (1 << exponent) - 1:
+        return math.nan if fraction else math.copysign(math.inf, sign)
+    bias = (1 << (exponent - 1)) - 1
+    first = 0 if power == 0 else 1 << (digits - 1)
+    return sign * math.ldexp(first | fraction, max(power, 1) - bias - (digits - 1))
 
 
 class Rounded:

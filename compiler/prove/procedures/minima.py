@@ -13,7 +13,7 @@ from dotopt.compiler.prove.statements.statement import Case
 from dotopt.compiler.text import syntax as s
 
 
-def where_minima_exist(case: Case, show: s.Show, seconds: float, decide: Callable[[], Outcome]) -> Outcome:
+def where_minima_exist(case: Case, show: s.Show, fuel: float, decide: Callable[[], Outcome]) -> Outcome:
     """The outcome of a sentence where its minima exist; a proof that needs more than the premises leaves it open."""
     match show.goal:  # what it asks the minimum of is known when it is read
         case s.Holds(condition=condition):
@@ -22,7 +22,7 @@ def where_minima_exist(case: Case, show: s.Show, seconds: float, decide: Callabl
             case.value(old), case.value(new)
     if not case.context.minimised:
         return decide()
-    held = task(case, seconds)
+    held = task(case, fuel)
     needed, facts, premises = _needed(case, held.of_rule), held.facts, list(case.premises)
     missing = [x for x in needed or () if not shown(facts, x)]
     case.premises += missing

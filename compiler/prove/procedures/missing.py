@@ -1,4 +1,4 @@
-"""What a proof lacks, in a sentence: the term of which too little is known, or the time that z3 would need."""
+"""What a proof lacks, in a sentence: the term of which too little is known, or the work that z3 would need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dotopt.compiler.prove.forms.normal import Unsupported, atoms_below
 from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction
 from dotopt.compiler.prove.forms.smt import check
 
-MILLISECONDS = 100
+WORK = 100_000
 LONGEST = 60  # characters of a term of the claim in a reason
 # Numbers that may be anything, and terms that z3 gets with a full definition, are not to blame.
 UNDERSTOOD = {"leaf", "oracle", "base", "inverse", "sqrt", "abs", "sign", "truth", "size", "pi", "eye"}
@@ -36,8 +36,8 @@ def missing(goal: Node, facts: Facts) -> str:
         return str(error)
     except ArithmeticError:
         return ""
-    if check(question, MILLISECONDS)[0] == "unknown":
-        return f"z3 finds no answer in its time ({_size(goal, facts)})"
+    if check(question, WORK).result == "unknown":
+        return f"z3 finds no answer for its work ({_size(goal, facts)})"
     unclear = [a for a in atoms if a.kind not in UNDERSTOOD]
     order = ["", *SAID]
     for a in sorted(unclear, key=lambda a: (order.index(a.kind) if a.kind in SAID else 0, a.number)):

@@ -17,13 +17,11 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import sympy
-import z3
 
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.prove.forms.certificates import encode, inverses_of, name, smt_certificate
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import atoms_below
-from dotopt.compiler.prove.forms.pace import ask
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -39,6 +37,10 @@ from dotopt.compiler.prove.forms.smt import check
 from dotopt.compiler.prove.procedures.identities import settle
 from dotopt.compiler.prove.procedures.sdp import with_squares
 from dotopt.compiler.prove.procedures.task import Task
+from dotopt.compiler.prove.solver.client import Answer, ask
+from dotopt.compiler.prove.solver.logic import Real, Term
+from dotopt.compiler.prove.solver.logic import term as constant_of
+from dotopt.compiler.prove.solver.logic import total as sum_of
 from dotopt.compiler.prove.statements.properties import Inequality
 
 POINTS, MOST = 3, 10  # points of the parameters that are looked at, and choices of multipliers
@@ -230,27 +232,26 @@ def _support(
     rng = random.Random(seed)
     weights = [rng.randint(1, 9) * (not lone_square(row)) if seed else 1 for row in rows]
     names = sorted({m for r in (constant, *linear, *rows) for m in r}, key=repr)
-    lambdas = [z3.Real(f"l{k}") for k in range(len(rows))]
-    constants = [z3.Real(f"c{k}") for k in range(len(linear))]
-    solver = z3.Optimize()
+    lambdas = [Real(f"l{k}") for k in range(len(rows))]
+    constants = [Real(f"c{k}") for k in range(len(linear))]
+    given: list[Term] = []
     try:
         for m in names:
-            total: Any = z3.RealVal(str(_at(constant.get(m, ZERO), values)))
+            total = constant_of(_at(constant.get(m, ZERO), values))
             for c, r in zip(constants, linear, strict=True):
-                total = total + c * z3.RealVal(str(_at(r.get(m, ZERO), values)))
+                total = total + c * constant_of(_at(r.get(m, ZERO), values))
             for v, r in zip(lambdas, rows, strict=True):
                 if m in r:
-                    total = total - v * z3.RealVal(str(_at(r[m], values)))
-            solver.add(total == 0)
+                    total = total - v * constant_of(_at(r[m], values))
+            given.append(total == 0)
     except (KeyError, ZeroDivisionError):
         return None
-    solver.add(*(v >= 0 for v in lambdas))
-    if lambdas:
-        solver.minimize(z3.Sum([v * weight for v, weight in zip(lambdas, weights, strict=True)]))
-    if ask(solver, 1500) != z3.sat:
+    given += [v >= 0 for v in lambdas]
+    least = sum_of([v * weight for v, weight in zip(lambdas, weights, strict=True)]) if lambdas else None
+    model = ask(given, 1_500_000, minimise=least)
+    if model.result != "sat":
         return None
-    model = solver.model()
-    return [k for k, v in enumerate(lambdas) if not z3.is_false(z3.simplify(model.eval(v, model_completion=True) > 0))]
+    return [k for k, v in enumerate(lambdas) if model.value(v) > 0]
 
 
 def _leaves(a: Atom) -> Iterator[Atom]:
@@ -267,26 +268,21 @@ def _point(atoms: list[Atom], facts: Facts, seed: int) -> dict[Atom, Fraction] |
     uses = set(atoms)
     assertions, _reached = facts.assertions(uses)
     for spread in range(8):
-        solver = z3.Solver()
-        solver.add(*assertions)
+        fixed: list[Term] = []
+        model: Answer | None = None
         for a in atoms:  # random where the premises allow it: at their ends fewer multipliers would be enough
             for size in (Fraction(1, 1 + spread), Fraction(20), Fraction(1, 20), Fraction(1000), Fraction(-1)):
                 target = size * Fraction(rng.randint(1, 40), rng.choice((7, 11, 13)))
-                solver.push()
-                solver.add(facts.smt.variable(a) == z3.RealVal(str(target)))
-                if ask(solver, 300) == z3.sat:
+                here = facts.smt.variable(a) == target
+                answer = ask([*assertions, *fixed, here], 300_000)
+                if answer.result == "sat":
+                    fixed, model = [*fixed, here], answer
                     break
-                solver.pop()
-        if ask(solver, 300) == z3.sat:
-            model = solver.model()
-            values = {}
-            for a in atoms:
-                found = model.eval(facts.smt.variable(a), model_completion=True)
-                if not z3.is_rational_value(found):
-                    break
-                values[a] = Fraction(found.numerator_as_long(), found.denominator_as_long())
-            else:
-                return values
+        if model is None:
+            model = ask([*assertions, *fixed], 300_000)
+        values = facts.smt.numbers(model, atoms)
+        if model.result == "sat" and len(values) == len(atoms):
+            return values
     return None
 
 
@@ -379,9 +375,9 @@ def _signs(
         t = facts.smt.term(top * bottom, uses)
         assertions, _ = facts.assertions(uses)
         question = [*assertions, t < 0]
-        answer, model = check(question, 1500)
-        if answer != "unsat":
-            values = facts.smt.numbers(model, atoms) if model is not None else {}
+        answer = check(question, 1_500_000)
+        if answer.result != "unsat":
+            values = facts.smt.numbers(answer, atoms) if answer.result == "sat" else {}
             return None, values if len(values) == len(atoms) else None
         found.append(smt_certificate(question))
     return found, None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
-import z3
-
 from dotopt.compiler.ir import Node, node, number
-from dotopt.compiler.prove.forms.limits import remaining, within
 from dotopt.compiler.prove.forms.normal import Unsupported
+from dotopt.compiler.prove.fuel import remaining, spent, within
 from dotopt.compiler.prove.procedures.direct import direct
 from dotopt.compiler.prove.procedures.task import Task
+
+MOST = 600_000  # work
 
 
 def repair(goal: Node, task: Task) -> str:
@@ -19,25 +17,24 @@ def repair(goal: Node, task: Task) -> str:
         {here for here in goal.walk() if here.op == "leaf" and here.role in ("hyper", "free") and here.type.scalar},
         key=lambda n: n.name,
     )
-    allowed = min(0.6, remaining() / 2)  # a refutation must not be lost for want of time to repair it
-    deadline = time.process_time() + allowed
+    end = spent() + min(MOST, remaining() // 2)  # a refutation must not be lost for want of fuel to repair it
     candidates = [node("eq", x, number(0)) for x in leaves]
     candidates += [node("gt", x, number(0)) for x in leaves]
     candidates += [node("le", node("mul", x, y), number(1)) for i, x in enumerate(leaves) for y in leaves[i + 1 :]]
     candidates += [node("le", x, y) for x in leaves for y in leaves if x is not y]
     for extra in candidates:
-        if time.process_time() > deadline:
+        if spent() > end:
             return ""
         if extra in task.premises:
             continue
         try:
-            with within(deadline - time.process_time()):
-                trial = Task((*task.premises, extra), task.program, task.of_rule, seconds=0.3, refute=False)
-                if trial.facts.contradictory(100):
+            with within(end - spent()):
+                trial = Task((*task.premises, extra), task.program, task.of_rule, fuel=300_000, refute=False)
+                if trial.facts.contradictory(100_000):
                     continue
                 if direct(goal, trial) is not None:
                     return f"given {extra!r}"
-        except (Unsupported, ArithmeticError, z3.Z3Exception):
+        except (Unsupported, ArithmeticError):
             continue
     return ""
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from dotopt.compiler.ir import Lambda, Node, leaf, node, number
 from dotopt.compiler.lower.scope import Lazy
-from dotopt.compiler.prove.forms.polynomial import within
 from dotopt.compiler.prove.forms.scalars import Unsupported
+from dotopt.compiler.prove.fuel import within
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, all_of
 from dotopt.compiler.prove.procedures.conjugates import conjugate_claim
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide, with_domain
@@ -33,7 +33,7 @@ from dotopt.compiler.text.errors import OptError
 SOON = 40  # of the time of a claim one part is for counterexamples that are found soon
 
 
-def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool = True) -> Task:
+def task(case: Case, fuel: float, extra: tuple[Node, ...] = (), refute: bool = True) -> Task:
     """What `decide` needs to know of a case."""
     own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
     return Task(
@@ -44,37 +44,37 @@ def task(case: Case, seconds: float, extra: tuple[Node, ...] = (), refute: bool 
         classes(case),
         reached(case) if refute else None,
         tuple(case.point_premises),
-        seconds,
+        fuel,
         refute,
     )
 
 
-def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
+def with_invariants(case: Case, goal: Node, fuel: float) -> Outcome:
     """Decides a goal; if it fails for want of it, with the signs that the rule keeps by itself."""
     sentences = list(conjuncts_of(goal))
     unknowns = [leaf("free", name) for c in case.claim.body if isinstance(c, s.Derive) for name in c.names]
     if len(sentences) > 1 and not unknowns:
-        return all_of(with_invariants(case, part, seconds) for part in sentences)
+        return all_of(with_invariants(case, part, fuel) for part in sentences)
     if unknowns:  # some constants are asked for, so a counterexample for others says nothing
-        found = by_properties(case, goal, seconds, unknowns)
+        found = by_properties(case, goal, fuel, unknowns)
         return found or Open("no constants were found for which it follows from the properties of its functions")
-    abstracted = general(case, goal, seconds) or _plainly_false(case, goal, seconds)
-    abstracted = abstracted or by_properties(case, goal, seconds)
+    abstracted = general(case, goal, fuel) or _plainly_false(case, goal, fuel)
+    abstracted = abstracted or by_properties(case, goal, fuel)
     if abstracted is not None:
         return abstracted
     if any(here.op == "conjugate" for here in goal.walk()):
 
         def again(part: Node) -> Outcome:
-            return with_invariants(case, part, seconds / 2)
+            return with_invariants(case, part, fuel / 2)
 
-        shown = conjugate_claim(case, goal, task(case, seconds / 2, refute=False), again)
+        shown = conjugate_claim(case, goal, task(case, fuel / 2, refute=False), again)
         if shown is not None:
             return shown
-    outcome = decide(goal, task(case, seconds))
+    outcome = decide(goal, task(case, fuel))
     if isinstance(outcome, Open):
         from dotopt.compiler.prove.procedures.worst_case import worst_case
 
-        worst = worst_case(case, goal, task(case, seconds, refute=False))
+        worst = worst_case(case, goal, task(case, fuel, refute=False))
         if worst is not None:
             return Refuted("worst case", worst)
     if not isinstance(outcome, Open) and not (isinstance(outcome, Proved) and outcome.assumptions):
@@ -84,46 +84,46 @@ def with_invariants(case: Case, goal: Node, seconds: float) -> Outcome:
     kept = tuple(signs_kept(every_step(case), [goal]))
     if not kept:
         return outcome
-    helped = decide(goal, task(case, seconds, kept, refute=False))
+    helped = decide(goal, task(case, fuel, kept, refute=False))
     if isinstance(helped, Proved):
         proved_signs = tuple(f"{k!r} at every step (induction)" for k in kept)
         return Proved(helped.procedure, helped.certificate, (*proved_signs, *helped.assumptions))
     return outcome
 
 
-def _plainly_false(case: Case, goal: Node, seconds: float) -> Refuted | None:
+def _plainly_false(case: Case, goal: Node, fuel: float) -> Refuted | None:
     """A counterexample that is found soon, before the properties of functions are tried, which takes longer."""
-    held = task(case, seconds)
+    held = task(case, fuel)
     if not held.classes:
         return None
     search = held.search(goal)
-    found = search.run(seconds / SOON)
+    found = search.run(fuel / SOON)
     return None if found is None else Refuted("sampling", found, repair(goal, held))
 
 
-def general(case: Case, goal: Node, seconds: float) -> Outcome | None:
+def general(case: Case, goal: Node, fuel: float) -> Outcome | None:
     """A proof for all values of the definitions that the claim names: those inside others become free names."""
     named = mentioned(case)
     inner = {d: n for d, n in named.items() if any(d is not e and d in set(e.walk()) for e in named)}
     if not inner:
         return None
-    facts = task(case, seconds, refute=False).facts
+    facts = task(case, fuel, refute=False).facts
     table = {d: stand_in(d, n, facts) for d, n in inner.items()}
     premises = tuple(outermost(p, table) for p in case.premises)
     own = frozenset(here for root in case.program.roots for here in outermost(case.settle(root), table).walk())
-    held = Task(premises, case.program, own, seconds=seconds / 3, refute=False)
+    held = Task(premises, case.program, own, fuel=fuel / 3, refute=False)
     if held.facts.contradictory():
         return None
     outcome = all_of(decide(part, held) for part in conjuncts_of(outermost(goal, table)))
     return outcome if isinstance(outcome, Proved) else None
 
 
-def by_properties(case: Case, goal: Node, seconds: float, unknowns: Sequence[Node] = ()) -> Outcome | None:
+def by_properties(case: Case, goal: Node, fuel: float, unknowns: Sequence[Node] = ()) -> Outcome | None:
     """A proof from the declared properties: as a combination of their inequalities, else by z3 on these."""
     known = inequalities(case, [goal, *case.premises])
     if not known:
         return None
-    held = task(case, seconds / 3, refute=False)
+    held = task(case, fuel / 3, refute=False)
     if held.facts.contradictory():
         return None
     parts: list[Outcome] = []
@@ -134,14 +134,14 @@ def by_properties(case: Case, goal: Node, seconds: float, unknowns: Sequence[Nod
     for part in sentences:
         outcome: Outcome = Open("")
         for gap in gaps(part, held):
-            with within(seconds):
+            with within(fuel):
                 found = combination(gap, [*known, *cauchy_schwarz(part)], held, unknowns)
             if found is not None:
                 outcome = with_domain(Proved("multipliers", certificate(found)), part, held)
                 break
         if not isinstance(outcome, Proved):
             facts = tuple(node("ge", k.node, number(0)) for k in known)
-            outcome = decide(part, task(case, seconds / 2, facts, refute=False))
+            outcome = decide(part, task(case, fuel / 2, facts, refute=False))
         parts.append(outcome)
     outcome = all_of(parts)
     return outcome if isinstance(outcome, Proved) else None

@@ -9,7 +9,6 @@ is claimed, and where the failure outlives disturbances of every number on the w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.fuel import spent
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted
 from dotopt.compiler.prove.procedures.trial import Disturbance, Lab, Trial
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
@@ -63,12 +63,12 @@ class Tally:
         return Open(f"{many}, first with seed {seed}: {found}{rest}", 0, evidence)
 
 
-def simulated(cases: Iterable[Case], claim: s.Claim, seconds: float, first: int = 0) -> Outcome:
+def simulated(cases: Iterable[Case], claim: s.Claim, fuel: float, first: int = 0) -> Outcome:
     """Runs the sentences of a claim; `Refuted` by a run that is a counterexample beyond rounding, else `Open`.
 
     Raises `Unreadable` for what has no numbers.
     """
-    deadline = time.process_time() + seconds
+    end = spent() + fuel
     for clause in claim.body:
         if isinstance(clause, s.Flow | s.Derive | s.Precision):
             raise Unreadable("a simulation of a flow, of rounded numbers, or of constants that are to be found")
@@ -89,7 +89,7 @@ def simulated(cases: Iterable[Case], claim: s.Claim, seconds: float, first: int 
         tally.wanted += seeds(claim)
         for seed in range(first, first + seeds(claim)):
             try:
-                trial = _fitting(lab, seed, deadline)
+                trial = _fitting(lab, seed, end)
                 if trial is None:
                     tally.unmet += 1
                     continue
@@ -116,10 +116,10 @@ def seeds(claim: s.Claim) -> int:
     return SEEDS
 
 
-def _fitting(lab: Lab, seed: int, deadline: float) -> Trial | None:
+def _fitting(lab: Lab, seed: int, end: float) -> Trial | None:
     """The first draw of a seed that meets the premises."""
     for attempt in range(ATTEMPTS):
-        trial = Trial(lab, seed + (attempt << 32), deadline)
+        trial = Trial(lab, seed + (attempt << 32), end)
         if _admitted(trial):
             return trial
     return None
@@ -161,7 +161,7 @@ def _slack(trial: Trial, part: Node) -> Any:
 def _outlives(trial: Trial, goals: list[Node]) -> bool:
     """Whether one part fails by far more than disturbances of every number change it, premises being met in all."""
     others = [
-        Trial(trial.lab, trial.seed, trial.deadline, Disturbance(DISTURBED_BY, number)) for number in range(DISTURBED)
+        Trial(trial.lab, trial.seed, trial.end, Disturbance(DISTURBED_BY, number)) for number in range(DISTURBED)
     ]
     if not all(map(_admitted, others)):
         return False

@@ -9,7 +9,6 @@ exact.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,15 +16,17 @@ from itertools import count, islice
 from typing import Any
 
 import numpy as np
-import z3
 
 from dotopt.compiler.ir import TIME, Node, leaf, node, number
 from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.normal import atoms_below
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single, single_product, variable
-from dotopt.compiler.prove.forms.smt import check, rational
+from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.fuel import spent
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.procedures.task import Task
+from dotopt.compiler.prove.solver.client import Answer
+from dotopt.compiler.prove.solver.logic import And, Implies, Not
 from dotopt.compiler.prove.statements.held_fixed import held_fixed
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
@@ -181,7 +182,7 @@ def closed_disc(c: list[Polynomial]) -> list[Polynomial]:
     return [at_one, at_minus, ONE - c[0], ONE + c[0], *open_disc(c)]  # these are positive for all smaller roots
 
 
-def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
+def stable(case: Case, goal: s.Stable, fuel: float) -> Outcome:
     """Decides `stable for c`, or `stable exactly for c`."""
     if Task(tuple(case.premises), case.program).facts.contradictory():
         return Vacuous()
@@ -196,7 +197,7 @@ def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
     uses: set[Atom] = set()
     holds = facts.smt.formula(condition, uses)
     if n <= 2:
-        enough = z3.And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
+        enough = And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
     else:
         r = variable("r of the shrunk polynomial")
         shrunk = [ck * r ** (n - k) for k, ck in enumerate(c)]
@@ -204,21 +205,21 @@ def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
         t = facts.smt.term(r, ru)
         uses |= ru
         parts = [facts.smt.compare(p, ">", uses) for p in open_disc(shrunk)]
-        enough = z3.Implies(z3.And(t > 0, t < 1), z3.And(*parts))
-    necessary = z3.And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
+        enough = Implies(And(t > 0, t < 1), And(*parts))
+    necessary = And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
     assertions, _ = facts.assertions(uses)
-    questions = [[*assertions, holds, z3.Not(enough)]]
+    questions = [[*assertions, holds, Not(enough)]]
     if goal.exactly:
-        questions.append([*assertions, z3.Not(holds), necessary])
+        questions.append([*assertions, Not(holds), necessary])
     unsure = False
     for question in questions:
-        result, model = check(question, int(seconds * 400))
-        if result == "unsat":
+        answer = check(question, fuel * 0.4)
+        if answer.result == "unsat":
             certificates.append(smt_certificate(question))
             continue
         unsure = True
-        if model is not None:
-            found = _check_model(step, condition, facts, model, case, goal.exactly)
+        if answer.result == "sat":
+            found = _check_model(step, condition, facts, answer, case, goal.exactly)
             if found:
                 return Refuted("smt", found)
     if not unsure:
@@ -229,14 +230,14 @@ def stable(case: Case, goal: s.Stable, seconds: float) -> Outcome:
             "parts": certificates,
         }
         return Proved("schur-cohn", kind, assumptions)
-    found = _sampled(step, condition, case, goal.exactly, seconds)
+    found = _sampled(step, condition, case, goal.exactly, fuel)
     if found:
         return Refuted("sampling", found)
     return Open(f"stability of degree {n}: the criterion was not decided")
 
 
 def _check_model(
-    step: Linear, condition: Node, facts: Any, model: z3.ModelRef, case: Case, exactly: bool
+    step: Linear, condition: Node, facts: Any, answer: Answer, case: Case, exactly: bool
 ) -> dict[str, Any] | None:
     given: dict[Node, Any] = {}
     for here in {h for root in (*case.premises, condition) for h in root.walk()} | _hypers(case):
@@ -246,7 +247,7 @@ def _check_model(
             except ValueError:
                 continue
             if a in facts.smt.variables:
-                given[here] = rational(model.eval(facts.smt.variables[a], model_completion=True))
+                given[here] = answer.value(facts.smt.variables[a])
     return _unlike(step, condition, World(0, given=given), case, exactly)
 
 
@@ -254,11 +255,11 @@ def _hypers(case: Case) -> set[Node]:
     return {leaf("hyper", h.name, h.type) for h in case.program.hypers if not h.indices}
 
 
-def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, seconds: float) -> dict[str, Any] | None:
+def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, fuel: float) -> dict[str, Any] | None:
     draw = Setting(tuple(case.premises), case.program).draw
-    deadline = time.process_time() + seconds * 0.4
+    end = spent() + fuel * 0.4
     for seed in islice(count(), 3000):
-        if time.process_time() > deadline:
+        if spent() > end:
             return None
         found = _unlike(step, condition, World(seed, draw=draw), case, exactly)
         if found is not None:

@@ -26,7 +26,7 @@ from dotopt.compiler.prove.worlds.refute import Search
 from dotopt.compiler.text import syntax as s
 
 
-def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
+def becomes(case: Case, goal: s.Becomes, fuel: float) -> Outcome:
     """Decides `X -> Y under maps`."""
     if hangs_on_time(case):
         raise Unreadable("maps that hold in every step with `given` lines about t, other than `t == 1`")
@@ -37,7 +37,7 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
     if any(here.op != "leaf" for here in maps.leaves):
         case, maps, (old, new) = _as_inputs(case, maps, (old, new))
     if old.op == "item":
-        passes = _through_passes(case, maps, old, new, seconds)
+        passes = _through_passes(case, maps, old, new, fuel)
         if passes is not None:
             return passes
     needed = [state for state in case.program.states if _reaches(case, state.name, old)]
@@ -45,13 +45,13 @@ def becomes(case: Case, goal: s.Becomes, seconds: float) -> Outcome:
         raise Unreadable("how families of states move under the maps")
     problem = "no motion of the states is preserved by a step"
     for motion in motions(case, maps, [state.name for state in needed]):
-        proof = _proved(case, maps, motion, old, new, seconds)
+        proof = _proved(case, maps, motion, old, new, fuel)
         if isinstance(proof, Proved):
             shown = {here.name: repr(there) for here, there in motion.items() if here is not there}
             return Proved(
                 proof.procedure, {"kind": "symmetry", "states": shown, "parts": [proof.certificate]}, proof.assumptions
             )
-    found = _counterexample(case, maps, old, new, seconds)
+    found = _counterexample(case, maps, old, new, fuel)
     if found is not None:
         return Refuted("first steps", found)
     return Open(problem)
@@ -72,7 +72,7 @@ def _as_inputs(case: Case, maps: Maps, roots: tuple[Node, Node]) -> tuple[Case, 
     return case, replace(maps, leaves=leaves), tuple(map(change, roots))
 
 
-def _through_passes(case: Case, maps: Maps, old: Node, new: Node, seconds: float) -> Outcome | None:
+def _through_passes(case: Case, maps: Maps, old: Node, new: Node, fuel: float) -> Outcome | None:
     """The result of a loop moves as claimed if its start does and one pass preserves the motion."""
     loop = old.args[0]
     if loop.op != "loop":
@@ -91,7 +91,7 @@ def _through_passes(case: Case, maps: Maps, old: Node, new: Node, seconds: float
     except Mismatch:
         return None
     own = frozenset(h for root in (first, step) for h in root.walk())  # nothing here is of the claim's own text
-    held = Task(tuple(case.premises), case.program, own, seconds=seconds / 2, refute=False)
+    held = Task(tuple(case.premises), case.program, own, fuel=fuel / 2, refute=False)
     parts = [decide(fold(g), held) for g in (first, step)]
     outcome = all_of(_quick(p) for p in parts)
     if not isinstance(outcome, Proved):
@@ -111,10 +111,10 @@ def _reaches(case: Case, name: str, root: Node) -> bool:
     return name in seen
 
 
-def _proved(case: Case, maps: Maps, motion: Move, old: Node, new: Node, seconds: float) -> Outcome:
+def _proved(case: Case, maps: Maps, motion: Move, old: Node, new: Node, fuel: float) -> Outcome:
     own = frozenset(here for root in case.program.roots for here in case.settle(root).walk())
     moved_own = frozenset(h for root in case.program.roots for h in maps.apply(case.settle(root), motion).walk())
-    held = Task(tuple(case.premises), case.program, own | moved_own, seconds=seconds / 2, refute=False)
+    held = Task(tuple(case.premises), case.program, own | moved_own, fuel=fuel / 2, refute=False)
     goals = [node("eq", maps.apply(old, motion), new)]
     table = start(case.program) if not case.at_start else {}
     for state in case.program.states:
@@ -138,7 +138,7 @@ def _quick(outcome: Outcome) -> Outcome:
     return Refuted("", {}) if isinstance(outcome, Open) else outcome
 
 
-def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float) -> dict[str, object] | None:
+def _counterexample(case: Case, maps: Maps, old: Node, new: Node, fuel: float) -> dict[str, object] | None:
     """The first steps, with and without the maps, in which X does not become Y."""
     moved = {here.name for here in maps.leaves if here.role == "state"}
     if moved and not {n.name for n in state_leaves([old, new])} <= moved:
@@ -163,7 +163,7 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, seconds: float
             dict(case.context.index_sets),
             reached(case),
         )
-        found = search.run(seconds / 3)
+        found = search.run(fuel / 3)
         if found is not None:
             return found
     return None

@@ -8,10 +8,9 @@ from typing import Any
 from dotopt.compiler.ir import Node, Program
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.families import instances
+from dotopt.compiler.prove.fuel import FAST
 from dotopt.compiler.prove.statements.reached import Reached
 from dotopt.compiler.prove.worlds.refute import Search
-
-BUDGET = 2.0  # seconds a claim in the default profile
 
 
 @dataclass
@@ -25,7 +24,7 @@ class Task:
     classes: dict[str, Any] = field(default_factory=dict)  # the user's functions with properties, for counterexamples
     reached: Reached | None = None  # what runs reach; None where nothing moves, or counterexamples may choose it
     points: tuple[Node, ...] = ()  # premises that the proofs have put in, for counterexamples
-    seconds: float = BUDGET
+    fuel: float = FAST
     refute: bool = True  # whether to look for counterexamples
     facts: Facts = field(init=False)
 
@@ -41,4 +40,4 @@ class Task:
         return Search(premises, goal, self.program, self.classes, self.index_sets, reached=self.reached)
 
 
-__all__ = ["BUDGET", "Task"]
+__all__ = ["Task"]

@@ -11,8 +11,6 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-import z3
-
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms import families
 from dotopt.compiler.prove.forms.certificates import smt_certificate
@@ -23,24 +21,26 @@ from dotopt.compiler.prove.forms.polynomial import (
     Atom,
     Polynomial,
     inverse,
-    remaining,
     single_product,
     split_content,
 )
-from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.forms.smt import excluded
+from dotopt.compiler.prove.fuel import remaining
+from dotopt.compiler.prove.solver.logic import Term
 
+LEAST = 100_000  # work that must be left to compare any further
 MOST = 6  # sums over the same axes
-MILLISECONDS = 60
+WORK = 60_000  # of z3 for one comparison
 
-Found = tuple[z3.BoolRef, dict[str, Any]]  # what holds of sums, and the certificate for their terms
+Found = tuple[Term, dict[str, Any]]  # what holds of sums, and the certificate for their terms
 Axes = tuple[str, ...]
 Sum = Callable[[Polynomial], Polynomial]
 
 
-def products_of_norms(goal: Node, facts: Facts) -> list[z3.BoolRef]:
+def products_of_norms(goal: Node, facts: Facts) -> list[Term]:
     """|⟨a, b⟩| <= ‖a‖*‖b‖ for the vectors whose norms the goal compares."""
     norms = {part for side in goal.args for part in side.walk() if part.op == "norm" and part.attrs[2] == 2}
-    found: list[z3.BoolRef] = []
+    found: list[Term] = []
     for first, second in combinations(sorted(norms, key=repr)[:MOST], 2):
         axes = _axes(first)
         if axes is None or axes != _axes(second) or first.type.axes or second.type.axes:
@@ -117,13 +117,13 @@ def _compared(add_up: Sum, terms: list[Polynomial], facts: Facts) -> Iterator[Fo
 def _signed(add_up: Sum, term: Polynomial, facts: Facts) -> Iterator[Found]:
     """Σ term >= 0 if term >= 0 everywhere, or <= 0 likewise."""
     for sign in (1, -1):
-        if remaining() < 0.1:
+        if remaining() < LEAST:
             return
         uses: set[Atom] = set()
         below = facts.smt.compare(term * sign, "<", uses)
         assertions, _ = facts.assertions(uses)
         question = [*assertions, below]
-        if check(question, MILLISECONDS)[0] == "unsat":
+        if excluded(question, WORK):
             total = add_up(term) * sign
             yield facts.smt.compare(total, ">=", set()), smt_certificate(question) | {"entrywise": True}
             return

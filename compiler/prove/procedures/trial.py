@@ -6,7 +6,6 @@ compares two rules see the same draws.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +22,7 @@ from dotopt.compiler.lower import Static, lower, value
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Local
 from dotopt.compiler.ops.types import INT, Type
+from dotopt.compiler.prove.fuel import spent
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.text import syntax as s
@@ -130,10 +130,10 @@ class Lab:
 
 
 class Trial(World):
-    """The numbers of one run. Raises `Unreadable` for what has none, `TimeoutError` at the deadline."""
+    """The numbers of one run. Raises `Unreadable` for what has none, `TimeoutError` at the end."""
 
-    def __init__(self, lab: Lab, seed: int, deadline: float, disturb: Disturbance | None = None) -> None:
-        self.lab, self.seed, self.deadline, self.disturb = lab, seed, deadline, disturb
+    def __init__(self, lab: Lab, seed: int, end: float, disturb: Disturbance | None = None) -> None:
+        self.lab, self.seed, self.end, self.disturb = lab, seed, end, disturb
         self.drawn: dict[Node, Value] = {}  # what each name and draw of the claim is
         self.lawful = True  # nothing was drawn by a law: the run is one case of the claim
         self.frame = Frame(self)
@@ -214,7 +214,7 @@ class Trial(World):
         run.disturb = self.disturb
         oracles = self._answers(asked[0].name, f, run)
         for _ in range(int(self.at(steps))):
-            if time.process_time() > self.deadline:
+            if spent() > self.end:
                 raise TimeoutError
             try:
                 run.step(oracles=oracles)

@@ -6,19 +6,18 @@ at one point. Bounds on it come from the premises; the certificate holds the fun
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.facts import conjuncts
-from dotopt.compiler.prove.forms.polynomial import remaining
+from dotopt.compiler.prove.fuel import remaining, spent
 from dotopt.compiler.prove.procedures.elementary import End, Step, Tree, bound, derivative, plus, rational, shows, times
 
 FUNCTIONS = ("exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid")
 TRANSPARENT = ("stop", "cast")
-SECONDS = 0.4
+WORK = 400_000
 FINEST = Fraction(1, 2000)  # of the width, for pieces
 
 
@@ -26,7 +25,7 @@ class Several(Exception):
     """More than one variable, or an operation that is not elementary."""
 
 
-def proof(goal: Node, premises: Iterable[Node], seconds: float = SECONDS) -> tuple[str, dict[str, Any]] | None:
+def proof(goal: Node, premises: Iterable[Node], fuel: float = WORK) -> tuple[str, dict[str, Any]] | None:
     """The procedure and certificate for an inequality between functions of one variable, or numbers; None if none."""
     if goal.op not in ("le", "lt", "ge", "gt"):
         return None
@@ -42,8 +41,8 @@ def proof(goal: Node, premises: Iterable[Node], seconds: float = SECONDS) -> tup
     if low is not None and high is not None and low > high:
         return None
     strict = goal.op in ("lt", "gt")
-    deadline = time.process_time() + min(seconds, max(remaining(), 0.05))
-    step = _search(tree, low, high, strict, deadline, 5)
+    stop = spent() + min(fuel, max(remaining(), 50_000))
+    step = _search(tree, low, high, strict, stop, 5)
     if step is None or not shows(tree, low, high, strict, step):
         return None
     certificate = {
@@ -122,13 +121,13 @@ def _turned(op: str) -> str:
 # ---- searching -----------------------------------------------------------------------------------------------------
 
 
-def _search(tree: Tree, low: End, high: End, strict: bool, deadline: float, depth: int) -> Step | None:
+def _search(tree: Tree, low: End, high: End, strict: bool, stop: float, depth: int) -> Step | None:
     """A step that shows tree >= 0 (or > 0) between the ends, if one of a few shapes does."""
     if rational(tree) is not None:
         return ["sturm"] if shows(tree, low, high, strict, ["sturm"]) else None
     if shows(tree, low, high, strict, ["pieces", []]):
         return ["pieces", []]
-    if depth == 0 or time.process_time() > deadline:
+    if depth == 0 or spent() > stop:
         return None
     slope: Tree | None = None
     for side, end in (("right", low), ("left", high)):
@@ -138,18 +137,18 @@ def _search(tree: Tree, low: End, high: End, strict: bool, deadline: float, dept
         if value is None or not bool(value.a > 0 if strict else value.a >= 0):
             continue
         slope = derivative(tree) if slope is None else slope
-        following = _search(slope if side == "right" else ["sub", "0", slope], low, high, False, deadline, depth - 1)
+        following = _search(slope if side == "right" else ["sub", "0", slope], low, high, False, stop, depth - 1)
         if following is not None:
             return [side, following]
     for point in _points(low, high):
         value = bound(tree, point, point)
         if value is None or value.a > 0 or value.b < 0:
             continue  # only where it touches zero
-        first = _search(tree, low, point, strict, deadline, depth - 1)
-        second = _search(tree, point, high, strict, deadline, depth - 1) if first is not None else None
+        first = _search(tree, low, point, strict, stop, depth - 1)
+        second = _search(tree, point, high, strict, stop, depth - 1) if first is not None else None
         if second is not None:
             return ["split", str(point), first, second]
-    return _pieces(tree, low, high, strict, deadline)
+    return _pieces(tree, low, high, strict, stop)
 
 
 def _points(low: End, high: End) -> Iterator[Fraction]:
@@ -158,7 +157,7 @@ def _points(low: End, high: End) -> Iterator[Fraction]:
             yield point
 
 
-def _pieces(tree: Tree, low: End, high: End, strict: bool, deadline: float) -> Step | None:
+def _pieces(tree: Tree, low: End, high: End, strict: bool, stop: float) -> Step | None:
     """Cuts until the bound on every piece has the sign."""
     if low is None or high is None:
         return None
@@ -171,7 +170,7 @@ def _pieces(tree: Tree, low: End, high: End, strict: bool, deadline: float) -> S
             cuts.append(b)
             continue
         middle = bound(tree, (a + b) / 2, (a + b) / 2)
-        if time.process_time() > deadline or b - a < FINEST * (high - low) or (middle is not None and middle.b < 0):
+        if spent() > stop or b - a < FINEST * (high - low) or (middle is not None and middle.b < 0):
             return None
         stack += [((a + b) / 2, b), (a, (a + b) / 2)]
     return ["pieces", [str(c) for c in cuts[:-1]]]

@@ -41,6 +41,11 @@ class Answer:
     bits: dict[str, str] = field(default_factory=dict)  # of IEEE numbers; `nan`
     core: tuple[str, ...] = ()
 
+    def value(self, name: Term) -> Fraction:
+        """The number of a name, 0 where the model leaves it open."""
+        found = self.values.get(name.args[0])
+        return found.number if found is not None else Fraction(0)
+
 
 def ask(
     assertions: Iterable[Term], work: float, marks: Sequence[str] = (), minimise: Term | None = None

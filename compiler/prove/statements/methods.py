@@ -69,15 +69,15 @@ def _kinds(certificate: dict[str, Any]) -> Iterator[tuple[str, bool]]:
         yield from _kinds(part)
 
 
-def sampled(case: Case, show: s.Show, seconds: float) -> Outcome:
+def sampled(case: Case, show: s.Show, fuel: float) -> Outcome:
     """A counterexample among random points, or at how many of them the sentence held."""
     rounded = any(isinstance(clause, s.Precision) for clause in case.claim.body)
     if rounded or not isinstance(show.goal, s.Holds) or show.goal.all_steps or show.refute:
         return Open("sampling is evidence, never a proof; of this form of sentence `dotopt test` takes samples")
-    held = task(case, seconds)
+    held = task(case, fuel)
     goal = case.value(show.goal.condition)
     search = held.search(goal)
-    found = search.run(seconds)
+    found = search.run(fuel)
     if found is not None:
         return Refuted("sampling", found)
     return Open(f"it held at {search.points} random points, which is evidence and no proof", search.points)

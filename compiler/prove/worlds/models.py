@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 from typing import Any
 
 import numpy as np
-import z3
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.forms.polynomial import Atom, within
-from dotopt.compiler.prove.forms.smt import check, rational
+from dotopt.compiler.prove.forms.polynomial import Atom
+from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.fuel import spent, within
 from dotopt.compiler.prove.worlds.arrays import as_array, scalar
 from dotopt.compiler.prove.worlds.setting import Setting, Sized
 from dotopt.compiler.prove.worlds.swarm import Swarm
 from dotopt.compiler.prove.worlds.world import World
 
-LONGEST = 1500  # milliseconds for one model
+LEAST, MOST = 100_000, 1_500_000  # work for one model
 
 
-def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, deadline: float) -> Iterator[World]:
+def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, fuel: float) -> Iterator[World]:
     """Worlds of one entry an axis after a model of the premises and the goal's negation, rounded in several ways."""
     asked = any(
         here.op in ("oracle", "apply", "conjugate") and here.attrs[0] in setting.classes
         for root in (*premises, goal)
         for here in root.walk()
     )
-    if asked or time.process_time() > deadline:
+    if asked or fuel <= 0:
         return
+    begun = spent()
     try:
-        with within(max(deadline - time.process_time(), 0.1) / 2):
+        with within(max(fuel, LEAST) / 2):
             facts = facts_of(premises)
             assertions, _ = facts.question(goal)
-    except (Unsupported, ArithmeticError, z3.Z3Exception):
+    except (Unsupported, ArithmeticError):
         return
-    left = max(deadline - time.process_time(), 0.05)
-    result, model = check(assertions, int(min(left * 1000 / 2, LONGEST)))
-    if result != "sat" or model is None:
+    left = max(fuel - (spent() - begun), LEAST / 2)
+    model = check(assertions, min(left / 2, MOST))
+    if model.result != "sat":
         return
-    numbers: dict[Atom, Fraction] = {}
-    for a, variable in facts.smt.variables.items():
-        found = model.eval(variable)
-        if z3.is_rational_value(found) or z3.is_algebraic_value(found):
-            numbers[a] = rational(found)
+    numbers = {a: model.value(x) for a, x in facts.smt.variables.items() if x.args[0] in model.values}
     given: dict[Node, Any] = {}
     leaves = {x for root in (*premises, goal) for x in root.walk() if x.op == "leaf" and x.args}
     varied = {x.name for x in leaves if any(a.value is None for a in x.args)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.prove.fuel import spent
 from dotopt.compiler.prove.statements.reached import Form, Reached
 from dotopt.compiler.prove.worlds.arrays import Undecidable
 from dotopt.compiler.prove.worlds.ends import at_ends
@@ -39,11 +39,11 @@ class Search:
     def __post_init__(self) -> None:
         self.setting = Setting(self.premises, self.program, self.classes, self.index_sets)
 
-    def run(self, seconds: float) -> dict[str, Any] | None:
+    def run(self, fuel: float) -> dict[str, Any] | None:
         """A counterexample, or None after the time is used."""
-        deadline = time.process_time() + seconds
+        end = spent() + fuel
         for form in self._forms(1):
-            found = self._random(form, deadline, 16)
+            found = self._random(form, end, 16)
             if found is not None:
                 return found
         for form in self._forms(1):
@@ -51,28 +51,28 @@ class Search:
             if found is not None:
                 return found
         for form in self._forms(3):
-            found = self._first(modelled(self.setting, *form, deadline), form)
+            found = self._first(modelled(self.setting, *form, end), form)
             if found is not None:
                 return found
         left: list[Form] = []
         for form in self._forms(3):
-            found, searched = self._by_swarm(form, deadline)
+            found, searched = self._by_swarm(form, end)
             if found is not None:
                 return found
             if not searched:
                 left.append(form)
-        share = max((deadline - time.process_time()) / max(len(left), 1), 0.05)
+        share = max((end - spent()) / max(len(left), 1), 50_000)
         for form in left:
-            found = self._random(form, time.process_time() + share, 300)
+            found = self._random(form, spent() + share, 300)
             if found is not None:
                 return found
         return None
 
-    def quick(self, seconds: float = 0.15) -> dict[str, Any] | None:
+    def quick(self, fuel: float = 150_000) -> dict[str, Any] | None:
         """Only a few random worlds."""
-        deadline = time.process_time() + seconds
+        end = spent() + fuel
         for form in self._forms(2):
-            found = self._random(form, deadline, 8)
+            found = self._random(form, end, 8)
             if found is not None:
                 return found
         return None
@@ -83,9 +83,9 @@ class Search:
             return [(self.premises, self.goal)]
         return self.reached.forms(self.premises, self.goal, steps)
 
-    def _random(self, form: Form, deadline: float, most: int) -> dict[str, Any] | None:
+    def _random(self, form: Form, end: float, most: int) -> dict[str, Any] | None:
         for seed in range(most):
-            if time.process_time() > deadline:
+            if spent() > end:
                 return None
             world = self.setting.world(seed * 7919 + 1, self.setting.sizes(seed), twins=seed % TWINS == TWINS - 1)
             try:
@@ -99,12 +99,12 @@ class Search:
                 return found
         return None
 
-    def _by_swarm(self, form: Form, deadline: float) -> tuple[dict[str, Any] | None, bool]:
+    def _by_swarm(self, form: Form, end: float) -> tuple[dict[str, Any] | None, bool]:
         """The worst of many samples in floating point, each evaluated exactly; and whether there were enough."""
         premises, goal = form
         qualified = 0
         for seed, size in enumerate((1, 2, 1, 2, 1)):
-            if time.process_time() > deadline:
+            if spent() > end:
                 return None, True
             swarm = Swarm(SAMPLES, seed, self.setting.float_range, self.classes, self.setting.laws, size)
             try:

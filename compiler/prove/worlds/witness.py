@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -11,6 +10,7 @@ import mpmath
 import numpy as np
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.fuel import spent
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.arrays import Undecidable
 from dotopt.compiler.prove.worlds.enclosures import enclosed
@@ -18,7 +18,7 @@ from dotopt.compiler.prove.worlds.setting import Setting, Sized
 from dotopt.compiler.prove.worlds.world import World
 
 PRECISE = 120  # digits of the intervals in which a counterexample with rounded numbers is evaluated again
-PATIENCE = 0.5  # seconds for simpler numbers
+PATIENCE = 500_000  # work for simpler numbers
 SIMPLE = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2))
 
 Fails = Callable[[World], bool]
@@ -48,12 +48,12 @@ def _certain(setting: Setting, world: World, fails: Fails) -> bool:
 
 def _simpler(setting: Setting, world: World, fails: Fails) -> World:
     """The same counterexample with simpler numbers, one leaf after the other."""
-    deadline = time.process_time() + PATIENCE
+    end = spent() + PATIENCE
     given = {here: array for here, (_, array) in world.values.items() if isinstance(array, np.ndarray)}
     given = {here: array for here, array in given.items() if not here.args}
     for here in sorted(given, key=lambda n: n.name):
         for simple in SIMPLE:
-            if time.process_time() > deadline or here.type.kind not in ("real", "int") or not setting.chosen(here):
+            if spent() > end or here.type.kind not in ("real", "int") or not setting.chosen(here):
                 break
             if here.type.kind == "int" and simple.denominator != 1:
                 continue
