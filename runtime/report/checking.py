@@ -42,7 +42,7 @@ class Report:
     def code(self) -> int:
         """The exit code: 0 all proved, 1 something refuted, vacuous or an error, 3 something open."""
         answers = {claim.status for claim in self.claims} | {proof.status for proof in self.chunks}
-        if self.errors or answers & {"refuted", "vacuous"}:
+        if self.errors or answers & {"refuted", "vacuous", "error"}:
             return 1
         return 3 if any(claim.status == "open" for claim in self.claims) else 0
 

@@ -33,8 +33,10 @@ from dotopt.compiler.prove.forms.polynomial import (
 from dotopt.compiler.prove.forms.reductions import reduction
 from dotopt.compiler.prove.forms.scalars import Scalars, Unsupported
 from dotopt.compiler.prove.forms.words import MODEL, Words
+from dotopt.compiler.prove.fuel import spend
 
 VARYING = ("param", "state", "draw", "input")
+NODE = 10  # work for the law of a node, besides that of its polynomials
 BIGGEST = 4000  # terms; a normal form larger than this is given up
 LAWFUL = frozenset(
     ("inverse", "sqrt", "abs", "sign", "pow", "sum", "amax", "amin", "trace", "size", "ones", "word", "floor")
@@ -70,6 +72,7 @@ class Normaliser(Scalars):
                 stack.extend(waiting)
                 continue
             stack.pop()
+            spend(NODE)
             if here.op == "select" and self.done[here.args[0]].constant is not None:
                 value = self.done[here.args[1 if self.done[here.args[0]].constant else 2]]
             else:

@@ -17,11 +17,14 @@ from typing import Any
 
 import mpmath
 
+from dotopt.compiler.prove.fuel import spend
+
 Tree = Any
 Step = Any
 End = Fraction | None  # None: the line goes on for ever
 Coefficients = list[Fraction]  # from the constant up
 
+INTERVAL = 20  # work for an operation on intervals
 DEPTH = 12  # of derivatives and splits
 
 
@@ -89,6 +92,7 @@ def _exact(value: Fraction) -> Any:
 
 def _bound(tree: Tree, x: Any) -> Any:
     iv = mpmath.iv
+    spend(INTERVAL)
     if tree == "x":
         return x
     if isinstance(tree, str):

@@ -22,11 +22,12 @@ from dotopt.compiler.lower import Static, lower, value
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Local
 from dotopt.compiler.ops.types import INT, Type
-from dotopt.compiler.prove.fuel import spent
+from dotopt.compiler.prove.fuel import spend, spent
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.text import syntax as s
 
+NODE = 15  # work for the value of a node in a run
 SIZE = 4  # of an axis that nothing tells
 WHOLE = 8  # a whole number is drawn from so many
 EXACT = {"size", "rank", "native", "arange", "eye", "zeros", "ones", "sign", "floor", "ceil", "indicator"}
@@ -196,6 +197,7 @@ class Trial(World):
         return (SIZE,)
 
     def computed(self, here: Node, tensor: int, value: Value) -> Value:
+        spend(NODE)
         return value if self.disturb is None else self.disturb(here, value)
 
     # ---- runs -------------------------------------------------------------------------------------------------------
@@ -242,6 +244,7 @@ class _Judged(Simulation):
     disturb: Disturbance | None = None
 
     def computed(self, here: Node, tensor: int, value: Value) -> Value:
+        spend(NODE)
         return value if self.disturb is None else self.disturb(here, value)
 
 

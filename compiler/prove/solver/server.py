@@ -55,8 +55,14 @@ def value(found: Any) -> Any:
     if z3.is_int_value(found):
         return [str(found.as_long()), "1", True]
     if z3.is_fp_value(found):
-        bits = z3.simplify(z3.fpToIEEEBV(found))
-        return str(bits.as_long()) if z3.is_bv_value(bits) else "nan"
+        if found.isNaN():
+            return "nan"
+        exponent, digits = found.sort().ebits(), found.sort().sbits() - 1
+        if found.isInf():
+            power, rest = (1 << exponent) - 1, 0
+        else:
+            power, rest = found.exponent_as_long(biased=True), found.significand_as_long()
+        return str(((int(found.sign()) << exponent | power) << digits) | rest)
     return z3.is_true(found) if z3.is_true(found) or z3.is_false(found) else None
 
 

@@ -13,7 +13,9 @@ from math import floor
 
 from dotopt.compiler.ir import TIME, Fold, Loop, Node, boolean, instance, leaf, node, number, rebuild, substitute
 from dotopt.compiler.prove.forms.domain import conditions, never_negative
+from dotopt.compiler.prove.fuel import spend
 
+NODE = 3  # work for a node that is looked at
 MOST_TERMS = 12  # of a reduction that is written out
 REDUCTIONS = {"sum": "add", "mean": "add", "max": "max", "min": "min"}
 
@@ -24,6 +26,7 @@ def fold(root: Node) -> Node:
 
 
 def _fold_one(here: Node) -> Node:
+    spend(NODE)
     args = here.args
     match here.op:
         case "lt" | "le" | "gt" | "ge" | "eq" | "ne" if all(a.value is not None for a in args):

@@ -16,8 +16,10 @@ import numpy as np
 
 from dotopt.compiler.ir import Node
 from dotopt.compiler.ops.types import REST
+from dotopt.compiler.prove.fuel import spend
 
 Value = tuple[tuple[str, ...], Any]
+NODE, MANY = 20, 200  # work for a node, and how many numbers NumPy makes for a unit of it
 TIE = 1e-8  # how much sides that are equal count as a failure of a strict inequality
 
 ROLES = ("param", "state", "input", "hyper", "time", "axis", "draw", "free")  # leaves that may be drawn
@@ -48,6 +50,7 @@ class Swarm:
         for here in root.walk():
             if here not in self.memo:
                 self.memo[here] = self._one(here, [self.memo[a] for a in here.args])
+                spend(NODE + np.size(self.memo[here][1]) // MANY)
         return self.memo[root]
 
     def margin(self, goal: Node) -> Any:

@@ -21,11 +21,13 @@ import numpy as np
 
 from dotopt.compiler.ir import Node, Random, free_indices
 from dotopt.compiler.ops.types import REST
+from dotopt.compiler.prove.fuel import spend
 from dotopt.compiler.prove.worlds import draws, functions, loops, operations
 from dotopt.compiler.prove.worlds.arrays import Undecidable, Value, scalar
 from dotopt.compiler.prove.worlds.draws import SMALL, Special
 
 LAWS: dict[str, operations.Law] = {**operations.LAWS, **functions.LAWS, **loops.LAWS, "leaf": draws.leaf}
+NODE, ENTRY = 20, 3  # work for the value of a node, and for each of its entries
 
 
 @dataclass
@@ -76,7 +78,9 @@ class World:
             raise Undecidable("an equation that does not fire in every step")
         if here.op not in LAWS:
             raise Undecidable(f"`{here.op}` has no exact value here")
-        return LAWS[here.op](self, here, a)
+        made = LAWS[here.op](self, here, a)
+        spend(NODE + ENTRY * np.size(made[1]))
+        return made
 
     def always(self, root: Node) -> bool | None:
         """The truth of a sentence for every element that its free indices may be."""
