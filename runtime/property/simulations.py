@@ -12,13 +12,13 @@ from dotopt.compiler.text.library import Library
 from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.search import Budget
 
-SECONDS = 20.0  # of processor time a claim
+FUEL = 20_000_000  # work for a claim
 
 
 def claim_in_runs(file: s.File, claim: s.Claim, library: Library, budget: Budget) -> Outcome:
     """Whether a claim holds in every run that it asks for."""
     try:
-        found = simulated(cases(file, claim, library), claim, SECONDS, budget.seed)
+        found = simulated(cases(file, claim, library), claim, FUEL, budget.seed)
     except (OptError, Unreadable) as error:
         return Untested(str(error).splitlines()[0])
     match found:
@@ -43,5 +43,5 @@ def _snippet(file: s.File, claim: s.Claim, seed: int) -> str:
         "from dotopt.compiler.prove.statements.cases import cases\n\n"
         f"path = Path({str(path)!r})\n"
         f"claim = next(c for c in load(path).claims if c.name == {claim.name!r})\n"
-        f"print(simulated(cases(load(path), claim, Library(path.parent)), claim, {SECONDS}, {seed}))\n"
+        f"print(simulated(cases(load(path), claim, Library(path.parent)), claim, {FUEL}, {seed}))\n"
     )

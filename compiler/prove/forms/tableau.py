@@ -20,7 +20,7 @@ from typing import Any
 from dotopt.compiler.prove.forms.clauses import FALSE, Foreign, Formula, frozen
 from dotopt.compiler.prove.forms.positive import Work, contradiction
 from dotopt.compiler.prove.solver.client import ask
-from dotopt.compiler.prove.solver.logic import And, Bool, Implies, Or, Real, Term, product, term, total
+from dotopt.compiler.prove.solver.logic import And, Or, Real, Term, product, term, total
 from dotopt.compiler.prove.terms import Terms, minus, rows
 
 WORK, CASE = 2_000_000, 20_000  # for one certificate, and for each case
@@ -160,8 +160,7 @@ class _Search:
 
     def _core(self, formulas: list[Formula]) -> list[Formula]:
         marks = [f"b{i}" for i in range(len(formulas))]
-        given = [Implies(Bool(mark), self._asked(f)) for mark, f in zip(marks, formulas, strict=True)]
-        answer = ask(given, ASKED, marks)
+        answer = ask(map(self._asked, formulas), ASKED, marks)
         if answer.result != "unsat":
             return formulas
         return [f for mark, f in zip(marks, formulas, strict=True) if mark in answer.core]

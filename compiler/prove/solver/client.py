@@ -19,6 +19,7 @@ from dotopt.compiler.prove.fuel import StoppedByClock, remaining, seconds_left, 
 from dotopt.compiler.prove.solver import logic
 from dotopt.compiler.prove.solver.logic import Term
 
+RATE = 2  # of what z3 counts (its `rlimit`), to a unit of work
 BASE = 1_000  # work of a question besides that of z3: its text is written and read
 LEAST = 10_000  # work of a question that is asked although no fuel is left, as the last one
 PATIENCE = 600.0  # seconds for an answer where no claim is being decided
@@ -60,7 +61,7 @@ def ask(
     """
     body = list(assertions) if minimise is None else [*assertions, minimise == minimise]
     question: dict[str, Any] = {"text": logic.text(body)}
-    question["work"] = max(LEAST, int(min(work, remaining(), 1 << 31)))
+    question["work"] = _counted(work)
     if marks:
         question["marks"] = list(marks)
     if minimise is not None:
@@ -70,13 +71,18 @@ def ask(
 
 def ask_text(text: str, work: float) -> Answer:
     """The answer to a question in SMT-LIB 2."""
-    return _read({"text": text, "work": max(LEAST, int(min(work, remaining(), 1 << 31)))})
+    return _read({"text": text, "work": _counted(work)})
+
+
+def _counted(work: float) -> int:
+    """What z3 may count for so much work, of which the share has some left."""
+    return RATE * max(LEAST, int(min(work, remaining(), 1 << 30)))
 
 
 def _read(question: dict[str, Any]) -> Answer:
     spend(BASE + len(question["text"]) // 50)
     found = _process().answer(question)
-    spend(min(int(found["work"]), question["work"]))
+    spend(min(int(found["work"]), question["work"]) // RATE)
     numbers = {k: Value(Fraction(int(v[0]), int(v[1])), v[2]) for k, v in found["values"].items() if type(v) is list}
     bits = {k: v for k, v in found["values"].items() if type(v) is str}
     return Answer(found["result"], numbers, bits, tuple(found.get("core", ())))

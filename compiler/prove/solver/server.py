@@ -1,7 +1,7 @@
 """Answers questions of `client`, one line of JSON each: a script that imports z3 and nothing of dotopt.
 
     {"text": …, "work": n}                          {"result": "unsat" | "sat" | "unknown", "values": {…}, "work": m}
-    {"text": …, "work": n, "marks": [name, …]}      the same, under these assumptions; "core": [name, …] if unsat
+    {"text": …, "work": n, "marks": [name, …]}      the same; a name for each assertion, "core": [name, …] if unsat
     {"text": …, "work": n, "minimise": term}        values at which the term is smallest
 
 `work` is counted by z3 itself (its `rlimit`), and every question has a context of its own with fixed seeds: the answer
@@ -21,23 +21,43 @@ import z3
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """The answer to one question."""
     context = z3.Context()
-    solver = z3.Optimize(ctx=context) if "minimise" in question else z3.Solver(ctx=context)
+    marks = question.get("marks", ())
+    solver = _tracking(question, context) if marks else _plain(question, context)
     solver.set("rlimit", question["work"])
-    lines = question["text"]
-    if "minimise" in question:
-        lines += f"\n(minimize {question['minimise']})"
-    solver.from_string(lines)
     try:
-        result = str(solver.check(*(z3.Bool(mark, context) for mark in question.get("marks", ()))))
+        result = str(solver.check())
     except z3.Z3Exception:
         result = "unknown"
     found: dict[str, Any] = {"result": result, "values": {}, "work": spent(solver)}
     if result == "sat":
         model = solver.model()
         found["values"] = {d.name(): value(model[d]) for d in model.decls() if d.arity() == 0}
-    if result == "unsat" and "marks" in question:
+    if result == "unsat" and marks:
         found["core"] = sorted(str(mark) for mark in solver.unsat_core())
     return found
+
+
+def _plain(question: dict[str, Any], context: z3.Context) -> Any:
+    text = question["text"]
+    if "minimise" in question:
+        solver: Any = z3.Optimize(ctx=context)
+        text += f"\n(minimize {question['minimise']})"
+    else:
+        solver = z3.Solver(ctx=context)
+        if "to_real" in text:  # the newer simplex of whole numbers works at times without counting
+            solver.set("arith.solver", 2)
+    solver.from_string(text)
+    return solver
+
+
+def _tracking(question: dict[str, Any], context: z3.Context) -> Any:
+    """Each assertion with a mark, by which an answer can name those that it needs."""
+    steps = (z3.Tactic(name, context) for name in ("simplify", "purify-arith", "tseitin-cnf", "nlsat"))
+    solver = z3.Then(*steps, ctx=context).solver()
+    solver.set("unsat_core", True)
+    for mark, asserted in zip(question["marks"], z3.parse_smt2_string(question["text"], ctx=context), strict=True):
+        solver.assert_and_track(asserted, z3.Bool(mark, context))
+    return solver
 
 
 def spent(solver: Any) -> int:
