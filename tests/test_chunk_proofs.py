@@ -38,7 +38,7 @@ def program(name: str, options: dict[str, Any]) -> Any:
 
 
 def answers(name: str, **options: Any) -> tuple[ChunkProof, ...]:
-    return prove_chunks(program(name, options), run, 40)
+    return prove_chunks(program(name, options), run, 40_000_000)
 
 
 @pytest.mark.parametrize(("name", "options", "groups"), RULES)
@@ -93,15 +93,15 @@ def stated(text: str) -> Any:
 
 def test_the_emitted_text_is_what_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     """A local of a formula that overwrites the name of an input, as generated code once had it, is refuted."""
-    found = proofs(stated(CLASHING), 40)
+    found = proofs(stated(CLASHING), 40_000_000)
     assert [proof.status for proof in found] == ["proved", "proved"], [proof.sentence for proof in found]
     monkeypatch.setattr(chunks, "functions", lambda program: functions(program).replace("A_2", "A"))
-    assert {proof.status for proof in proofs(stated(CLASHING), 40)} == {"refuted"}
+    assert {proof.status for proof in proofs(stated(CLASHING), 40_000_000)} == {"refuted"}
 
 
 def test_a_start_that_is_ignored_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(lifted.WORDS, "choose", lambda first, start, stored: stored)
-    for proof in proofs(stated(CLASHING), 40):
+    for proof in proofs(stated(CLASHING), 40_000_000):
         assert proof.status == "refuted" and "where it begins" in proof.reason, proof.sentence
 
 
@@ -130,12 +130,12 @@ o = M' @ φ(v) + A' @ k
 
 def test_what_is_not_found_out_is_said() -> None:
     """Neither an internal error nor a search without end."""
-    found = proofs(stated(SOFT), 40)
+    found = proofs(stated(SOFT), 40_000_000)
     assert {proof.status for proof in found} <= {"proved", "open"}
     assert all(proof.reason for proof in found if proof.status == "open")
     alone = SOFT.replace("state A : real[d, d] = 0\n", "").replace("state P : real[d, d] = first A\n", "")
     lines = [line for line in alone.splitlines() if not line.startswith(("A' =", "P' ="))]
-    (memory, token) = proofs(stated("\n".join(lines).replace(" + A' @ k", "") + "\n"), 40)
+    (memory, token) = proofs(stated("\n".join(lines).replace(" + A' @ k", "") + "\n"), 40_000_000)
     assert memory.status == token.status == "proved", memory.sentence
 
 
@@ -144,7 +144,7 @@ def test_explain_says_form_work_depth_and_proof() -> None:
     assert form.states == ("S", "M") and form.kind == "low rank"
     assert form.work == "O(2·T·C·(dv + dk) + 2·T·dv·dk + T·C²)" and form.depth == "O(T/C + C)"
     assert form.transition[0] == "S' = η*S + outer(M @ k - v, -2*θ*k)"
-    proof, token = proofs(program("DeltaMemory", {}), 40)
+    proof, token = proofs(program("DeltaMemory", {}), 40_000_000)
     assert proof.sentence == f"M: {PROVED}"
     assert token.sentence == "one token == equations: proved, vectors of any size"
     assert {form.kind for form in forms(program("SelfModifyingTitans", {}))} == {"frozen", "low rank"}

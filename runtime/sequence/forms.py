@@ -36,14 +36,14 @@ def forms(program: Program) -> tuple[Form, ...]:
     return tuple(_rows(found))
 
 
-def proofs(program: Program, seconds: float = 10.0) -> tuple[ChunkProof, ...]:
+def proofs(program: Program, work: int = 10_000_000) -> tuple[ChunkProof, ...]:
     """What is proved of the generated code: of each group of memories, of scans, and of one token."""
     if program.kind != "module":
         return ()
     from dotopt.compiler.prove.procedures.chunks import prove_chunks, prove_token
     from dotopt.runtime.sequence.lifted import run
 
-    return (*prove_chunks(program, run, seconds), prove_token(program, run, seconds))
+    return (*prove_chunks(program, run, work), prove_token(program, run, work))
 
 
 def _rows(found: Recurrences) -> Iterator[Form]:

@@ -9,7 +9,6 @@ chunk. Then the beginning of a sequence, and stretches in which a token is missi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ from dotopt.compiler.analysis.recurrence import recurrences
 from dotopt.compiler.emit.sequence.stretch import functions
 from dotopt.compiler.emit.sequence.token import own_leaf
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.prove.forms.limits import TooLarge, within
 from dotopt.compiler.prove.forms.normal import Unsupported
+from dotopt.compiler.prove.fuel import TooLarge, spent, within
 from dotopt.compiler.prove.procedures.emitted import Call, Found, Situation, Unrolled
 from dotopt.compiler.prove.procedures.same import same
 
@@ -37,7 +36,7 @@ class ChunkProof:
     proved: tuple[tuple[int, int], ...]
     refuted: tuple[int, int] | None
     reason: str
-    seconds: float
+    work: int
     begins: bool = True
     masked: bool = True
     form: str = "chunked form"
@@ -70,10 +69,10 @@ class ChunkProof:
         return f"{what}open, {self.reason}"
 
 
-def prove_chunks(program: Program, run: Run, seconds: float = 10.0) -> tuple[ChunkProof, ...]:
+def prove_chunks(program: Program, run: Run, work: int = 10_000_000) -> tuple[ChunkProof, ...]:
     """An answer for each group of memories, and for what is scanned; none if tokens are read one by one.
 
-    `run` executes generated text on symbols. What is not found out within bounds of work, or in `seconds` for all of
+    `run` executes generated text on symbols. What is not found out within bounds of work, or in so much for all of
     them, is open, and said to be.
     """
     found = recurrences(program)
@@ -84,35 +83,35 @@ def prove_chunks(program: Program, run: Run, seconds: float = 10.0) -> tuple[Chu
     scanned = tuple(x.state.name for x in found.solved if x.kind == "elementwise")
     frozen = tuple(x.state.name for x in found.solved if x.kind == "frozen")
     memo: dict[Situation, tuple[Found, Found]] = {}
-    end = time.perf_counter() + seconds
+    end = spent() + work
     asked = [(names, "chunked form") for names in groups] + ([(scanned, "scan")] if scanned else [])
     return tuple(_answer(program, text, names, frozen, run, end, memo, form) for names, form in asked)
 
 
-def prove_token(program: Program, run: Run, seconds: float = 4.0) -> ChunkProof:
+def prove_token(program: Program, run: Run, work: int = 4_000_000) -> ChunkProof:
     """Whether the code for one token is the equations of the rule."""
     names = tuple(x.name for x in program.states)
-    end = time.perf_counter() + seconds
+    end = spent() + work
     return _answer(program, functions(program), names, (), run, end, {}, "one token")
 
 
 def _answer(
-    program: Program, text: str, names: Sequence[str], frozen: Sequence[str], run: Run, end: float,
+    program: Program, text: str, names: Sequence[str], frozen: Sequence[str], run: Run, end: int,
     memo: dict[Situation, tuple[Found, Found]], form: str,
 ) -> ChunkProof:  # fmt: skip
-    begun = time.perf_counter()
+    begun = spent()
     token = form == "one token"
     proved: list[tuple[int, int]] = []
     refuted, reason = None, ""
     passed: dict[str, bool] = {"": True, "where it begins": True, "where tokens are missing": True}
     moving = {own_leaf(x) for x in program.states if x.name not in frozen}
     for situation, kind in _situations(token, program):
-        if time.perf_counter() > end:
-            reason, passed[kind] = "there was not time enough", False
+        if spent() > end:
+            reason, passed[kind] = "it is more work than a proof of this kind is worth", False
             break
         shape = (situation.tokens, situation.chunk)
         try:
-            with within(end - time.perf_counter()):
+            with within(end - spent()):
                 if situation not in memo:
                     unrolled = Unrolled(program, situation)
                     call = unrolled.call("token" if token else "stretch")
@@ -127,7 +126,7 @@ def _answer(
         if not kind and situation.fires:
             proved.append(shape)
     return ChunkProof(
-        () if token else tuple(names), tuple(proved), refuted, reason, time.perf_counter() - begun,
+        () if token else tuple(names), tuple(proved), refuted, reason, spent() - begun,
         passed["where it begins"], passed["where tokens are missing"], form,
     )  # fmt: skip
 
@@ -150,7 +149,7 @@ def _situations(token: bool, program: Program) -> Iterator[tuple[Situation, str]
 
 
 def _agree(
-    found: Found, expected: Found, names: Sequence[str], situation: Situation, moving: set[Node], deadline: float
+    found: Found, expected: Found, names: Sequence[str], situation: Situation, moving: set[Node], end: int
 ) -> bool:
     """Whether the code gave what the equations give: the outputs at the tokens that are there, and these states."""
     outputs, ends = found
@@ -158,8 +157,8 @@ def _agree(
     for name, right in expected[0].items():
         pairs += zip((outputs[name][t] for t in situation.there), right, strict=True)
     for left, right_ in pairs:
-        if time.perf_counter() > deadline:
-            raise Unsupported("there was not time enough")
+        if spent() > end:
+            raise Unsupported("it is more work than a proof of this kind is worth")
         if not same(left, right_, moving):
             return False
     return True

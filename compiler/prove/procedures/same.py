@@ -16,8 +16,8 @@ import numpy as np
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Node, leaf, node, number, rebuild
 from dotopt.compiler.ops.types import Mismatch, Type
-from dotopt.compiler.prove.forms.limits import TooLarge
 from dotopt.compiler.prove.forms.normal import Normaliser, Unsupported
+from dotopt.compiler.prove.fuel import TooLarge
 
 RING = frozenset(("add", "sub", "neg", "mul", "matmul", "outer", "transpose", "sum", "trace", "const", "leaf", "ones",
                   "eye"))  # fmt: skip
