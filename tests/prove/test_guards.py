@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from dotopt.compiler.ir import Program
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.prove.derivations.guards import decays, guards
 from dotopt.compiler.prove.derivations.update_bound import bound
 from dotopt.compiler.prove.derivations.weight_norm import weight_norms
+from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.library import Library, load
 
-DEFAULTS = Static(options={"amsgrad": False})
+
+def usual(file: s.File) -> Program:
+    """The program of a file with the defaults of its options."""
+    return lower(file, Static(options={o.name: o.default for o in lower(file).options}))
 
 
 @pytest.mark.parametrize(
@@ -31,8 +36,8 @@ def test_the_update_bound_does_not_hang_on_a_keyword(keyword: str, tmp_path: Pat
     text = Library().find("adam").read_text(encoding="utf-8")
     assert "ε  as eps" in text
     path.write_text(text.replace("ε  as eps", f"ε  as {keyword}"), encoding="utf-8")
-    program = lower(load(path), DEFAULTS)
-    found, here = bound(lower(Library().file("Adam"), DEFAULTS), lambda claim: True), bound(program, lambda claim: True)
+    program = usual(load(path))
+    found, here = (bound(p, lambda claim: True) for p in (usual(load(Library().find("adam"))), program))
     assert here is not None and found is not None and here.text == found.text
 
 
