@@ -32,14 +32,24 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": scalars.divide,
     "min": scalars.minimum, "max": scalars.maximum, "pow": scalars.power,
     "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
-    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b,
+    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "mod": lambda a, b: a % b,
+    "and": lambda a, b: a & b, "or": lambda a, b: a | b,
 }  # fmt: skip
 UNARY: dict[str, Callable[[Any], Any]] = {
-    "neg": lambda a: -a, "stop": lambda a: a, "abs": abs, "sqrt": scalars.sqrt, "exp": scalars.exp,
-    "sign": scalars.sign,
+    "neg": lambda a: -a, "stop": lambda a: a, "abs": abs,
+    "not": lambda a: ~a if isinstance(a, Tensor) else not a,
+} | {
+    name: getattr(scalars, name)
+    for name in (
+        "sqrt", "exp", "log", "sign", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "floor", "ceil", "relu",
+        "gelu", "sigmoid",
+    )
 }  # fmt: skip
 CONSTANT: dict[str, Callable[..., Tensor]] = {"eye": torch.eye, "zeros": torch.zeros, "ones": torch.ones}
-REDUCTIONS: dict[str, Callable[..., Tensor]] = {"sum": torch.sum, "amax": torch.amax, "amin": torch.amin}
+REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "sum": torch.sum, "amax": torch.amax, "amin": torch.amin, "mean": torch.mean, "std": torch.std,
+    "norm": torch.linalg.vector_norm,
+}  # fmt: skip
 
 # of the library: functions of lists of matrices, which here is a list of one matrix or stack
 MATRIX: dict[str, Callable[..., Sequence[Tensor]]] = {
@@ -65,6 +75,8 @@ def supported(routine: Routine) -> None:
     for here in region(routine.roots, {*routine.inputs, *routine.states, *routine.asks}):
         if here.op not in KNOWN:
             raise Unsupported(f"it needs {here.op}")
+        if here.op in REDUCTIONS and here.attrs[1]:
+            raise Unsupported(f"matrix work needs {here!r}, which is one number for all tensors")
         if here.op == "loop" and (here.attrs[0].until is not None or here.attrs[0].index is not None):
             raise Unsupported("it loops over something else than a number of passes")
 
@@ -316,6 +328,9 @@ class _Evaluation:
             case op if op in REDUCTIONS:
                 axes = here.args[0].type.axes
                 dims = [axes.index(axis) - len(axes) for axis in here.attrs[0]]
+                if op == "norm":
+                    degree = math.inf if here.attrs[2] is None else float(here.attrs[2])
+                    return torch.linalg.vector_norm(args[0], degree, dim=dims)
                 return REDUCTIONS[op](args[0], dim=dims)
             case op if op in BINARY:
                 aligned = [

@@ -80,7 +80,7 @@ class Pattern:
 
     def misfit(self, rank: int) -> str | None:
         """What the pattern asks for, if a tensor of this rank does not fit; a number counts as a vector."""
-        rank = max(rank, 1)
+        rank = max(rank, 1) if self.axes else rank
         named = [axis for axis in self.axes if axis != "…"]
         if "…" in self.axes:
             return None if rank >= len(named) else f"at least {_axes(len(named))}"
@@ -94,7 +94,7 @@ class Pattern:
         >>> Pattern("W", ("rows", "cols"), merged=True).view((8, 3, 5, 5))
         (8, 75)
         """
-        shape = shape or (1,)
+        shape = shape or ((1,) if self.axes else ())
         if not self.merged:
             return shape
         kept = len(self.axes) - 1

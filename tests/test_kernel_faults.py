@@ -10,8 +10,10 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,6 +53,77 @@ def test_without_a_working_compiler_there_is_one_warning_and_the_torch_code(comp
     out, err = runs(STEP, DOTOPT_CACHE=str(tmp_path / "cache"), **path)
     assert out.strip() == "[0.0, 0.0, 0.0, 0.0, 0.0] False"
     assert err.count("torch backend, which is slower") == 1
+
+
+FAULTS = {
+    "writes nothing": "exit 0",
+    "writes garbage": 'while [ "$1" != -o ]; do shift; done; echo garbage > "$2"',
+    "writes an object of another machine": 'while [ "$1" != -o ]; do shift; done; head -c 64 {so} | tail -c 44 > "$2"',
+    "forgets the functions": 'while [ "$1" != -o ]; do shift; done; echo | {cc} -x c -shared -fPIC -o "$2" -',
+    "says something that is no text": "printf '\\377\\376' >&2; exit 1",
+    "crashes": "kill -9 $$",
+}
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C compiler")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_compiler_that_makes_nothing_of_use(fault, tmp_path, monkeypatch) -> None:
+    _compiler(tmp_path, monkeypatch, FAULTS[fault].replace("{so}", torch._C.__file__))
+    with pytest.raises(build.BuildError):
+        build.load(TEXT, "dotopt_answer")
+    with pytest.warns(UserWarning, match="torch backend, which is slower"):
+        assert not cpu.available()
+
+
+def _compiler(folder, monkeypatch, text) -> None:
+    """`text` is the compiler from now on."""
+    script = folder / "cc"
+    script.write_text("#!/bin/sh\n" + text.replace("{cc}", str(build.compiler())) + "\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    monkeypatch.setenv("DOTOPT_CACHE", str(folder / "cache"))
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C compiler")
+def test_a_compiler_that_hangs_is_waited_for_once(tmp_path, monkeypatch) -> None:
+    """With all the processes that it has started."""
+    _compiler(tmp_path, monkeypatch, f"echo $$ >> {tmp_path}/pids; sleep 600 & echo $! >> {tmp_path}/pids; wait")
+    monkeypatch.setattr(build, "LIMIT", 0.5)
+    for _ in range(2):
+        with pytest.raises(build.BuildError, match="did not end within 0.5 seconds"):
+            build.load(TEXT, "dotopt_answer")
+    pids = list(map(int, (tmp_path / "pids").read_text().split()))
+    assert len(pids) == 2
+    time.sleep(0.1)
+    for pid in pids:
+        state = (Path("/proc") / str(pid) / "stat").read_text().split()[2] if Path(f"/proc/{pid}").exists() else "X"
+        assert state in "XZ"
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C compiler")
+def test_one_kernel_that_cannot_be_built_falls_back_and_is_said_once(monkeypatch) -> None:
+    """The compiler works, and refuses one text: `auto` steps with torch's code, `cpu` says why it cannot."""
+    load = build.load
+
+    def refuse(text, *symbols):
+        if "dotopt_run" in symbols:
+            raise build.BuildError("refused: this text alone")
+        return load(text, *symbols)
+
+    monkeypatch.setattr(build, "load", refuse)
+    monkeypatch.setattr(backends, "_kernels", {})
+    p = torch.nn.Parameter(torch.ones(4))
+    optimizer = stdlib.AdamW([p], lr=0.1)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            p.grad = torch.ones(4)
+            optimizer.step()
+    assert bool((p < 1).all()) and len([one for one in said if "this text alone" in str(one.message)]) == 1
+    before = p.detach().clone()
+    with pytest.raises(RuntimeError, match="backend='cpu' cannot step.*this text alone"):
+        stdlib.AdamW([p], lr=0.1, backend="cpu").step()
+    assert torch.equal(p, before)
 
 
 @pytest.mark.skipif(not cpu.available(), reason="no C compiler")
@@ -94,6 +167,16 @@ class TestCache:
         made.unlink()
         made.write_bytes(b"\x7fELF")
         assert build.load(TEXT).dotopt_answer() == 42
+
+    def test_a_file_that_lacks_the_function(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "one"))
+        build.load(TEXT, "dotopt_answer")
+        (made,) = (tmp_path / "one").glob("*.so")
+        monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path / "other"))
+        build.load("int dotopt_question(void) { return 6 * 9; }")
+        (wrong,) = (tmp_path / "other").glob("*.so")
+        wrong.rename(tmp_path / "other" / made.name)
+        assert build.load(TEXT, "dotopt_answer").dotopt_answer() == 42
 
     def test_another_processor_or_compiler_has_files_of_its_own(self, monkeypatch, tmp_path) -> None:
         monkeypatch.setenv("DOTOPT_CACHE", str(tmp_path))

@@ -77,6 +77,11 @@ class Schedule:
         return _bytes(inputs, sizes), _bytes(outputs, sizes)
 
     @property
+    def gradient(self) -> str | None:
+        """The name of the gradient among the buffers, if it is one."""
+        return next((buffer.name for buffer in self.buffers if buffer.kind == "gradient"), None)
+
+    @property
     def launches(self) -> int:
         """Kernels a step: a pass each, and one between two passes that puts the partial sums together."""
         finishes = sum(1 for one in self.passes if one.sums)
@@ -103,7 +108,7 @@ def schedule(program: Program, narrow: frozenset[str] = frozenset()) -> Schedule
         places = Places(program, list(roots.values()), rows=False)
     buffers = _buffers(program, places)
     stores = {buffers[node_]: roots[node_] for node_ in roots if node_ in buffers and roots[node_] is not node_}
-    matrix_work = routines(places, roots)
+    matrix_work = routines(places, roots, unused("scratch", program))
     sums = [here for here in order(roots.values()) if here.op in REDUCE and places(here) is not Place.LIBRARY]
     sums = [here for here in sums if places(here.args[0]) is Place.ELEMENT]
     passes, matrix_work = _Planner(places, buffers, stores, matrix_work, sums, narrow).cheapest()
@@ -147,8 +152,16 @@ def _buffers(program: Program, places: Places) -> dict[Node, Buffer]:
     for root in _roots(program).values():
         for here in root.walk():
             if here.op == "oracle":
-                table[here] = Buffer("gradient", "grad", here)
+                table[here] = Buffer("gradient", unused("grad", program), here)
     return table
+
+
+def unused(word: str, program: Program) -> str:
+    """A word with which no name of the user begins: `word`, or that with something behind it."""
+    names = [param.name for param in program.params] + [state.name for state in program.states]
+    while any(name.startswith(word) for name in names):
+        word += "_"
+    return word
 
 
 def _in_order(passes: Sequence[Pass], routines: Sequence[Routine]) -> tuple[Buffer, ...]:

@@ -53,7 +53,7 @@ class Routine:
         return (*(here for _, here in self.results), *(here for _, here in self.kept))
 
 
-def routines(places: Places, roots: Mapping[Node, Node]) -> tuple[Routine, ...]:
+def routines(places: Places, roots: Mapping[Node, Node], scratch_name: str = "scratch") -> tuple[Routine, ...]:
     """The library work, one routine a stage; `roots` are the new values by the leaf that holds the old one.
 
     Each value that goes in or comes out has a scratch buffer. Raises `Unsupported` for what a pass cannot take over.
@@ -72,6 +72,10 @@ def routines(places: Places, roots: Mapping[Node, Node]) -> tuple[Routine, ...]:
             else:
                 kept.setdefault(places.stage(new), {})[old.name] = new
     scratch: dict[Node, Buffer] = {}
+
+    def room(here: Node) -> Buffer:
+        return scratch.setdefault(here, Buffer("scratch", f"{scratch_name}{len(scratch)}", here))
+
     made = []
     for stage in sorted(results.keys() | kept.keys()):
         outer, inner = results.get(stage, {}), kept.get(stage, {})
@@ -82,8 +86,8 @@ def routines(places: Places, roots: Mapping[Node, Node]) -> tuple[Routine, ...]:
                 raise Unsupported(f"{here!r} is a matrix of another shape than the parameter")
             if here.op == "oracle" and here.args[0] not in inputs:
                 raise Unsupported(f"{here!r} is at a point that no pass computes")
-        goes_in = {here: _scratch(here, scratch) for here in inputs}
-        comes_out = tuple((_scratch(here, scratch), here) for here in outer)
+        goes_in = {here: room(here) for here in inputs}
+        comes_out = tuple((room(here), here) for here in outer)
         made.append(Routine(stage - 1, goes_in, comes_out, states, tuple(inner.items())))
     return tuple(made)
 
@@ -137,8 +141,3 @@ def _from_outside(
         else:
             stack += here.children
     places.add(inputs)
-
-
-
-def _scratch(here: Node, scratch: dict[Node, Buffer]) -> Buffer:
-    return scratch.setdefault(here, Buffer("scratch", f"scratch{len(scratch)}", here))

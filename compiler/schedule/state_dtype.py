@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dotopt.compiler.analysis.signs import nonnegative
 from dotopt.compiler.ir import Program
+from dotopt.compiler.schedule.storage import FORMATS
 from dotopt.compiler.text.errors import Diagnostic, OptError, diagnostic
 from dotopt.grammar.spelling import ascii
 
@@ -76,9 +77,10 @@ def resolve(rule: str, states: tuple[Stored, ...], given: str | Mapping[str, str
     if isinstance(given, str):
         _check(given)
         fitting = (s for s in states if not s.fixed)
-        return {s.name: format for s in fitting if (format := WORDS[given][s.nonnegative]) is not None}
+        every = {s.name: format for s in fitting if (format := WORDS[given][s.nonnegative]) is not None}
+        return _with_room(every, states)
     known = {word: s for s in states for word in (s.key, ascii(s.name), s.name)}
-    found = {}
+    found: dict[str, str] = {}
     for name, word in given.items():
         if name not in known:
             names = ", ".join(f"`{s.name}`" for s in states if not s.fixed) or "none that has a choice"
@@ -93,7 +95,18 @@ def resolve(rule: str, states: tuple[Stored, ...], given: str | Mapping[str, str
             choices = "it can be " + _list(w for w, (signed, _) in WORDS.items() if signed is not None)
             raise _refuse("E604", name=state.name, word=word, reason=why, choices=choices)
         found[state.name] = format
-    return found
+    return _with_room(found, states)
+
+
+def _with_room(formats: dict[str, str], states: tuple[Stored, ...]) -> dict[str, str]:
+    """`formats`, whose scales are kept beside the states; raises `StorageError` if a state has the key of a scale."""
+    keys = {s.key for s in states}
+    for s in states:
+        if f"{s.key}_scale" in keys and s.name in formats and FORMATS[formats[s.name]].blocks:
+            why = f"its scales are kept under `{s.key}_scale`, which is the key of another state"
+            choices = f"give one of the two another key: `state {s.name} as other : …`"
+            raise _refuse("E604", name=s.name, word=formats[s.name], reason=why, choices=choices)
+    return formats
 
 
 def _check(word: object) -> None:

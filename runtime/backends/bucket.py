@@ -106,7 +106,7 @@ def sizes(bucket: Bucket) -> dict[str, list[int]]:
     return found
 
 
-def stored(param: str, arrays: Mapping[str, Sequence[Tensor]], bucket: Bucket) -> tuple[tuple[str, str], ...]:
+def stored(arrays: Mapping[str, Sequence[Tensor]], bucket: Bucket) -> tuple[tuple[str, str], ...]:
     """How each array of a bucket lies in memory, as `emit` takes it."""
     found = {name: KINDS[tensors[0].dtype] for name, tensors in arrays.items() if name not in bucket.stored}
-    return tuple(sorted((found | bucket.stored | {"grad": found[param]}).items()))
+    return tuple(sorted((found | bucket.stored).items()))

@@ -96,7 +96,7 @@ class Kernel:
     def prepare(self, bucket: Bucket) -> None:
         """Compile what the next step of the bucket needs; raises `Unsupported` or `BuildError` if that cannot be."""
         columns = {self.program.params[0].name: bucket.params, **bucket.states, **bucket.beside}
-        self.compiled(self.truth(bucket), stored(self.program.params[0].name, columns, bucket))
+        self.compiled(self.truth(bucket), stored(columns, bucket))
 
     def filled(self, buckets: Sequence[Bucket], again: bool = False) -> list[Table]:
         """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs.

@@ -51,7 +51,7 @@ class Table:
         self.columns = {param.name: bucket.params, **bucket.states, **bucket.beside}
         complete(bucket)
         self.watch = memory.Watch(list(self.columns.values()))
-        compiled = kernel.compiled(truth, stored(param.name, self.columns, bucket))
+        compiled = kernel.compiled(truth, stored(self.columns, bucket))
         self.compiled = compiled
         module = self.module = compiled.module
         self.routines = compiled.schedule.routines
@@ -64,14 +64,13 @@ class Table:
         self.sizes = [tensor.numel() for tensor in bucket.params]
         apart(self.watch.tensors)
         self.data = np.zeros((len(module.arrays), count), dtype=np.uint64)
-        self.fixed = [name for name in module.arrays if name != "grad"]
         self.scratch_type = SCRATCH.get(bucket.params[0].dtype, bucket.params[0].dtype)
         self.scratch = {
             buffer.name: [torch.empty(p.shape, dtype=self.scratch_type) for p in bucket.params]
             for buffer in compiled.schedule.buffers
             if buffer.kind == "scratch"
         }
-        self.gradient = module.arrays.index("grad") if "grad" in module.arrays else None
+        gradient = self.gradient = compiled.schedule.gradient
         self.addresses = np.zeros(count, dtype=np.uint64)
         shapes = self.axes = [axis_sizes(param, tensor.shape) for tensor in bucket.params]
         self.shape = np.array(
@@ -108,7 +107,7 @@ class Table:
         )
         self.address = ctypes.addressof(self.work)
         for name in module.arrays:
-            if name != "grad":
+            if name != gradient:
                 tensors = self.columns.get(name) or self.scratch[name]
                 self.data[module.arrays.index(name)] = [tensor.data_ptr() for tensor in tensors]
 
@@ -119,8 +118,8 @@ class Table:
     def fill(self, bucket: Bucket) -> None:
         """Take in the gradients and the numbers of this step; raises before anything is touched if they do not fit."""
         self.kept = self.watch.take([tensor.grad for tensor in self.params], self.addresses)
-        if self.gradient is not None:
-            self.data[self.gradient] = self.addresses
+        if self.gradient in self.module.arrays:
+            self.data[self.module.arrays.index(self.gradient)] = self.addresses
         self.bucket = bucket
         self.given[: len(self.keys)] = [read(bucket) for read in self.keys]
         self.work.threads = torch.get_num_threads()
@@ -149,13 +148,13 @@ class Table:
         for here, name in given.items():
             value = self.column(name)[place].view([sizes[axis] for axis in here.type.axes])
             value = value.to(SCRATCH.get(value.dtype, value.dtype))
-            found[here] = -value if name == "grad" and self.bucket.group.get("maximize") else value
+            found[here] = -value if name == self.gradient and self.bucket.group.get("maximize") else value
         for here in routine.asks:
             found[here] = self.answers[here][place].view(list(sizes.values())).to(self.scratch_type)
         return found
 
     def column(self, name: str) -> Sequence[Tensor]:
-        return self.kept if name == "grad" else self.columns.get(name) or self.scratch[name]
+        return self.kept if name == self.gradient else self.columns.get(name) or self.scratch[name]
 
     def _group_number(self, here: Node) -> float:
         if here not in self.numbers:

@@ -111,7 +111,7 @@ def axis_sizes(param: Param, shape: Sequence[int]) -> dict[str, int]:
     {'rows': 3, 'cols': 20}
     """
     axes = param.type.axes
-    extents = list(shape) or [1]
+    extents = list(shape) or [1] * bool(axes)
     if axes[:1] == (REST,):
         named = len(axes) - 1
         split = len(extents) - named

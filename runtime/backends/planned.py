@@ -23,4 +23,5 @@ def planned(program: Program, truth: Mapping[Node, bool], stored: Mapping[str, s
     param = program.params[0].name
     names = {param, *(buffer.name for buffer in plan.buffers), *(state.name for state in program.states)}
     wide = "fp64" if stored.get(param) == "fp64" else "fp32"
-    return plan, dict.fromkeys(names, wide) | dict(stored)
+    found = dict.fromkeys(names, wide) | dict(stored)
+    return plan, found if plan.gradient is None else found | {plan.gradient: found[param]}

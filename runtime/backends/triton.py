@@ -113,7 +113,7 @@ class Kernel:
         """Make the kernels that the next step of the bucket needs; raises `Unsupported` if there are none."""
         param = self.program.params[0].name
         columns = {param: bucket.params, **bucket.states, **bucket.beside}
-        self.compiled(self._truth(bucket), stored(param, columns, bucket))
+        self.compiled(self._truth(bucket), stored(columns, bucket))
 
     def filled(self, buckets: Sequence[Bucket], again: bool = False) -> list[Table]:
         """The tables of a step with the gradients and numbers in them; raises if one does not fit, before any runs.
@@ -164,7 +164,7 @@ class Kernel:
                 raise RuntimeError("a parameter was moved: take a step outside of the graph before capturing one")
             param = self.program.params[0].name
             columns = {param: bucket.params, **bucket.states, **bucket.beside}
-            compiled = self.compiled(truth, stored(param, columns, bucket))
+            compiled = self.compiled(truth, stored(columns, bucket))
             table = bucket.cache[truth] = Table(self.program, compiled, bucket)
         return table
 

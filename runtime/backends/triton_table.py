@@ -85,10 +85,12 @@ class Table:
         self.whole = self._whole()
         addresses = np.zeros((len(module.arrays), count), dtype=np.int64)
         for place, name in enumerate(module.arrays):
-            if name != "grad":
+            if name != compiled.schedule.gradient:
                 addresses[place] = [tensor.data_ptr() for tensor in self.column(name)]
         self.aligned = (addresses % 16 == 0).all(axis=0)
-        self.gradient = module.arrays.index("grad") if "grad" in module.arrays else None
+        self.gradient = (
+            module.arrays.index(compiled.schedule.gradient) if compiled.schedule.gradient in module.arrays else None
+        )
         self.data, self.shape = self._table(addresses), self._table(shape)
         self.tensor, self.start = self._table(self.pieces.tensor), self._table(self.pieces.start)
         self.first = self._table(self.pieces.first)
@@ -169,7 +171,7 @@ class Table:
         return torch.zeros(max(count, 1), dtype=torch.float64, device=self.device)
 
     def column(self, name: str) -> list[Tensor]:
-        if name == "grad":
+        if name == self.compiled.schedule.gradient:
             return self.kept
         if name == self.program.params[0].name:
             return self.params
@@ -331,7 +333,7 @@ class Table:
         for here, name in given.items():
             value = self._stack(name, tuple(self.axes[places[0]][axis] for axis in here.type.axes), places)
             value = value.to(SCRATCH.get(value.dtype, value.dtype))
-            found[here] = value * self._scale(value) if name == "grad" else value
+            found[here] = value * self._scale(value) if name == self.compiled.schedule.gradient else value
         for here in routine.asks:
             answers = [self.answers[here][place].view(shape) for place in places]
             found[here] = torch.stack(answers).to(SCRATCH.get(answers[0].dtype, answers[0].dtype))

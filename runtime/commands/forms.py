@@ -50,7 +50,7 @@ def _kernel(facts: Explanation, form: str) -> str:
         raise Unsupported("kernels are made of optimizers")
     program = usual(facts.program)
     plan = schedule(program, narrow(program, facts.formats))
-    names = {buffer.name for buffer in plan.buffers} | {state.name for state in program.states} | {"grad"}
+    names = {buffer.name for buffer in plan.buffers} | {state.name for state in program.states}
     stored = dict.fromkeys((*names, program.params[0].name), "fp32")
     stored |= {**facts.formats, **{f"{name} scale": "fp32" for name in facts.formats}}
     emitter = import_module(KERNELS[form])

@@ -6,6 +6,7 @@ nothing is reordered. Conditions are C integers and never short-circuit, so that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -17,69 +18,31 @@ from dotopt.compiler.schedule.places import Unsupported
 
 CONDITION, COMPARE, SUM, PRODUCT = range(4)
 
-keywords = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "i",
-        "w",
-        "row",
-        "from",
-        "to",
-        "piece",
-        "tensor",
-        "start",
-        "stop",
-        "end",
-        "block",
-        "cols",
-        "scale",
-        "word",
-        "half",
-        "y0",
-        "y1",
-        "yn",
-        "j0",
-        "j1",
-        "jn",
-        "gamma",
-        "signgam",
-        "exp",
-        "log",
-    ]
+WORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long register
+    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+    alignas alignof bool constexpr false nullptr static_assert thread_local true typeof_unqual
+    linux unix i386 errno y0 y1 yn j0 j1 jn gamma signgam
+    i w p y row from to piece tensor start stop end block cols scale word half whole high bf16 fp16
+    exp expf pow powf fmod fmodf join mix high_word low_word round_by_chance
+"""
+keywords = frozenset(WORDS.split())
+
+# macros, in the headers and above; types; functions that are called; the sums of a pass and what belongs to them
+MEANT = re.compile(
+    r"[A-Z][A-Z0-9_]+|_.*|u?int\d+_t|\w+_(float|double)|(load|store|decode|encode)_\w+|t?s\d+(_\w+)?"
+    r"|\w+_(at|block|key|nan)"
 )
+
+
+def variable(wanted: str) -> str:
+    """A name like `wanted` that is no macro, type or function.
+
+    >>> variable("m_next"), variable("M"), variable("M_PI"), variable("s2")
+    ('m_next', 'M', 'value_M_PI', 'value_s2')
+    """
+    return f"value_{wanted}" if MEANT.fullmatch(wanted) or wanted in CALLED else wanted
+
 
 # the level of an infix operation, and the lowest levels of its operands without parentheses
 INFIX = {
@@ -90,6 +53,7 @@ INFIX = {
     "or": (CONDITION, ATOM, ATOM),
 }
 SPELLED = having(lambda row: row.c)
+CALLED = frozenset(call.name + suffix for call in SPELLED.values() if isinstance(call, Call) for suffix in ("", "f"))
 
 
 def literal(value: Fraction, real: str) -> str:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from dotopt.compiler.emit.kernels.c import expression as c_expression
 from dotopt.compiler.emit.kernels.c import storage as c_storage
 from dotopt.compiler.emit.kernels.c.driver import driver, function
-from dotopt.compiler.emit.kernels.c.precision import TYPES, Narrow, at, base
+from dotopt.compiler.emit.kernels.c.precision import TYPES, Narrow
 from dotopt.compiler.emit.kernels.c.sums import JOIN, START, Accumulator
 from dotopt.compiler.emit.kernels.shared.facts import Facts
 from dotopt.compiler.emit.kernels.shared.scope import HostSlots, Scope, group_key
@@ -290,6 +290,7 @@ class _Writer:
             return ""
         lines = ["const int64_t tensor = w->tensor[piece], start = w->start[piece];"]
         names = [buffer.name for buffer in one.loads]
+        at = self.narrow.at
         lines += [f"const char *{at(name)} = (const char *)({self._pointer(name)} + start);" for name in names]
         lines += [f"for (int64_t i = 0; i < {AHEAD}; i += 64) {{"]
         lines += [*(f"  __builtin_prefetch({at(name)} + i);" for name in names), "}"]
@@ -298,9 +299,10 @@ class _Writer:
     def _loads(self, one: Pass, entry: Scope) -> tuple[list[str], dict[Node, str]]:
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
         arrays = self.narrow.parts(touched)
+        at = self.narrow.at
         pointers = [f"{TYPES[self.stored[name]]} *restrict {at(name)} = {self._pointer(name)};" for name in arrays]
-        entry.taken.update(at(name) for name in arrays)
-        entry.taken.update(f"{base(name)}_{word}" for name in touched for word in ("block", "key"))
+        entry.taken.update(map(at, arrays))
+        entry.taken.update(f"{self.narrow.base(name)}_{word}" for name in touched for word in ("block", "key"))
         entry.taken |= {"whole", "high"}
         held = dict(one.held.items())
         taken = {buffer.name for buffer in held.values()}

@@ -12,11 +12,11 @@ leaves the new values there, and they are encoded after it:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dotopt.compiler.emit.kernels.c import storage as c_storage
+from dotopt.compiler.emit.names import Names
 from dotopt.compiler.schedule.storage import BLOCK, FORMATS
-from dotopt.grammar import spelling
 
 TYPES = {
     **c_storage.STORED,
@@ -33,6 +33,15 @@ class Narrow:
 
     stored: Mapping[str, str]
     param: str
+    names: Names = field(default_factory=Names, kw_only=True)
+
+    def base(self, name: str) -> str:
+        """The identifier that an array gives its names to: no two alike, though there be `m scale` and `m_scale`."""
+        return self.names.of(name, name)
+
+    def at(self, name: str) -> str:
+        """The pointer to an array."""
+        return self.base(name) + "_at"
 
     @property
     def rounding(self) -> str | None:
@@ -57,22 +66,22 @@ class Narrow:
     def load(self, name: str) -> str:
         """Entry `i` of an array, as a number."""
         if self.blocks([name]):
-            return f"{base(name)}_block[i - block]"
-        entry = f"{at(name)}[i]"
+            return f"{self.base(name)}_block[i - block]"
+        entry = f"{self.at(name)}[i]"
         match self.rounding if name == self.param else None:
             case "kahan":
                 load = f"load_{self.stored[name]}"
-                return f"{load}({entry}) + {load}({at(name + ' beside')}[i])"
+                return f"{load}({entry}) + {load}({self.at(name + ' beside')}[i])"
             case "low_word":
-                return f"join({entry}, {at(name + ' beside')}[i])"
+                return f"join({entry}, {self.at(name + ' beside')}[i])"
         return f"load_{self.stored[name]}({entry})"
 
     def store(self, name: str, text: str) -> list[str]:
         """The statements that give entry `i` of an array a value."""
         if self.blocks([name]):
-            return [f"{base(name)}_block[i - block] = {text};"]
-        format, entry = self.stored[name], f"{at(name)}[i]"
-        more = f"{at(name + ' beside')}[i]"
+            return [f"{self.base(name)}_block[i - block] = {text};"]
+        format, entry = self.stored[name], f"{self.at(name)}[i]"
+        more = f"{self.at(name + ' beside')}[i]"
         match self.rounding if name == self.param else None:
             case "kahan":
                 high = f"const {TYPES[format]} high = store_{format}(whole);"
@@ -86,31 +95,32 @@ class Narrow:
                     f"{more} = low_word(whole, high);",
                 ]
             case "stochastic":
-                return [f"{entry} = round_by_chance({text}, {base(name)}_key + (uint32_t)i);"]
+                return [f"{entry} = round_by_chance({text}, {self.base(name)}_key + (uint32_t)i);"]
         return [f"{entry} = store_{format}({text});"]
 
     def key(self, t: str) -> list[str]:
         """What the noise of a tensor starts from in a step."""
         if self.rounding != "stochastic":
             return []
-        key = f"{at(self.param + ' beside')}[0]"
-        return [f"const uint32_t {base(self.param)}_key = mix((uint32_t){key} + (uint32_t)(int64_t){t}*0x9e3779b9u);"]
+        key = f"{self.at(self.param + ' beside')}[0]"
+        noise = f"mix((uint32_t){key} + (uint32_t)(int64_t){t}*0x9e3779b9u)"
+        return [f"const uint32_t {self.base(self.param)}_key = {noise};"]
 
     def before(self, loads: Iterable[str], stores: Iterable[str]) -> list[str]:
         """Before the loop over a block."""
         loads = self.blocks(loads)
         names = dict.fromkeys([*loads, *self.blocks(stores)])
-        lines = [f"float {', '.join(f'{base(name)}_block[{BLOCK}]' for name in names)};"] if names else []
+        lines = [f"float {', '.join(f'{self.base(name)}_block[{BLOCK}]' for name in names)};"] if names else []
         for name in loads:
-            scale = f"{at(name + ' scale')}[block/{BLOCK}]"
-            lines.append(f"decode_{self.stored[name]}({base(name)}_block, {at(name)} + block, {scale}, end - block);")
+            given = f"{self.at(name)} + block, {self.at(name + ' scale')}[block/{BLOCK}], end - block"
+            lines.append(f"decode_{self.stored[name]}({self.base(name)}_block, {given});")
         return lines
 
     def after(self, stores: Sequence[str]) -> list[str]:
         """After the loop over a block."""
         return [
-            f"{at(name + ' scale')}[block/{BLOCK}] = "
-            f"encode_{self.stored[name]}({at(name)} + block, {base(name)}_block, end - block);"
+            f"{self.at(name + ' scale')}[block/{BLOCK}] = "
+            f"encode_{self.stored[name]}({self.at(name)} + block, {self.base(name)}_block, end - block);"
             for name in self.blocks(stores)
         ]
 
@@ -123,17 +133,6 @@ class Narrow:
         parts += [DYNAMIC, VECTORS] if used & {"int8", "uint8", "sqrt8"} else []
         parts += [CODES[format] for format in CODES if format in used or (format == "uint8" and "sqrt8" in used)]
         return "".join(parts) + (WORDS if self.rounding else "")
-
-
-def base(name: str) -> str:
-    """The identifier that an array gives its names to."""
-    name, _, part = name.partition(" ")
-    return spelling.ascii(name) + (f"_{part}" if part else "")
-
-
-def at(name: str) -> str:
-    """The pointer to an array."""
-    return base(name) + "_at"
 
 
 BLOCKS = """\

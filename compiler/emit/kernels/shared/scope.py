@@ -26,6 +26,9 @@ class Language(Protocol):
 
     keywords: frozenset[str]
 
+    def variable(self, wanted: str) -> str:
+        """A name like `wanted` that means nothing else in the language."""
+
     def literal(self, value: Fraction, real: str) -> str:
         """A number."""
 
@@ -68,6 +71,7 @@ class Scope:
 
     def fresh(self, wanted: str) -> str:
         """A name like `wanted` that the function does not use yet."""
+        wanted = self.language.variable(wanted)
         name, number = wanted, 2
         while name in self.taken or name in self.language.keywords:
             name, number = f"{wanted}_{number}", number + 1

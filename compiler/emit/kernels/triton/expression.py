@@ -39,6 +39,11 @@ OWN = {f"{name}_": spelled.body for name, spelled in SPELLED.items() if isinstan
 keywords = frozenset((*keyword.kwlist, *dir(builtins), *PRECISION, *powers.NAMES, *_WORDS.split(), *OWN))
 
 
+def variable(wanted: str) -> str:
+    """A name like `wanted`: `keywords` has all that mean something else."""
+    return wanted
+
+
 def literal(value: Fraction, real: str) -> str:
     """A number; it takes the type of what it meets."""
     return repr(float(value))

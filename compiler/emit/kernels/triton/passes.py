@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dotopt.compiler.emit.kernels.c.precision import at, base
 from dotopt.compiler.emit.kernels.shared.facts import Facts
 from dotopt.compiler.emit.kernels.shared.scope import ATOM, HostSlots, Scope, group_key
 from dotopt.compiler.emit.kernels.triton import expression as triton_expression
@@ -241,8 +240,8 @@ class _Writer:
         touched = dict.fromkeys([*(b.name for b in one.loads), *(b.name for b, _ in one.stores)])
         reductions = {total: self._reduction(total) for total in one.sums}
         arrays = self.narrow.parts(touched)
-        entry.taken.update(at(name) for name in arrays)
-        entry.taken.update(f"{base(name)}_{word}" for name in touched for word in ("codes", "scale", "key"))
+        entry.taken.update(self.narrow.at(name) for name in arrays)
+        entry.taken.update(f"{self.narrow.base(name)}_{word}" for name in touched for word in ("codes", "scale", "key"))
         entry.taken |= {"whole", "high", "low"}
         entry.taken.update(name for reduction in reductions.values() for name in (reduction.name, reduction.result))
         if any(buffer.kind == "gradient" for buffer in one.loads):
@@ -255,7 +254,7 @@ class _Writer:
         ends = [line for name, text in stores for line in self.narrow.written(name, text, masked)]
         inside = "inside" if masked else None
         ends += [reduction.take(entry.number(total.args[0])[0], inside) for total, reduction in reductions.items()]
-        pointers = {at(name): self._pointer(name) for name in arrays}
+        pointers = {self.narrow.at(name): self._pointer(name) for name in arrays}
         if any(name == self.facts.param for name, _ in stores) and self.narrow.rounding == "stochastic":
             entry.lines[:0] = self.narrow.begin(self.number(("time", "t")))
         if self._tiled(one):

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dotopt.compiler.emit.kernels.c.precision import Narrow, at, base
+from dotopt.compiler.emit.kernels.c.precision import Narrow
 from dotopt.compiler.emit.kernels.triton.loops import indented, pointer_lines
 from dotopt.compiler.schedule.storage import BLOCK, FORMATS
 
@@ -41,12 +41,12 @@ class NarrowTile(Narrow):
     def tile(self, name: str, masked: bool) -> str:
         """Entry `i` of an array, as a number."""
         mask = ", mask=inside, other=0.0" if masked else ""
-        entry = f"tl.load({at(name)} + i{mask})"
+        entry = f"tl.load({self.at(name)} + i{mask})"
         if self.blocks([name]):
             there = ", mask=there, other=0.0" if masked else ""
-            scale = f"tl.load({at(name + ' scale')} + r{there})[:, None]"
+            scale = f"tl.load({self.at(name + ' scale')} + r{there})[:, None]"
             return f"decode_{self.stored[name]}({entry}, {scale}).to({self.kind})"
-        more = f"tl.load({at(name + ' beside')} + i{mask})"
+        more = f"tl.load({self.at(name + ' beside')} + i{mask})"
         match self.rounding if name == self.param else None:
             case "kahan":
                 return f"{entry}.to({self.kind}) + {more}.to({self.kind})"
@@ -59,14 +59,14 @@ class NarrowTile(Narrow):
     def written(self, name: str, text: str, masked: bool) -> list[str]:
         """The statements that give entry `i` of an array a value."""
         mask = ", mask=inside" if masked else ""
-        pointer, more, own = at(name), at(name + " beside"), base(name)
+        pointer, more, own = self.at(name), self.at(name + " beside"), self.base(name)
         if self.blocks([name]):
             value = f"tl.cast({text}, tl.float32)"
             value = f"tl.where(inside, {value}, 0.0)" if masked else value
             return [
                 f"{own}_codes, {own}_scale = encode_{self.stored[name]}({value})",
                 f"tl.store({pointer} + i, {own}_codes{mask})",
-                f"tl.store({at(name + ' scale')} + r, {own}_scale{', mask=there' if masked else ''})",
+                f"tl.store({self.at(name + ' scale')} + r, {own}_scale{', mask=there' if masked else ''})",
             ]
         match self.rounding if name == self.param else None:
             case "kahan":
@@ -91,8 +91,8 @@ class NarrowTile(Narrow):
         """What the noise of a tensor starts from in a step."""
         if self.rounding != "stochastic":
             return []
-        key = f"tl.load({at(self.param + ' beside')}).to(tl.uint32, bitcast=True)"
-        return [f"{base(self.param)}_key = mix({key} + {t}.to(tl.int64).to(tl.uint32) * 0x9E3779B9)"]
+        key = f"tl.load({self.at(self.param + ' beside')}).to(tl.uint32, bitcast=True)"
+        return [f"{self.base(self.param)}_key = mix({key} + {t}.to(tl.int64).to(tl.uint32) * 0x9E3779B9)"]
 
     @property
     def functions(self) -> list[str]:
