@@ -51,6 +51,7 @@ RULES = {
     "a written number in max": ("...", "x' = max(0.9, x) - η*g\n"),
     "written numbers in clip": ("...", "x' = clip(x, -0.1, 0.9) - η*g\n"),
     "written numbers in a choice": ("...", "x' = x - η*(0.7 if g > 0.3 else 0.1)\n"),
+    "functions of sums": ("...", "x' = x - η*(gelu(g - x)*gelu(x - 1) + sign(g - x) + relu(x - g) + tan(0.1*(g - x)))\n"),
     "a condition as a number": ("...", "x' = x - η*0.3*(g > 0.3)\n"),
     "entries or a number": ("...", "x' = x - η*(g if g > 0 or t > 1 else 0)\n"),
     "a number or entries": ("...", "x' = x - η*(g if t > 1 or g > 0 else 0)\n"),

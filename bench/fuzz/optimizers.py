@@ -15,7 +15,7 @@ from bench.fuzz.runs import Refused
 from bench.fuzz.statements import random_rule
 from dotopt.runtime.property.compare import difference
 from dotopt.runtime.property.draw import rounded
-from dotopt.runtime.property.example import Array, Example, asks_elsewhere, program, sums_over_model
+from dotopt.runtime.property.example import Array, Example, program, sums_over_model
 from dotopt.runtime.property.runs import Machine
 
 WAYS: dict[str, tuple[str, bool | None]] = {  # the backend, and whether one tensor at a time
@@ -75,7 +75,7 @@ def random_example(rng: Random, cls: Any) -> Example:
     dtype = rng.choice(("float64", "float64", "float32"))
     numbers = np.random.default_rng(rng.getrandbits(32))
     starts = tuple(rounded(numbers.normal(size=shape).round(3), dtype) for shape in shapes)
-    elsewhere = any(map(asks_elsewhere, programs))
+    elsewhere = bool(rule.reasons)
     steps = rng.choice(STEPS)
     sitting_out = not elsewhere and rng.random() < 0.3
 
@@ -89,12 +89,21 @@ def random_example(rng: Random, cls: Any) -> Example:
 
     gradients = tuple(tuple(gradient(shape) for shape in shapes) for _ in range(steps))
     several = len(shapes) > 1 and not any(map(sums_over_model, programs)) and rng.random() < 0.2
-    groups: tuple[dict[str, Any], ...] = ({"lr": rng.choice((0.1, 0.3))}, *([{"lr": 0.05}] if several else []))
+    groups = tuple(_knobs(rng, rule) for _ in range(2 if several else 1))
     members = tuple(int(several and k == len(shapes) - 1) for k in range(len(shapes)))
     small = any(math.prod(shape) > 64 for shape in shapes)
     return Example(
         dtype, options, groups, members, starts, gradients, None, maximize=rng.random() < 0.15, small=small
     )
+
+
+def _knobs(rng: Random, rule: Any) -> dict[str, Any]:
+    """Every knob, since a default that follows from others is made once, for all groups."""
+    known: dict[str, Any] = {}
+    for hyper in rule.hypers:
+        default = hyper.default(known) if callable(hyper.default) else hyper.default
+        known[hyper.name] = default if hyper.keyword != "lr" else rng.choice((0.1, 0.3, 0.05))
+    return {hyper.keyword: known[hyper.name] for hyper in rule.hypers}
 
 
 def smaller(example: Example) -> Iterator[Example]:

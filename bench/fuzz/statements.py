@@ -223,7 +223,7 @@ def _draw(writer: _Writer) -> None:
 
 def _window(writer: _Writer) -> None:
     name = writer.name()
-    word = writer.rng.choice(("sum", "mean", "max"))
+    word = writer.rng.choice(("sum", "mean"))
     form = f"state {name} : like x = 0\n{name}' = {word}({{}} over last 2) every 2"
     writer.add(form, writer.term("entry", 1), kind="entry", names=(name,))
 

@@ -185,7 +185,7 @@ FUNCTIONS = (
         sympy=lambda sp, x: x * (1 + sp.erf(x / sp.sqrt(2))) / 2,
         opt=Call("gelu"), latex=Call("gelu"), torch=Call("torch.nn.functional.gelu"),
         c=Inline("return a*(T)0.5*(1 + erf##F(a*(T)0.70710678118654752440));"),
-        triton=Template("0.5 * {0} * (1.0 + tl.erf({0} * 0.7071067811865476))", atom=False),
+        triton=Template("0.5 * {a} * (1.0 + tl.erf({a} * 0.7071067811865476))", atom=False),
     ),
 )  # fmt: skip
 

@@ -15,7 +15,6 @@ from dotopt.runtime.property.example import (
     Array,
     Example,
     answered,
-    asks_elsewhere,
     decomposed,
     entrywise,
     own,
@@ -45,7 +44,7 @@ class Machine:
         self.optimizer = cls(groups, **example.options, **more)
         self.rule = cls.rule
         step = programs(cls, example, [example.starts[0].ndim])[0]
-        self.elsewhere, self.operator = asks_elsewhere(step), answered(step)[0] == "operator"
+        self.elsewhere, self.operator = bool(cls.rule.reasons), answered(step)[0] == "operator"
 
     @property
     def on_kernels(self) -> bool:
@@ -155,7 +154,7 @@ class Reference:
         self.programs = programs(cls, example, ranks)
         self.together = any(map(sums_over_model, self.programs))
         self.entrywise = [entrywise(step) for step in self.programs]
-        self.elsewhere = any(map(asks_elsewhere, self.programs))
+        self.elsewhere = bool(cls.rule.reasons)
         everyone = list(range(len(ranks)))
         parts = (
             [everyone]
