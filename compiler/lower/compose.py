@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, Program, node
-from dotopt.compiler.lower.context import Applied, Context
+from dotopt.compiler.lower.context import Application, Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.scope import Base, Scope
 from dotopt.compiler.ops.types import ANY, REAL
@@ -37,7 +37,7 @@ def apply(context: Context, name: str, e: s.Call, scope: Scope) -> Node:
     if context.scope.equations is not None:
         context.scope.equations.extend(program.equations)
     (param,) = context.base.params
-    context.applied = Applied(program, program.next[param.name], key)
+    context.applied = Application(program, program.next[param.name], key)
     return context.applied.result
 
 

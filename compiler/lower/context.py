@@ -27,7 +27,7 @@ class Static:
 
 
 @dataclass(frozen=True)
-class Applied:
+class Application:
     """The base rule, applied: its program with the arguments of the application in the place of its own leaves."""
 
     program: Program
@@ -36,7 +36,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Pass:
+class LoopScope:
     """One pass of a loop, for claims inside it: its scope, the leaves that it starts from, and when it ends."""
 
     scope: Scope
@@ -56,7 +56,7 @@ class Context:
     scope: Scope = field(default_factory=Scope)
     param_type: Type | None = None  # of the parameter, where a transform or a `when` decides it
     base: Program | None = None  # the wrapped rule, for a transform
-    applied: Applied | None = None
+    applied: Application | None = None
     prefix: Mapping[str, str] = field(default_factory=dict)  # names to rename, since the base rule has them too
     axis_alias: dict[str, str] = field(default_factory=dict)  # axes of a formula -> axes of what it was called with
     randoms: list[Random] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Context:
     loops: dict[str, int] = field(default_factory=dict)  # how often a loop variable's name was used
     bound: list[str] = field(default_factory=list)  # the indices of the families and reductions around what is lowered
     roles: dict[str, Scope] = field(default_factory=dict)
-    passes: dict[int, Pass] = field(default_factory=dict)  # of the loops, by identity of the statement, for claims
+    passes: dict[int, LoopScope] = field(default_factory=dict)  # of the loops, by identity of the statement, for claims
     minimised: list[Lambda] = field(default_factory=list)  # what the text of a claim asks the minimum of
     later: list[Callable[[], None]] = field(default_factory=list)  # what needs all names to be there
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dotopt.compiler.ir import Fold, Loop, Node, node
-from dotopt.compiler.lower.context import Context, Pass
+from dotopt.compiler.lower.context import Context, LoopScope
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Leaf, Scope, Value
@@ -74,7 +74,7 @@ def _passes(context: Context, loop: s.Iterate, scope: Scope, starts: tuple[Node,
     bound = loop.count or loop.most or (loop.index.domain if loop.index else None)
     assert bound is not None
     first = value(context, bound, scope)
-    context.passes[id(loop)] = Pass(inner, tuple(variables), index, first, until)
+    context.passes[id(loop)] = LoopScope(inner, tuple(variables), index, first, until)
     body = Loop(tuple(variables), tuple(nexts), until, index, tuple(inner.equations or ()))
     return node("loop", first, *starts, attrs=(body,), span=loop.span)
 

@@ -21,7 +21,7 @@ from dotopt.compiler.resolve.expressions import Expressions
 from dotopt.compiler.resolve.history import without_time_indices
 from dotopt.compiler.resolve.imports import Lookup, beside, circle, rule_like
 from dotopt.compiler.resolve.names import Binding, Scope, after_word, name_span
-from dotopt.compiler.resolve.order import Equation, Reads, circles, reached
+from dotopt.compiler.resolve.order import Dependency, Reads, circles, reached
 from dotopt.compiler.resolve.python import spelled
 from dotopt.compiler.resolve.readings import misreadings
 from dotopt.compiler.resolve.steps import Steps
@@ -153,7 +153,7 @@ class _Resolver:
             for rule in rules_in(head.value) if head.value is not None else ():
                 if self.lookup(rule.name) is None and self.scope.find(rule.name) is None:
                     self.no_such_rule(rule.name, rule.span)
-        self.steps.equations.append(Equation((), reads, head.span, self.scope, root=True))
+        self.steps.equations.append(Dependency((), reads, head.span, self.scope, root=True))
 
     def uses(self) -> None:
         """Every name after `use` has a file, and none leads back here."""

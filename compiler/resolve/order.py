@@ -24,7 +24,7 @@ class Reads:
 
 
 @dataclass(eq=False, slots=True)
-class Equation:
+class Dependency:
     """What one equation, draw or loop defines and reads; `root` if it must be computed in any case."""
 
     defines: tuple[Value, ...]
@@ -36,7 +36,7 @@ class Equation:
     branch: tuple[tuple[int, bool], ...] = ()
 
 
-def circles(equations: list[Equation]) -> list[Diagnostic]:
+def circles(equations: list[Dependency]) -> list[Diagnostic]:
     """One diagnostic for each circle among the equations of one step: of any later one, and of the first."""
     found: list[Diagnostic] = []
     for first_step in (False, True):
@@ -53,7 +53,7 @@ def circles(equations: list[Equation]) -> list[Diagnostic]:
     return found
 
 
-def _circles(equations: list[Equation]) -> Iterable[list[tuple[Value, Equation]]]:
+def _circles(equations: list[Dependency]) -> Iterable[list[tuple[Value, Dependency]]]:
     defined = {value: equation for equation in equations for value in equation.defines}
     state: dict[Value, int] = {}  # 1: on the way, 2: done
     for start in defined:
@@ -79,7 +79,7 @@ def _circles(equations: list[Equation]) -> Iterable[list[tuple[Value, Equation]]
                 pending.append(iter(defined[following].reads.places))
 
 
-def _message(circle: list[tuple[Value, Equation]]) -> Diagnostic:
+def _message(circle: list[tuple[Value, Dependency]]) -> Diagnostic:
     names = [_spelled(value) for value, _ in circle]
     (binding, _), equation = circle[0]
     if len(circle) == 1 and binding.kind == "local function":
@@ -103,9 +103,9 @@ def _spelled(value: Value) -> str:
     return value[0].name + ("'" if value[1] else "")
 
 
-def reached(equations: list[Equation], read: Iterable[Value]) -> set[Binding]:
+def reached(equations: list[Dependency], read: Iterable[Value]) -> set[Binding]:
     """The names that the roots and the values in `read` need, directly or not."""
-    definers: dict[Binding, list[Equation]] = {}
+    definers: dict[Binding, list[Dependency]] = {}
     for equation in equations:
         for binding, _ in equation.defines:
             definers.setdefault(binding, []).append(equation)

@@ -9,7 +9,7 @@ from dotopt.compiler.resolve.claims import Claims, bind_left, law_of
 from dotopt.compiler.resolve.declare import Branch, Declarer, Target, target
 from dotopt.compiler.resolve.expressions import Expressions, bound
 from dotopt.compiler.resolve.names import KINDS, MOVING, Binding, Scope, after_word, name_span
-from dotopt.compiler.resolve.order import Equation, Reads, circles, reached
+from dotopt.compiler.resolve.order import Dependency, Reads, circles, reached
 from dotopt.compiler.resolve.suggest import closest
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Edit, Label, Report, diagnostic
@@ -26,7 +26,7 @@ class Steps:
     declarer: Declarer
     expressions: Expressions
     claims: Claims
-    equations: list[Equation] = field(default_factory=list)
+    equations: list[Dependency] = field(default_factory=list)
     waiting: list[tuple[s.Claim, Scope]] = field(default_factory=list)
     in_loops: list[tuple[Scope, set[Binding]]] = field(default_factory=list)  # what is needed inside each loop
 
@@ -77,7 +77,7 @@ class Steps:
         self, defines: list[tuple[Binding, bool]], reads: Reads, span: Span, scope: Scope, branch: Branch,
         root: bool = False, start: bool = False,
     ) -> None:  # fmt: skip
-        self.equations.append(Equation(tuple(defines), reads, span, scope, root, start, branch))
+        self.equations.append(Dependency(tuple(defines), reads, span, scope, root, start, branch))
 
     # ---- declarations ----
 
