@@ -82,7 +82,7 @@ def prove_chunks(program: Program, run: Run, work: int = 10_000_000) -> tuple[Ch
     groups = [tuple(x.name for x in group.states) for group in found.groups]
     scanned = tuple(x.state.name for x in found.solved if x.kind == "elementwise")
     frozen = tuple(x.state.name for x in found.solved if x.kind == "frozen")
-    memo: dict[Situation, tuple[Found, Found]] = {}
+    memo: dict[Situation, tuple[Found, Found, set[Node]]] = {}
     end = spent() + work
     asked = [(names, "chunked form") for names in groups] + ([(scanned, "scan")] if scanned else [])
     return tuple(_answer(program, text, names, frozen, run, end, memo, form) for names, form in asked)
@@ -97,7 +97,7 @@ def prove_token(program: Program, run: Run, work: int = 4_000_000) -> ChunkProof
 
 def _answer(
     program: Program, text: str, names: Sequence[str], frozen: Sequence[str], run: Run, end: int,
-    memo: dict[Situation, tuple[Found, Found]], form: str,
+    memo: dict[Situation, tuple[Found, Found, set[Node]]], form: str,
 ) -> ChunkProof:  # fmt: skip
     begun = spent()
     token = form == "one token"
@@ -115,8 +115,9 @@ def _answer(
                 if situation not in memo:
                     unrolled = Unrolled(program, situation)
                     call = unrolled.call("token" if token else "stretch")
-                    memo[situation] = run(text, call), unrolled.expected()
-                right = _agree(*memo[situation], [*names, *frozen], situation, moving, end)
+                    memo[situation] = run(text, call), unrolled.expected(), unrolled.starts()
+                found, expected, starts = memo[situation]
+                right = _agree(found, expected, [*names, *frozen], situation, moving | starts, end)
         except (Unsupported, NotImplementedError, TooLarge) as error:
             reason, passed[kind] = (f"{kind}: " if kind else "") + str(error), False
             break

@@ -146,6 +146,14 @@ class Unrolled:
         now = self.begin + t + 1
         return boolean(now >= start and (now - start) % period == 0)
 
+    def starts(self) -> set[Node]:
+        """What the states of a sequence that begins here are made from."""
+        if not self.situation.first or not self.situation.there:
+            return set()
+        table = self.inputs(self.situation.there[0])
+        return {table[x] for state in self.program.states if state.kind == "first" for x in state.start.walk()
+                if x in table}  # fmt: skip
+
     def windowed(self, window: Node, t: int) -> Node:
         """A sum over the last tokens, written out."""
         value, length = window.args

@@ -126,13 +126,11 @@ def same(left: Node, right: Node, moving: Collection[Node] = ()) -> bool:
     sizes = [sum(1 for _ in x.walk()) for x in (a, b)]
     if max(sizes) > MOST_NODES:
         raise Unsupported(f"{max(sizes)} operations are too many to compare")
-    lettered = _lettered(a, b, set(moving))
-    if _normal(*lettered):
+    lettered = [_lettered(a, b, set(moving), whole) for whole in (True, False)]
+    if any(_normal(*pair) for pair in lettered):
         return True
     if _told_apart(a, b):
         return False
-    if lettered != (a, b) and _normal(a, b):
-        return True
     raise Unsupported("equal where it was tried, but not in normal form")
 
 
@@ -145,13 +143,36 @@ def _normal(left: Node, right: Node) -> bool:
         return False
 
 
-def _lettered(left: Node, right: Node, moving: set[Node]) -> tuple[Node, Node]:
-    """Both with one leaf for each value that is no ring operation and does not move."""
-    touched: dict[Node, bool] = {}
-    letters: dict[Node, Node] = {}
+def _lettered(left: Node, right: Node, moving: set[Node], whole: bool) -> tuple[Node, Node]:
+    """Both with one leaf for each value that is no ring operation.
 
-    def outermost(root: Node) -> Node:
-        done: dict[Node, Node] = {}
+    What does not move is one leaf if it is one node, with `whole` every product that is a vector too, up to scalar
+    factors; functions of what moves are one leaf if their arguments are found equal.
+    """
+    letters: dict[Node, Node] = {}
+    functions: dict[tuple[object, ...], list[tuple[tuple[Node, ...], Node]]] = {}
+
+    def letter(like: Node) -> Node:
+        count = len(letters) + sum(map(len, functions.values()))
+        return leaf("free", f"letter {count + 1}", Type(like.type.kind, like.type.axes))
+
+    def function(here: Node, args: tuple[Node, ...]) -> Node:
+        known = functions.setdefault((here.op, here.attrs, here.type), [])
+        for others, stands in known:
+            if all(p is q or _normal(p, q) for p, q in zip(args, others, strict=True)):
+                return stands
+        stands = letter(here)
+        known.append((args, stands))
+        return stands
+
+    def opaque(here: Node) -> bool:
+        scaled = here.op == "mul" and not all(x.type.axes for x in here.args)
+        vector = whole and len(here.type.axes) == 1 and here.op in ("matmul", "mul") and not scaled
+        return here.op not in RING or vector
+
+    done: dict[Node, Node] = {}
+    touched: dict[Node, bool] = {}
+    for root in (left, right):
         for here in root.walk():
             touched[here] = here in moving or any(touched[c] for c in here.children)
         stack = [root]
@@ -160,20 +181,20 @@ def _lettered(left: Node, right: Node, moving: set[Node]) -> tuple[Node, Node]:
             if here in done:
                 stack.pop()
                 continue
-            if here.op not in RING and not touched[here] and here.type.kind in ("real", "int"):
-                stands = leaf("free", f"letter {len(letters) + 1}", Type("real", here.type.axes))
-                done[here] = letters.setdefault(here, stands)
+            if not touched[here] and opaque(here):
+                done[here] = letters.setdefault(here, letter(here))
                 continue
             waiting = [x for x in here.args if x not in done]
             if waiting:
                 stack += waiting
                 continue
             args = tuple(done[x] for x in here.args)
-            alike = all(p is q for p, q in zip(args, here.args, strict=True))
-            done[here] = here if alike else node(here.op, *args, attrs=here.attrs)
-        return done[root]
-
-    return outermost(left), outermost(right)
+            if here.op not in RING and args:
+                done[here] = function(here, args)
+            else:
+                alike = all(p is q for p, q in zip(args, here.args, strict=True))
+                done[here] = here if alike else node(here.op, *args, attrs=here.attrs)
+    return done[left], done[right]
 
 
 def _told_apart(left: Node, right: Node) -> bool:
