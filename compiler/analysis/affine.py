@@ -105,6 +105,11 @@ class _Reader:
     def matrices(self) -> bool:
         return any(len(x.type.axes) == 2 for x in self.own)
 
+    def by_columns(self, factor: Node) -> bool:
+        """Whether an entrywise factor is a number for each column, of states whose axes have two names."""
+        axes = {x.type.axes for x in self.own}
+        return all(len(a) == 2 and a[0] != a[1] and factor.type.axes == a[1:] for a in axes)
+
     def involves(self, here: Node) -> bool:
         """Whether the value depends on the states."""
         if here not in self.touched:
@@ -166,6 +171,9 @@ class _Reader:
         scale = {n: _times(factor, x) for n, x in form.scale.items()}
         if not factor.type.axes:
             return Affine(scale, tuple(pair.scaled(factor) for pair in form.pairs), _mul(factor, form.rest))
+        if self.by_columns(factor) and not any(pair.window is not None for pair in form.pairs):
+            pairs = tuple(Pair(pair.p, pair.u, _times(factor, pair.y), pair.weight) for pair in form.pairs)
+            return Affine(scale, pairs, _mul(factor, form.rest))
         if not form.elementwise or any(pair.window is not None for pair in form.pairs):
             raise NotAffine(f"`{factor!r}` weighs the entries of a product with the state")
         return Affine(scale, (), _mul(factor, added(form)))
@@ -189,7 +197,8 @@ class _Reader:
     def applied(self, form: Affine, right: Node) -> Vector:
         """The matrix times a vector, or times the vectors of a window."""
         several = right.type.axes[:1] == (RECENT,)
-        if any(factor.type.axes for factor in form.scale.values()):
+        entrywise = [factor for factor in form.scale.values() if factor.type.axes]
+        if entrywise and (several or not all(map(self.by_columns, entrywise))):
             raise NotAffine(f"a state with entrywise decay is multiplied by `{right!r}`")
         if any(pair.window is not None for pair in form.pairs) or (several and (form.pairs or form.rest is not None)):
             raise NotAffine("a term over a window is read by the token that writes it")

@@ -1,7 +1,7 @@
 """What kind of recurrence each state follows, and with it how a whole sequence can be computed at once.
 
     elementwise   x' = a*x + b                              an associative scan
-    low rank      M' = a*M + Σ (M @ p + u) yᵀ               chunks of tokens, in WY form
+    low rank      M' = a*M + Σ (M @ p + u) yᵀ               chunks of tokens, in WY form; a may differ by columns
     frozen        P' = … every C                            constant inside a chunk
     sequential    anything else                             a loop, one token after the other
 
@@ -58,6 +58,12 @@ class Group:
     @property
     def name(self) -> str:
         return "_".join(state.name for state in self.states)
+
+    @property
+    def decay(self) -> Node | None:
+        """The decay of each column, of a single memory whose columns decay each by itself."""
+        scale = self.mix[0][0]
+        return scale if scale is not None and scale.type.axes else None
 
     @property
     def parts(self) -> Iterator[Node]:
@@ -221,8 +227,11 @@ class _Solver:
         for name, form in forms.items():
             if form.rest is not None:
                 raise NotAffine(f"a full-rank term is added to `{name}` at every token")
-            if any(scale.type.axes for scale in form.scale.values()):
-                raise NotAffine(f"`{name}` decays entry by entry, together with a term of low rank")
+            for scale in form.scale.values():
+                if scale.type.axes and (len(states) > 1 or not _by_columns(scale, *own.values())):
+                    raise NotAffine(f"`{name}` decays entry by entry, together with a term of low rank")
+                if scale.type.axes and any(pair.window is not None for pair in form.pairs):
+                    raise NotAffine(f"`{name}` decays column by column, together with a sum over a window")
         if all(form.elementwise and not form.pairs for form in forms.values()):
             raise NotAffine("nothing of low rank is written")
         order = _ordered(states, forms)
@@ -348,6 +357,12 @@ def _terms(order: list[State], forms: Mapping[str, Affine]) -> tuple[Term, ...]:
     return tuple(Term(p, u, tuple(slots), window) for (p, u, window), slots in found.items())
 
 
+def _by_columns(scale: Node, own: Node) -> bool:
+    """Whether a state decays by a number for each column; its axes must have two names to tell."""
+    rows, columns = own.type.axes
+    return rows != columns and scale.type.axes == (columns,)
+
+
 def _describe(group: Group) -> str:
     names = " and ".join(f"`{x.name}`" for x in group.states)
     reading = any(p is not None for term in group.terms for p in term.p)
@@ -356,6 +371,8 @@ def _describe(group: Group) -> str:
     rank = " + ".join([*map(repr, windows), *([str(single)] if single else [])])
     what = f"plus rank {rank}" + ("" if reading else ", written without reading")
     whose = f"{names}ᵀ" if group.transposed else names
+    if group.decay is not None:
+        return f"a diagonal {what}, applied to {whose}"
     if len(group.states) > 1:
         return f"{whose} side by side: scalars times the identity {what}"
     return f"a multiple of the identity {what}, applied to {whose}"

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dotopt.runtime.sequence import launch
+from dotopt.runtime.sequence.channels import Channels
 from dotopt.runtime.sequence.fading import Fading, Mix, Number
 
 
@@ -45,11 +46,13 @@ class Chunks:
     """
 
     def __init__(
-        self, starts: Sequence[Tensor], mix: Mix, terms: Sequence[Term], chunk: int = 64, keep: Tensor | None = None
-    ) -> None:
+        self, starts: Sequence[Tensor], mix: Mix, terms: Sequence[Term], chunk: int = 64, keep: Tensor | None = None,
+        decay: Tensor | None = None,
+    ) -> None:  # fmt: skip
         """starts: `[..., dv, d_i]`; mix: numbers or `[..., T]`, None for zero, and nothing right of the diagonal.
 
-        keep: `[..., T]`, False where there is no token; the memories stay what they are.
+        keep: `[..., T]`, False where there is no token; the memories stay what they are. decay: `[..., T, d]`, of one
+        memory whose columns decay each by itself, in place of the mix.
         """
         memories = range(len(starts))
         written = [x.shape[-3 if term.several else -2] for term in terms for x in term.y if x is not None]
@@ -60,6 +63,7 @@ class Chunks:
         rank = next(x.shape[-2] for x in y if x is not None)
         if keep is not None:
             y = [None if x is None else x * keep[..., None, None].to(x.dtype) for x in y]
+            decay = None if decay is None else torch.where(keep[..., None], decay, torch.ones_like(decay))
             mix = [[_kept(x, keep, i == j, starts[0]) for j, x in enumerate(row)] for i, row in enumerate(mix)]
         size = max(1, min(chunk // rank, length))
         whole = length // size * size
@@ -77,7 +81,12 @@ class Chunks:
                     chunked: Tensor = x.flatten(-3, -2).unflatten(-2, (-1, many * rank))
                     return chunked
 
-                fading = Fading([[_tokens(x, begin, end, length) for x in row] for row in mix], many, self.last[0])
+                fading: Fading | Channels
+                if decay is None:
+                    cut_mix = [[_tokens(x, begin, end, length) for x in row] for row in mix]
+                    fading = Fading(cut_mix, many, self.last[0])
+                else:
+                    fading = Channels(_spans(decay, length).narrow(-2, begin, end - begin), many)
                 self.parts.append(_part(self.last, fading, [cut(x) for x in p], cut(u), [cut(x) for x in y]))
                 self.last = self.parts[-1].last
 
@@ -103,7 +112,7 @@ class _Part:
     starts: Sequence[Tensor]
     z: Tensor
     y: Sequence[Tensor | None]
-    fading: Fading
+    fading: Fading | Channels
     last: list[Tensor]
     kernels: bool = False  # whether Triton computed it, and reads it
 
@@ -118,13 +127,14 @@ class _Part:
     def read(self, j: int, q: Tensor, after: bool, transposed: bool) -> Tensor:
         """What the memory held at the start of the chunk, and what was written in it since."""
         written = self.y[0]
-        if self.kernels and not transposed and written is not None:
+        if self.kernels and not transposed and written is not None and isinstance(self.fading, Fading):
+            fading = self.fading
 
             def torch_form(*x: Tensor) -> tuple[Tensor, ...]:
-                part = _Part([x[1]], x[2], [x[3]], self.fading.replaced(x[4]), self.last)
+                part = _Part([x[1]], x[2], [x[3]], fading.replaced(x[4]), self.last)
                 return (part.by_torch(0, x[0], after, False),)
 
-            table = self.fading.tables[0, 0]
+            table = fading.tables[0, 0]
             found = launch.looked(q, self.starts[0], self.z, written, table, after, torch_form)
             return found.flatten(-3, -2)
         return self.by_torch(j, q, after, transposed).flatten(-3, -2)
@@ -136,12 +146,12 @@ class _Part:
         for i, (start, y) in enumerate(zip(self.starts, self.y, strict=True)):
             if not fading.mixes(j, i):
                 continue
-            far = fading.since(q, j, i, after)
-            total = _plus(total, far @ (start if transposed else start.mT))
+            far = fading.since(q @ start, j, i, after) if transposed else fading.since(q, j, i, after) @ start.mT
+            total = _plus(total, far)
             if y is not None and transposed:
-                total = _plus(total, fading.inside(q @ self.z.mT, j, i, after) @ y)
+                total = _plus(total, fading.spread(q, self.z, y, j, i, after))
             elif y is not None:
-                scores = _plus(scores, fading.inside(q @ y.mT, j, i, after))
+                scores = _plus(scores, fading.scores(q, y, j, i, after))
         assert total is not None
         if scores is not None:
             near = scores @ self.z
@@ -151,11 +161,13 @@ class _Part:
 
 
 def _part(
-    starts: Sequence[Tensor], fading: Fading, p: Sequence[Tensor | None], u: Tensor | None, y: Sequence[Tensor | None]
+    starts: Sequence[Tensor], fading: Fading | Channels, p: Sequence[Tensor | None], u: Tensor | None,
+    y: Sequence[Tensor | None],
 ) -> _Part:
     """The chunks, from what the memories are at the start of the first."""
     written = y[0]
-    if written is not None and launch.usable(starts, fading.size, written.shape[-2], (p[0], u, written)):
+    given = (p[0], u, written)
+    if isinstance(fading, Fading) and written is not None and launch.usable(starts, fading.size, written.shape[-2], given):
         table = fading.tables[0, 0]
 
         def torch_form(*x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,7 +180,8 @@ def _part(
 
 
 def _solved(
-    starts: Sequence[Tensor], fading: Fading, p: Sequence[Tensor | None], u: Tensor | None, y: Sequence[Tensor | None]
+    starts: Sequence[Tensor], fading: Fading | Channels, p: Sequence[Tensor | None], u: Tensor | None,
+    y: Sequence[Tensor | None],
 ) -> _Part:
     """The same by torch."""
     memories = range(len(starts))
@@ -181,7 +194,7 @@ def _solved(
         if left is not None:
             reach[i] = _plus(reach[i], fading.since(left, j, i, False))
             if right is not None:
-                system = _plus(system, fading.inside(left @ right.mT, j, i, False))
+                system = _plus(system, fading.scores(left, right, j, i, False))
         if right is not None:
             ends[j] = _plus(ends[j], fading.to_end(right, j, i))
     if system is not None:  # z = system @ z + u + Σ_i reach_i @ M_iᵀ, and the system is strictly lower triangular
@@ -193,7 +206,7 @@ def _solved(
 
 
 def _passed(
-    starts: Sequence[Tensor], fading: Fading, reach: Sequence[Tensor | None], u: Tensor | None,
+    starts: Sequence[Tensor], fading: Fading | Channels, reach: Sequence[Tensor | None], u: Tensor | None,
     ends: Sequence[Tensor | None],
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:  # fmt: skip
     """The memories at the start of each chunk, the vectors z, and the memories after the last chunk."""
@@ -267,6 +280,13 @@ def _tokens(x: Number | None, begin: int, end: int, length: int) -> Number | Non
     if x is None or isinstance(x, float | int) or x.dim() == 0 or x.shape[-1] == 1 or end - begin == length:
         return x
     return x.narrow(-1, begin, end - begin)
+
+
+def _spans(decay: Tensor, length: int) -> Tensor:
+    """`[..., T, d]`, also of what is the same at all tokens."""
+    if decay.shape[-2] == length:
+        return decay
+    return decay.expand(*decay.shape[:-2], length, decay.shape[-1])
 
 
 def _kept(x: Number | None, keep: Tensor, same: bool, like: Tensor) -> Number | None:

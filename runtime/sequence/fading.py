@@ -21,6 +21,8 @@ class Fading:
     rows 1 to C are for what is read after each token, rows 0 to C - 1 for before, and the last row is for the end.
     """
 
+    scalar = True
+
     def __init__(self, mix: Mix, size: int, like: Tensor) -> None:
         """mix: numbers, or `[..., T]` for T = N*C tokens; None for zero, and nothing right of the diagonal.
 
@@ -86,6 +88,14 @@ class Fading:
         if rows > 1:
             weights = weights.repeat_interleave(rows, -2)
         return scores * (weights.repeat_interleave(columns, -1) if columns > 1 else weights)
+
+    def scores(self, left: Tensor, right: Tensor, j: int, i: int, after: bool) -> Tensor:
+        """Vectors of tokens (or their terms) against what is written in their chunk, weighted; later tokens get 0."""
+        return self.inside(left @ right.mT, j, i, after)
+
+    def spread(self, q: Tensor, z: Tensor, y: Tensor, j: int, i: int, after: bool) -> Tensor:
+        """What is read of the columns: Σ (z_s · q_t) y_s, weighted."""
+        return self.scores(q, z, j, i, after) @ y
 
     def since(self, x: Tensor, j: int, i: int, after: bool) -> Tensor:
         """Vectors of tokens (or their terms), weighted for what was there at the start of the chunk."""

@@ -422,6 +422,8 @@ def _entry(op: str, x: Node | None, y: Node | None, left: Axes, right: Axes, who
     if op == "mul" and len(mine) == len(theirs) == 1 and len(whole) == 2:
         first, second = (a, b) if left.index(mine[0]) < right.index(theirs[0]) else (b, a)
         return node("outer", first, second)
+    if op == "mul" and len(set(whole)) == 2 and whole in (mine, theirs):  # by the names of the axes
+        return node("mul", *((a, b) if mine == whole else (b, a)))
     fitted = [z if not axes or axes == whole else _sure(_spread(z, full, whole, left, right))
               for z, axes, full in ((a, mine, left), (b, theirs, right))]  # fmt: skip
     return node(op, *fitted)

@@ -211,12 +211,14 @@ class _Writing:
         turn = ".mT" if group.transposed else ""
         starts = ", ".join(f"{self.starts[x.name]}{turn}" for x in group.states)
         mix = ", ".join(f"[{', '.join(map(code, row))}]" for row in group.mix)
+        columns = [] if group.decay is None else [f"decay={code(group.decay)}"]
+        mix = mix if group.decay is None else "[1]"
         terms = []
         for term in group.terms:
             p, y = (f"[{', '.join(map(code, vectors))}]" for vectors in (term.p, term.y))
             terms.append(f"Term({p}, {code(term.u)}, {y}{', several=True' * (term.window is not None)})")
         lines = [f"{name} = Chunks(", f"{INDENT}[{starts}],", f"{INDENT}[{mix}],"]
-        lines += [f"{INDENT}[{', '.join(terms)}],", f"{INDENT}chunk, keep,", ")"]
+        lines += [f"{INDENT}[{', '.join(terms)}],", f"{INDENT}{', '.join(('chunk', 'keep', *columns))},", ")"]
         b.lines += [INDENT + line for line in lines]
         for i, state in enumerate(group.states):
             b.names[leaf("sequence", f"{state.name} at the end", state.type)] = f"{name}.last[{i}]{turn}"

@@ -46,9 +46,13 @@ def _respelled(here: Node) -> Node:
         case "sum", (Node(op="mul", args=(a, b)),) if a.type.axes == b.type.axes == tuple(here.attrs[0]) != ():
             return node("matmul", a, b) if len(a.type.axes) == 1 else here
         case "matmul", (a, b) if len(a.type.axes) == 1 and len(b.type.axes) == 2:
-            return node("matmul", _turned(b), a)
+            return _respelled(node("matmul", _turned(b), a))
         case "transpose", (a,):
             return _turned(a)
+        case "mul", (a, b) if _diagonal(a, b) or _diagonal(b, a):
+            return _weighted(a, b) if _diagonal(a, b) else _weighted(b, a)
+        case "matmul", (a, b) if len(b.type.axes) == 1 and _weighs(a):
+            return _applied(a, b)
         case "pow", (a, b) if b.value == 2:
             return node("mul", a, a)
         case "sub", (a, b):
@@ -81,6 +85,52 @@ def _respelled(here: Node) -> Node:
                 total = node("mul", total, leaf("axis", axis, Type("int")))
             return total
     return here
+
+
+def _diagonal(x: Node, a: Node) -> bool:
+    """Whether `x*a` weighs the rows or columns of a matrix, told apart by their names."""
+    return len(x.type.axes) == 1 and len(set(a.type.axes)) == 2
+
+
+def _weighted(x: Node, a: Node) -> Node:
+    """`x*a`, with the weights moved down to what cannot be taken apart."""
+    match a.op, a.args:
+        case "add", (p, q):
+            return node("add", _weighted(x, p), _weighted(x, q))
+        case "mul", (p, q) if not p.type.axes:
+            return node("mul", p, _weighted(x, q))
+        case "mul", (p, q) if _diagonal(q, p) and q.type.axes == x.type.axes:
+            return node("mul", p, node("mul", x, q))
+        case "outer", (p, q):
+            columns = x.type.axes == q.type.axes
+            return node("outer", p, node("mul", x, q)) if columns else node("outer", node("mul", x, p), q)
+    return node("mul", a, x)
+
+
+def _weighs(a: Node) -> bool:
+    """Whether a sum has a matrix whose rows or columns are weighed."""
+    match a.op, a.args:
+        case "add", (p, q):
+            return _weighs(p) or _weighs(q)
+        case "mul", (p, q):
+            return _diagonal(q, p) or _weighs(q)
+    return False
+
+
+def _applied(a: Node, v: Node) -> Node:
+    """`a @ v`, term by term: weights of columns belong to v, those of rows to the product."""
+    match a.op, a.args:
+        case "add", (p, q):
+            return node("add", _applied(p, v), _applied(q, v))
+        case "mul", (p, q) if not p.type.axes:
+            return node("mul", p, _applied(q, v))
+        case "mul", (p, q) if _diagonal(q, p):
+            if q.type.axes == v.type.axes:
+                return _applied(p, node("mul", q, v))
+            return node("mul", q, _applied(p, v))
+        case "outer", (p, q):
+            return node("mul", node("matmul", q, v), p)
+    return node("matmul", a, v)
 
 
 def _turned(a: Node) -> Node:
