@@ -69,7 +69,7 @@ def test_slots_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["hgrn2", "kda", "decay_after"])
 def test_the_emitted_code_is_proved(name: str) -> None:
     file = resolve(parse(Source("gated.opt", GATED.format(equations=FORMS[name])))).file
-    memory, token = proofs(lower(file, Static(), Library()), 60)
+    memory, token = proofs(lower(file, Static(), Library()))
     assert memory.status == token.status == "proved", memory.sentence
 
 

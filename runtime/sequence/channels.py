@@ -101,7 +101,8 @@ class Channels:
 
     def by_token(self, x: Tensor) -> Tensor:
         """`[..., N, C*R, d]` as `[..., N, C, R, d]`."""
-        return x.unflatten(-2, (self.size, -1))
+        found: Tensor = x.unflatten(-2, (self.size, -1))
+        return found
 
     def filled(self, x: Tensor, value: float) -> Tensor:
         """With tokens that change nothing, up to a power of two; tokens are the third axis from behind, or second."""

@@ -166,8 +166,9 @@ def _part(
 ) -> _Part:
     """The chunks, from what the memories are at the start of the first."""
     written = y[0]
-    given = (p[0], u, written)
-    if isinstance(fading, Fading) and written is not None and launch.usable(starts, fading.size, written.shape[-2], given):
+    if isinstance(fading, Channels) or written is None:
+        return _solved(starts, fading, p, u, y)
+    if launch.usable(starts, fading.size, written.shape[-2], (p[0], u, written)):
         table = fading.tables[0, 0]
 
         def torch_form(*x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
