@@ -36,6 +36,7 @@ RELATIVE = 1e-9
 POINTS = 4  # points an example of the budget, as long as they cost little beside the runs of backends
 SECONDS = 1.0  # of processor time, after which one point an example is enough
 TRIES = 20  # tries an example, where premises are hard to meet
+SATURATING = ("tanh", "sigmoid", "exp", "erf", "softplus", "gelu", "pow")
 OPAQUE = ("apply", "conjugate", "base", "base_member", "claim", "jvp", "host", "root", "argmin")
 
 
@@ -59,14 +60,17 @@ def claim_at_points(file: s.File, claim: s.Claim, library: Library, budget: Budg
     if not sentences:
         return Untested(reason or "no equation or inequality")
     met = 0
+    valueless: list[str] = []
     for index, sentence in enumerate(sentences):
         share = Budget(max(budget.examples // len(sentences), 4) * TRIES, budget.seed + index, budget.shrinking)
         counter = [0, share.examples // TRIES]
-        outcome = search(_moments(sentence), _check(claim, sentence, counter), share)
+        outcome = search(_moments(sentence), _check(claim, sentence, counter, valueless), share)
         if isinstance(outcome, Failed):
             return outcome
         met += counter[0]
-    return Passed(met) if met else Untested("no random point meets its premises")
+    if met:
+        return Passed(met)
+    return Untested(f"it has no value in the judge: {valueless[0]}" if valueless else "no random point meets its premises")
 
 
 def _sentences(file: s.File, claim: s.Claim, library: Library) -> tuple[list[Sentence], str]:
@@ -270,27 +274,36 @@ class _Look(Simulation):
 COMPARED = ("eq", "le", "ge", "lt", "gt", "ne")
 
 
-def _check(claim: s.Claim, sentence: Sentence, counter: list[int]) -> Any:
+def _check(claim: s.Claim, sentence: Sentence, counter: list[int], valueless: list[str]) -> Any:
     began = time.process_time()
 
     def check(moment: Moment) -> None:
         slow = time.process_time() - began > SECONDS
         if counter[0] >= counter[1] * (1 if slow else POINTS):
             raise Enough
-        seen = look(sentence, moment)
-        assume(seen is not None)
+        try:
+            seen = look(sentence, moment)
+        except NoValue as error:
+            valueless[:] = [str(error)]
+            seen = None
+        verdicts = [holds(*one) for one in seen[1]] if seen is not None else []
+        assume(verdicts and None not in verdicts)
         assert seen is not None
         counter[0] += 1
-        for part, sides, largest in seen[1]:
-            if not holds(part, sides, largest):
+        for (part, sides, _), held in zip(seen[1], verdicts, strict=True):
+            if not held:
                 size = moment.start.size, len(moment.gradients), len(repr(moment))
                 raise Disagreement(_failed(claim, sentence, moment, part, sides), size)
 
     return check
 
 
+class NoValue(Exception):
+    """Something that the judge cannot work out; the text says what."""
+
+
 def look(sentence: Sentence, moment: Moment) -> Any:
-    """What premises and goal are at a moment; None where the premises fail, or something has no value."""
+    """What premises and goal are at a moment; None where the premises fail. Raises `NoValue`."""
     case = sentence.case
     run = _Look(case.program, moment.start, moment.hypers, sizes=moment.sizes, seed=moment.seed)
     run.moment, run.sentence = moment, sentence
@@ -299,11 +312,11 @@ def look(sentence: Sentence, moment: Moment) -> Any:
     try:
         for step, gradient in enumerate(moment.gradients, start=1):
             run.last = step == len(moment.gradients)
-            answers = {"f": _value(gradient), "∇f": _gradient(gradient)}
+            answers = _answers(case, gradient)
             inputs = _inputs(moment) if run.last else moment.earlier[step - 1]
             run.step(None if elsewhere else gradient, oracles=answers, inputs=inputs)
-    except (KeyError, NotImplementedError, IndexError, ValueError, np.linalg.LinAlgError):
-        return None
+    except (KeyError, NotImplementedError, IndexError, ValueError, np.linalg.LinAlgError) as error:
+        raise NoValue(f"{type(error).__name__}: {error}") from error
     return run.seen
 
 
@@ -316,20 +329,31 @@ def _inputs(moment: Moment) -> dict[str, Any]:
     return {here.name: value for here, value in moment.free.items() if here.role == "input"}
 
 
-def _value(shift: Any) -> Any:
-    return lambda x: float(np.sum(x * x / 2 + shift * x - np.cos(x)))
+def _answers(case: Case, shift: Any) -> dict[str, Any]:
+    """Σ ½x² + a x - cos x with its gradient and Hessian, under the names that the rule has for them."""
+    found: dict[str, Any] = {}
+    for word, name in {("objective", "f"), *((c.word, c.name) for c in case.program.callables)}:
+        if word == "operator":
+            found[name] = lambda x, *samples: x + shift + np.sin(x)
+        elif word == "objective":
+            found[name] = lambda x, *samples: float(np.sum(x * x / 2 + shift * x - np.cos(x)))
+            found[f"∇{name}"] = lambda x, *samples: x + shift + np.sin(x)
+            found[f"∇²{name}"] = lambda x, *samples: (1 + np.cos(x)) * samples[-1]
+    return found
 
 
-def _gradient(shift: Any) -> Any:
-    return lambda x: x + shift + np.sin(x)
+def holds(part: Node, sides: list[Any], largest: float) -> bool | None:
+    """Whether a comparison holds to rounding; what is not a number anywhere counts as held.
 
-
-def holds(part: Node, sides: list[Any], largest: float) -> bool:
-    """Whether a comparison holds to rounding; what is not a number anywhere counts as held."""
+    Two sides that are exactly equal break a strict inequality; None where rounding may have made them so, as it makes
+    tanh(30) out of 1.
+    """
     if len(sides) == 1:
         return bool(np.all(sides[0]))
     left, right = (np.asarray(side, dtype=float) for side in sides)
     slack = RELATIVE * max(largest, 1e-30)
+    if part.op in ("lt", "gt", "ne") and bool(np.any(left == right)):
+        return None if any(here.op in SATURATING for here in part.walk()) else False
     with np.errstate(all="ignore"):
         difference = left - right
         known = np.isfinite(difference)

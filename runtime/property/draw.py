@@ -15,7 +15,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from dotopt.runtime.optimizer import signature
-from dotopt.runtime.property.example import Array, Example, asks_elsewhere, program, sums_over_model
+from dotopt.runtime.property.example import Array, Example, asks_elsewhere, program, together
 from dotopt.runtime.property.pieces import PIECE
 from dotopt.runtime.rule import Hyper, Rule
 
@@ -55,7 +55,7 @@ def examples(
     groups = [draw(hyperparameters(rule, options))]
     if several:
         other = draw(hyperparameters(rule, options))
-        groups.append(groups[0] if sums_over_model(first) else other)
+        groups.append(groups[0] if together(first) else other)
     members = [draw(st.sampled_from((0, 1))) if several else 0 for _ in shapes]
     members = [
         max(members) if several and k == len(shapes) - 1 and 1 not in members else m for k, m in enumerate(members)

@@ -69,6 +69,21 @@ def sums_over_model(step: Program) -> bool:
     )
 
 
+def reads_value(step: Program) -> bool:
+    """Whether it reads f itself, a number to which all tensors contribute."""
+    return any(here.attrs[1] == "value" for here in step.oracles)
+
+
+def curved(step: Program) -> bool:
+    """Whether it asks for products with the Hessian: then the closure leaves `backward()` to the optimizer."""
+    return any(here.attrs[1] not in ("value", "gradient") for here in step.oracles)
+
+
+def together(step: Program) -> bool:
+    """Whether the tensors of all groups are to be seen at once."""
+    return sums_over_model(step) or reads_value(step)
+
+
 def entrywise(step: Program) -> bool:
     """Whether every entry of a tensor goes its own way."""
     return all(here.op in ENTRYWISE for root in step.roots for here in root.walk())

@@ -15,12 +15,13 @@ from dotopt.runtime.property.example import (
     Array,
     Example,
     answered,
+    curved,
     decomposed,
     entrywise,
     own,
     program,
     programs,
-    sums_over_model,
+    together,
 )
 from dotopt.runtime.property.pieces import small_pieces
 from dotopt.runtime.property.tolerance import Tolerance
@@ -45,6 +46,7 @@ class Machine:
         self.rule = cls.rule
         step = programs(cls, example, [example.starts[0].ndim])[0]
         self.elsewhere, self.operator = bool(cls.rule.reasons), answered(step)[0] == "operator"
+        self.curved = curved(step)
 
     @property
     def on_kernels(self) -> bool:
@@ -70,7 +72,8 @@ class Machine:
             loss = torch.zeros((), dtype=self.dtype)
             for p, a in zip(self.params, shifts, strict=True):
                 loss = loss + (p * p / 2 + torch.tensor(a, dtype=self.dtype) * p - torch.cos(p)).sum()
-            loss.backward()
+            if not self.curved:
+                loss.backward()
             return loss
 
         with small_pieces(self.example.small):
@@ -152,7 +155,7 @@ class Reference:
         chosen = tuple(example.options[option.keyword] for option in cls.rule.options)
         ranks = [start.ndim for start in example.starts]
         self.programs = programs(cls, example, ranks)
-        self.together = any(map(sums_over_model, self.programs))
+        self.together = any(map(together, self.programs))
         self.entrywise = [entrywise(step) for step in self.programs]
         self.elsewhere = bool(cls.rule.reasons)
         everyone = list(range(len(ranks)))
