@@ -219,6 +219,11 @@ class Rule:
         """Why a closure is needed; empty if none is."""
         return tuple(sorted({reason for step in self.steps.values() for reason in step.reasons}))
 
+    @cached_property
+    def reads_value(self) -> bool:
+        """Whether some step reads the objective itself, which a closure has to return."""
+        return any("Value" in step.words for step in self.steps.values())
+
     def step(self, options: tuple[bool | str, ...], rank: int) -> Step:
         """The step for these options and a parameter with `rank` axes."""
         if not self.ranked:

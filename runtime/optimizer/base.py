@@ -191,6 +191,8 @@ class Optimizer(torch.optim.Optimizer):
         asks = self._check_call(closure)
         if closure is not None and asks:
             loss = oracles.evaluate(closure, [p for group in self.param_groups for p in group["params"]])
+            if loss is None and self.rule.reads_value:
+                raise TypeError(f"{self.rule.name} reads the value of the objective: let the closure return the loss")
         elif closure is not None:
             with torch.enable_grad():
                 loss = closure()
