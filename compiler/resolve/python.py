@@ -17,10 +17,10 @@ from dotopt.grammar.spelling import ascii
 # Arguments of every optimizer, and what a group of parameters holds besides the hyperparameters.
 OPTIMIZER = frozenset((
     "self", "params", "foreach", "maximize", "capturable", "differentiable", "fused", "state_dtype", "param_rounding",
-    "backend", "param_names", "name", "initial_lr", "shared",
+    "backend", "param_names", "name", "initial_lr", "shared", "rule",
 ))  # fmt: skip
 MODULE = frozenset(("self", "block", "pad_token_id"))  # arguments of the other classes
-STATE = frozenset(("step", "compensation", "low_word", "rounding_key"))  # what is kept for a parameter besides states
+STATE = frozenset(("step", "training_point", "compensation", "low_word", "rounding_key"))  # what is kept for a parameter besides states
 
 
 def python_name(node: s.Declaration) -> str:

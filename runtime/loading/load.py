@@ -39,12 +39,21 @@ def load(path: str | Path) -> ModuleType:
 
 
 def compile(path: str | Path, out: str | Path) -> None:
-    """Write the module of a `.opt` file to `out`: readable Python that needs torch and dotopt.runtime only."""
-    from dotopt.compiler.emit.torch.optimizer import module
+    """Write the module of a `.opt` file to `out`: readable Python that needs torch and dotopt.runtime only.
+
+    That of a transform finds the file again, since it is compiled with the rule that it is put around.
+    """
+    from dotopt.compiler.emit.torch.optimizer import module, transform
 
     path = Path(path)
     file, library = _parsed(path)
-    text = module(file, library)
+    name = file.head.name
+    if file.head.word == "transform":
+        inside = library_root() in path.resolve().parents
+        kind, place = ("library", name) if inside else ("file", str(path.resolve()))
+        text = transform(file, (kind, place, name))
+    else:
+        text = module(file, library)
     Path(out).write_text(text, encoding="utf-8")
 
 

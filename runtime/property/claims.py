@@ -70,7 +70,8 @@ def claim_at_points(file: s.File, claim: s.Claim, library: Library, budget: Budg
         met += counter[0]
     if met:
         return Passed(met)
-    return Untested(f"it has no value in the judge: {valueless[0]}" if valueless else "no random point meets its premises")
+    why = f"it has no value in the judge: {valueless[0]}" if valueless else "no random point meets its premises"
+    return Untested(why)
 
 
 def _sentences(file: s.File, claim: s.Claim, library: Library) -> tuple[list[Sentence], str]:
