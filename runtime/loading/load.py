@@ -49,9 +49,11 @@ def compile(path: str | Path, out: str | Path) -> None:
     file, library = _parsed(path)
     name = file.head.name
     if file.head.word == "transform":
-        inside = library_root() in path.resolve().parents
-        kind, place = ("library", name) if inside else ("file", str(path.resolve()))
-        text = transform(file, (kind, place, name))
+        whole, root = path.resolve(), library_root().resolve()
+        inside = root in whole.parents
+        text = transform(
+            file, ("library", str(whole.relative_to(root)), name) if inside else ("file", str(whole), name)
+        )
     else:
         text = module(file, library)
     Path(out).write_text(text, encoding="utf-8")
