@@ -63,11 +63,15 @@ class Signed(Protocol):
 
 @dataclass(frozen=True)
 class Pattern:
-    """The shape that a rule asks of its parameter: `…` stands for any number of axes, `merged` for `cols...`."""
+    """The shape that a rule asks of its parameter: `…` stands for any number of axes, `merged` for `cols...`.
+
+    `ranks` are the numbers of axes that it takes; empty: all that fit.
+    """
 
     name: str
     axes: tuple[str, ...]
     merged: bool = False
+    ranks: tuple[int, ...] = ()
 
     @property
     def viewed(self) -> bool:
@@ -76,12 +80,15 @@ class Pattern:
 
     def __str__(self) -> str:
         axes = ["..." if axis == "…" else axis for axis in self.axes]
-        return f"{self.name} : real[{', '.join(axes)}{'...' if self.merged else ''}]"
+        ranks = f" with {' or '.join(map(str, self.ranks))} axes" if self.ranks else ""
+        return f"{self.name} : real[{', '.join(axes)}{'...' if self.merged else ''}]{ranks}"
 
     def misfit(self, rank: int) -> str | None:
         """What the pattern asks for, if a tensor of this rank does not fit; a number counts as a vector."""
         rank = max(rank, 1) if self.axes else rank
         named = [axis for axis in self.axes if axis != "…"]
+        if self.ranks and rank not in self.ranks:
+            return f"{' or '.join(map(str, self.ranks))} axes"
         if "…" in self.axes:
             return None if rank >= len(named) else f"at least {_axes(len(named))}"
         if self.merged:

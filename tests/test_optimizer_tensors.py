@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import dotopt
 import dotopt.stdlib as stdlib
 from dotopt.stdlib import SGD, Adafactor, AdamP, AdamW, Lion, Muon, NAdam, Shampoo
 
@@ -75,6 +76,18 @@ def test_a_matrix_rule_refuses_complex_parameters() -> None:
         Muon([make((3, 3), torch.complex64)])
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (4, 2, 3), (0, 3, 2)])
+def test_muon_takes_matrices_and_filters_only(shape) -> None:
+    with pytest.raises(ValueError, match="Muon needs 2 or 4 or 5 axes .*`parameter 1` has shape .*`dotopt.route`"):
+        Muon([make((4, 3)), make(shape)])
+    Muon([make((4, 3)), make((4, 3, 2, 2))])
+    conv, linear = torch.nn.Conv1d(2, 4, 3), torch.nn.Linear(4, 4)
+    model = torch.nn.Sequential(conv, torch.nn.Flatten(), linear, torch.nn.Linear(4, 1))
+    routed = dotopt.route(model, {Muon: "matrices", AdamW: "rest"})
+    names = {group["rule"]: group["param_names"] for group in routed.param_groups}
+    assert names["Muon"] == ["2.weight"] and "0.weight" in names["AdamW"]
+
+
 @pytest.mark.parametrize("rule", [*RULES, "AdamP", "Adafactor", "Muon", "Shampoo"])
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_strides_do_not_matter(rule, backend) -> None:
@@ -91,7 +104,7 @@ def test_strides_do_not_matter(rule, backend) -> None:
         torch.testing.assert_close(tensor, plain, rtol=1e-10, atol=1e-12, msg=name, check_stride=False)
 
 
-@pytest.mark.parametrize("rule", [*RULES, "AdamP", "Muon"])
+@pytest.mark.parametrize("rule", [*RULES, "AdamP", "AuON"])
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_a_number_is_a_vector_of_one_entry_and_an_empty_tensor_stays_empty(rule, backend) -> None:
     number, vector, empty = make(()), make(()).detach().reshape(1).requires_grad_(), make((0, 3))

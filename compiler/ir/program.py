@@ -47,12 +47,16 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """What the rule moves; `merged` says that the last named axis holds all that follow."""
+    """What the rule moves; `merged` says that the last named axis holds all that follow.
+
+    `ranks` are the numbers of axes that it may have, where the file leaves some out.
+    """
 
     name: str
     type: Type
     merged: bool = False
     indices: tuple[tuple[str, str], ...] = ()
+    ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

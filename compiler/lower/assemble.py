@@ -226,7 +226,8 @@ class _Builder:
             merged = merged or base.params[0].merged
         elif self.context.param_type is not None and not merged and any(a.name == REST for a in axes):
             merged = REST not in self.context.param_type.axes  # a pluggable function of matrices
-        return ir.Param(d.name, entry.type, merged, _indices(d.indices))
+        ranks = d.ranks or (base.params[0].ranks if base is not None and base.params else ())
+        return ir.Param(d.name, entry.type, merged, _indices(d.indices), ranks)
 
     def _state(self, d: s.Declaration, role: str | None) -> ir.State:
         scope = self.scope if role is None else self.context.roles[role]

@@ -60,8 +60,13 @@ class Declarations(Builder):
     def base(self, span: Span, name: lark.Token) -> s.Declaration:
         return self._declare(span, "base", name)
 
-    def param(self, span: Span, name: lark.Token, indices: Any, type: Any, unit: Any) -> s.Declaration:
-        return self._declare(span, "param", name, indices, type=type, unit=unit)
+    def param(
+        self, span: Span, name: lark.Token, indices: Any, type: Any, ranks: Any, unit: Any
+    ) -> s.Declaration:
+        return self._declare(span, "param", name, indices, type=type, ranks=ranks or (), unit=unit)
+
+    def ranks(self, span: Span, *numbers: lark.Token) -> tuple[int, ...]:
+        return tuple(self.whole(number) for number in numbers)
 
     def objective(
         self, span: Span, name: lark.Token, indices: Any, arguments: Any, properties: Any, unit: Any

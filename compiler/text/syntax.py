@@ -356,6 +356,7 @@ class Declaration(Statement):
     properties: tuple[Property, ...] = ()
     value: Expression | None = None
     value_kind: str = "constant"  # how `value` is meant: constant | first | draw
+    ranks: tuple[int, ...] = ()  # the numbers of axes that a parameter may have; empty: all that fit the type
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ def route(
 ) -> Routed:
     """One optimizer that gives each parameter to the first rule that takes it.
 
-    A rule takes `"matrices"` (weights with two axes or more, without embeddings and the last linear layer), `"rest"`,
-    or what a predicate of name and tensor says. An option named after a rule holds its own options; any other goes to
+    A rule takes `"matrices"` (weights with two axes or more that fit it, without embeddings and the last linear layer),
+    `"rest"`, or what a predicate of name and tensor says. An option named after a rule holds its own options; any other goes to
     every rule that has it. Raises TypeError for an option that no rule has, ValueError if a parameter is taken by none.
     """
     named = _named(model)
@@ -39,7 +39,7 @@ def route(
     taken: dict[str, Named] = {name: [] for name in names}
     for name, p in named:
         for cls, where in rules.items():
-            if _takes(where, name, p, apart):
+            if _takes(where, name, p, apart) and not (where == "matrices" and cls.rule.pattern.misfit(p.ndim)):
                 taken[cls.rule.name].append((name, p))
                 break
         else:
@@ -169,7 +169,11 @@ class Routed(torch.optim.Optimizer):
         return bool(self.where) or len(self.rules) == 1
 
     def _takes(self, rule: str, name: str, p: Tensor) -> bool:
-        return len(self.rules) == 1 or _takes(self.where[rule], name, p, self.apart)
+        if len(self.rules) == 1:
+            return True
+        where = self.where[rule]
+        fits = where != "matrices" or self.rules[rule].rule.pattern.misfit(p.ndim) is None
+        return fits and _takes(where, name, p, self.apart)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

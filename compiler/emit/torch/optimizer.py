@@ -168,6 +168,8 @@ def _specialisations(
 def _fits(program: Program, rank: int) -> bool:
     (param,) = program.params
     named = [axis for axis in param.type.axes if axis != REST]
+    if param.ranks and rank not in param.ranks:
+        return False
     if param.merged:
         return rank >= len(named) - 1
     return rank >= len(named) if REST in param.type.axes else rank == len(named)
@@ -294,7 +296,8 @@ def _step(text: StepText, name: str, program: Program, signs: frozenset[str]) ->
 
 
 def _pattern(param: Param) -> str:
-    return f"Pattern({param.name!r}, {param.type.axes!r}{', merged=True' if param.merged else ''})"
+    more = ", merged=True" * param.merged + (f", ranks={param.ranks!r}" if param.ranks else "")
+    return f"Pattern({param.name!r}, {param.type.axes!r}{more})"
 
 
 def _state(state: State, program: Program, nonnegative: bool) -> str:

@@ -59,8 +59,10 @@ def _beside_ranks(here: s.Compare) -> Iterator[s.Expression]:
 
 def _fits(file: s.File, rank: int) -> bool:
     """Whether the declared parameter may have so many axes."""
-    declared = (d.type for d in file.statements if isinstance(d, s.Declaration) and d.word == "param")
-    axes = next((type.axes for type in declared if isinstance(type, s.Array)), None)
+    declared = [d for d in file.statements if isinstance(d, s.Declaration) and d.word == "param"]
+    if any(d.ranks and rank not in d.ranks for d in declared):
+        return False
+    axes = next((d.type.axes for d in declared if isinstance(d.type, s.Array)), None)
     if axes is None:
         return True
     named = sum(axis.name != REST for axis in axes)
