@@ -20,7 +20,8 @@ OPTIMIZER = frozenset((
     "backend", "param_names", "name", "initial_lr", "shared", "rule",
 ))  # fmt: skip
 MODULE = frozenset(("self", "block", "pad_token_id"))  # arguments of the other classes
-STATE = frozenset(("step", "training_point", "compensation", "low_word", "rounding_key"))  # what is kept for a parameter besides states
+# what is kept for a parameter besides states
+STATE = frozenset(("step", "training_point", "compensation", "low_word", "rounding_key"))
 
 
 def python_name(node: s.Declaration) -> str:

@@ -29,8 +29,9 @@ def route(
     """One optimizer that gives each parameter to the first rule that takes it.
 
     A rule takes `"matrices"` (weights with two axes or more that fit it, without embeddings and the last linear layer),
-    `"rest"`, or what a predicate of name and tensor says. An option named after a rule holds its own options; any other goes to
-    every rule that has it. Raises TypeError for an option that no rule has, ValueError if a parameter is taken by none.
+    `"rest"`, or what a predicate of name and tensor says. An option named after a rule holds its own options; any
+    other goes to every rule that has it. Raises TypeError for an option that no rule has, ValueError if a parameter is
+    taken by none.
     """
     named = _named(model)
     apart = _ends(model) if isinstance(model, nn.Module) else set()

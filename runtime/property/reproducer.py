@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dotopt.runtime.property.example import Array, Example, asks_elsewhere, programs, sums_over_model
+from dotopt.runtime.property.example import Array, Example, answered, asks_elsewhere, curved, programs, together
 
 
 def class_line(cls: type[Any]) -> str:
@@ -48,7 +48,7 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         ")",
         f"rule = lambda rank: program(Rule.origin, {values!r}, max(rank, 1))",
     ]
-    if sums_over_model(step):  # the groups have equal hyperparameters then
+    if together(step):  # the groups have equal hyperparameters then
         lines.append("judges = [Simulation(rule, dict(enumerate(starts)), groups[0])]")
     else:
         lines += [
@@ -59,7 +59,7 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         lines.append("from dotopt.runtime.property.pieces import small_pieces")
         lines.append("small_pieces().__enter__()  # tensors are cut as large ones are")
     lines.append("for row in gradients:")
-    return "\n".join([*lines, *(_closure(example) if asks_elsewhere(step) else _plain(example))])
+    return "\n".join([*lines, *(_closure(example, answered(step)[1], curved(step)) if asks_elsewhere(step) else _plain(example))])
 
 
 def _plain(example: Example) -> list[str]:
@@ -76,21 +76,21 @@ def _plain(example: Example) -> list[str]:
     ]
 
 
-def _closure(example: Example) -> list[str]:
+def _closure(example: Example, name: str, curved: bool) -> list[str]:
     sign = "-" if example.maximize else ""
     return [
         "    def closure():",
         "        optimizer.zero_grad()",
         "        shifts = [torch.tensor(a, dtype=p.dtype) for p, a in zip(params, row)]",
         "        loss = sum((p*p/2 + a*p - torch.cos(p)).sum() for p, a in zip(params, shifts))",
-        "        loss.backward()",
+        *(["        loss.backward()"] if not curved else []),
         "        return loss",
         "    optimizer.step(closure)",
         f"    f = lambda points: {sign}sum(float(np.sum(x*x/2 + row[k]*x - np.cos(x))) for k, x in points.items())",
         f"    grad = lambda points: {{k: {sign}(x + row[k] + np.sin(x)) for k, x in points.items()}}",
         f"    hess = lambda points, v: {{k: {sign}(1 + np.cos(x))*v[k] for k, x in points.items()}}",
         "    for judge in judges:",
-        "        judge.step(oracles={'f': f, '∇f': grad, '∇²f': hess})",
+        f"        judge.step(oracles={{{name!r}: f, {f'∇{name}'!r}: grad, {f'∇²{name}'!r}: hess}})",
         "    print('backend  ', [p.tolist() for p in params])",
         "    print('reference', [x.tolist() for judge in judges for x in judge.params.values()])",
     ]
