@@ -59,7 +59,8 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         lines.append("from dotopt.runtime.property.pieces import small_pieces")
         lines.append("small_pieces().__enter__()  # tensors are cut as large ones are")
     lines.append("for row in gradients:")
-    return "\n".join([*lines, *(_closure(example, answered(step)[1], curved(step)) if asks_elsewhere(step) else _plain(example))])
+    elsewhere = asks_elsewhere(step)
+    return "\n".join([*lines, *(_closure(example, answered(step)[1], curved(step)) if elsewhere else _plain(example))])
 
 
 def _plain(example: Example) -> list[str]:
