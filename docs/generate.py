@@ -72,7 +72,10 @@ BUILT_INS: dict[str, list[tuple[str, str]]] = {
         ("cumsum(x)", "running sums"),
     ],
     "layers and tensors": [
-        ("input_of(W), output_of(W)", "what went into the linear layer that owns W, and what came out"),
+        (
+            "input_of(W), output_of(W)",
+            "for the layer of `W : real[n, p]`: what went in, `real[samples, p]`, and out, `real[samples, n]`",
+        ),
         ("native(W, k)", "the size of axis k of the tensor as the user made it; −1 is the last"),
     ],
     "claims only": [

@@ -213,10 +213,19 @@ class Setting(World):
                 names = spelled(given.type, array.ndim)
                 if names and axis in names:
                     return int(array.shape[names.index(axis)])
+        for here in self._given_by_layers(tensor):
+            if axis in here.type.axes and here.name in self.inputs:
+                return int(np.shape(self.inputs[here.name])[here.type.axes.index(axis)])
         for hyper in program.hypers:
             if hyper.name == axis:
                 return int(Frame(self).value(leaf("hyper", hyper.name, hyper.type), tensor))
         return super().size(axis, tensor)
+
+    def _given_by_layers(self, tensor: int) -> list[Node]:
+        """What the rule reads of the linear layer of a parameter."""
+        declared = {given.name for given in self.programs[tensor].inputs}
+        nodes = (here for root in self.programs[tensor].roots for here in root.walk())
+        return [here for here in nodes if here.role == "input" and here.name not in declared]
 
     def rest(self, tensor: int) -> tuple[int, ...]:
         program = self.programs[tensor]

@@ -9,6 +9,7 @@ from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, node
 from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import build, value
+from dotopt.compiler.lower.layers import read_of_layer
 from dotopt.compiler.lower.scope import Argument, Scope
 from dotopt.compiler.ops import OPERATIONS, having
 from dotopt.compiler.ops.attributes import Nothing
@@ -268,7 +269,7 @@ def given_by_layer(name: str) -> Row:
     def row(context: Context, call: s.Call, scope: Scope, expected: Type | None) -> Node:
         _count(call, 1)
         operand = value(context, call.arguments[0], scope)
-        return ir.leaf("input", f"{name}({operand.name})", expected or ANY)
+        return read_of_layer(context, name, operand, expected, call)
 
     return row
 

@@ -40,8 +40,8 @@ def misreadings(file: s.File) -> list[Diagnostic]:
                             edit=Edit(power, f"{sign}({inner})"),
                         )
                     )  # fmt: skip
-            case s.Conditional(then=s.Binary(operator="+" | "-") as then, otherwise=otherwise):
-                if not then.span.text.startswith("(") and _stands_apart(then, otherwise):
+            case s.Conditional(then=s.Binary(operator="+" | "-") as then, otherwise=s.Number(value=other)):
+                if other == 0 and not _in_parentheses(then):  # what a term is where it does not count
                     found.append(_reaching(node, then))
             case s.Binary(operator="*" | "/" | "@"):
                 found.extend(_mixed(node, tensors))
@@ -61,17 +61,23 @@ def _names(node: s.Expression) -> str | None:
     return None
 
 
-def _stands_apart(then: s.Binary, otherwise: s.Expression) -> bool:
-    """Whether the two branches have no name in common: then probably only the last term was to depend."""
-    names = {node.name for node in then.walk() if isinstance(node, s.Name)}
-    return len(names) > 1 and not names & {node.name for node in otherwise.walk() if isinstance(node, s.Name)}
+def _in_parentheses(node: s.Expression) -> bool:
+    """Whether the first sign of the expression is a parenthesis that its last one closes."""
+    text, depth = node.span.text, 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0:
+            return 0 < place == len(text) - 1
+    return False
 
 
 def _reaching(node: s.Conditional, then: s.Binary) -> Diagnostic:
-    whole = Span(node.span.source, then.right.span.start, node.span.end)
-    edit = Edit(whole, f"({whole.text})")
-    help = f"write `… {then.operator} ({whole.text})`, or put parentheses around the whole sum"
-    return diagnostic("W111", then.span, help=help, edit=edit)
+    """The edit says what is written more plainly, and so changes nothing; the help shows both readings."""
+    last = Span(node.span.source, then.right.span.start, node.otherwise.span.end)
+    rest = Span(node.span.source, then.span.end, node.otherwise.span.end)
+    before = Span(node.span.source, then.span.start, then.right.span.start)
+    help = f"write `({then.span.text}){rest.text}` if the whole sum is meant, `{before.text}({last.text})` if not"
+    return diagnostic("W111", then.span, help=help, edit=Edit(then.span, f"({then.span.text})"))
 
 
 def _range_after_default(node: s.Declaration, value: s.Compare) -> Diagnostic:

@@ -583,8 +583,8 @@ WARNINGS: dict[str, Message] = {
     ),
     "W111": Message(
         "the condition reaches over the whole sum", "put parentheses around the part that depends on it",
-        "`x - a if c else b` is `(x - a) if c else b`, as in Python. It is only reported where the other value has "
-        "nothing in common with the sum.",
+        "`x - a if c else 0` is `(x - a) if c else 0`, as in Python. It is only reported where the other value is 0, "
+        "which is also what a term is that does not count.",
     ),
     "W201": Message(
         "`{name}` hides the built-in `{name}`", "choose another name",

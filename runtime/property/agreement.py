@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from dotopt.compiler.ir import Program
 from dotopt.runtime.backends.choice import Unable
 from dotopt.runtime.property.compare import Difference, difference
 from dotopt.runtime.property.draw import examples
-from dotopt.runtime.property.example import Example, asks_elsewhere, program
+from dotopt.runtime.property.example import Example, asks_elsewhere, program, sums_over_model
+from dotopt.runtime.property.layered import layered, reads_of_model
 from dotopt.runtime.property.outcome import Failed, Outcome, Passed, Untested
 from dotopt.runtime.property.reproducer import reproducer
 from dotopt.runtime.property.runs import Machine
@@ -23,8 +25,14 @@ def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget, largest:
     Tensors have up to `largest` entries.
     """
 
-    if TABLE[dtype].stored != TABLE[dtype].computed and _elsewhere(cls):
-        return Untested("the objective that the rule asks would itself be computed in 16 bits")
+    if TABLE[dtype].stored != TABLE[dtype].computed:
+        if _elsewhere(cls):
+            return Untested("the objective that the rule asks would itself be computed in 16 bits")
+        if reads_of_model(_first(cls)):
+            return Untested("the layer that the rule looks at would itself be computed in 16 bits")
+
+    if _together(cls):
+        return Untested("what layers see is drawn for one weight at a time, and the rule sums over all")
 
     ran: list[bool] = []
 
@@ -52,10 +60,20 @@ def agreement(cls: type[Any], backend: str, dtype: str, budget: Budget, largest:
     return Passed(sum(ran), f"{len(ran) - sum(ran)} others have no kernels")
 
 
+def _together(cls: type[Any]) -> bool:
+    step = _first(cls)
+    return layered(step) and sums_over_model(step)
+
+
 def _elsewhere(cls: type[Any]) -> bool:
+    return asks_elsewhere(_first(cls))
+
+
+def _first(cls: type[Any]) -> Program:
+    """The program of the default options, and the fewest axes."""
     rank = next(rank for rank in range(1, 9) if cls.rule.pattern.misfit(rank) is None)
     defaults = tuple(option.default for option in cls.rule.options)
-    return asks_elsewhere(program(cls.origin, defaults, rank))
+    return program(cls.origin, defaults, rank)
 
 
 def failed(cls: type[Any], example: Example, backend: str, found: Difference) -> Failed:

@@ -139,4 +139,11 @@ def answered(step: Program) -> tuple[str, str]:
 
 def asks_elsewhere(step: Program) -> bool:
     """Whether the rule asks for more than the gradient at the parameter, so that it needs a closure."""
-    return any(here.attrs[1] != "gradient" or here.args[here.attrs[3][0]].role != "param" for here in step.oracles)
+    points = [here.args[here.attrs[3][0]] for here in step.oracles if here.attrs[1] == "gradient"]
+    alone = all(point.role == "param" or is_layer_output(point) for point in points)
+    return not alone or any(here.attrs[1] != "gradient" for here in step.oracles)
+
+
+def is_layer_output(here: Node) -> bool:
+    """Whether it is what came out of the linear layer of a parameter."""
+    return here.role == "input" and here.name.startswith("output_of(")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dotopt.runtime.property.example import Array, Example, answered, asks_elsewhere, curved, programs, together
+from dotopt.runtime.property.layered import layered
 
 
 def class_line(cls: type[Any]) -> str:
@@ -40,7 +41,7 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         f"gradients = [{', '.join(_row(row) for row in example.gradients[:steps])}]",
         f"groups = {[dict(group) for group in example.groups]}",
         f"members = {list(example.members)}  # the group of each tensor",
-        f"params = [torch.tensor(x, dtype=torch.{example.dtype}, requires_grad=True) for x in starts]",
+        f"params = [torch.nn.Parameter(torch.tensor(x, dtype=torch.{example.dtype})) for x in starts]",
         "named = [(str(k), p) for k, p in enumerate(params)]  # draws depend on names",
         "optimizer = Rule(",
         "    [{'params': [p for p, m in zip(named, members) if m == i], **g} for i, g in enumerate(groups)],",
@@ -48,7 +49,13 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         ")",
         f"rule = lambda rank: program(Rule.origin, {values!r}, max(rank, 1))",
     ]
-    if together(step):  # the groups have equal hyperparameters then
+    if layered(step):
+        lines += [
+            "from dotopt.runtime.property.layered import Hooked, seen",
+            "hooked = Hooked(optimizer, params)  # a linear layer for each weight",
+            "judges = [Simulation(rule, {k: x}, groups[members[k]]) for k, x in enumerate(starts)]",
+        ]
+    elif together(step):  # the groups have equal hyperparameters then
         lines.append("judges = [Simulation(rule, dict(enumerate(starts)), groups[0])]")
     else:
         lines += [
@@ -59,8 +66,13 @@ def reproducer(cls: type[Any], example: Example, backend: str, steps: int) -> st
         lines.append("from dotopt.runtime.property.pieces import small_pieces")
         lines.append("small_pieces().__enter__()  # tensors are cut as large ones are")
     lines.append("for row in gradients:")
-    elsewhere = asks_elsewhere(step)
-    return "\n".join([*lines, *(_closure(example, answered(step)[1], curved(step)) if elsewhere else _plain(example))])
+    if layered(step):
+        lines += _layers(example)
+    elif asks_elsewhere(step):
+        lines += _closure(example, answered(step)[1], curved(step))
+    else:
+        lines += _plain(example)
+    return "\n".join(lines)
 
 
 def _plain(example: Example) -> list[str]:
@@ -72,6 +84,19 @@ def _plain(example: Example) -> list[str]:
         "    for judge in judges:",
         "        moved = [k for k in judge.params if row[k] is not None and row[k].size]",
         f"        judge.step({{k: {sign}row[k] if k in moved else None for k in judge.params}})",
+        "    print('backend  ', [p.tolist() for p in params])",
+        "    print('reference', [x.tolist() for judge in judges for x in judge.params.values()])",
+    ]
+
+
+def _layers(example: Example) -> list[str]:
+    sign = -1.0 if example.maximize else 1.0
+    return [
+        "    hooked.backward(row)",
+        "    optimizer.step()",
+        "    for k, judge in enumerate(judges):",
+        "        if row[k] is not None and row[k].size:",
+        f"            judge.step(**seen(judge.programs[0], judge.values[0], row[k], {sign}, k))",
         "    print('backend  ', [p.tolist() for p in params])",
         "    print('reference', [x.tolist() for judge in judges for x in judge.params.values()])",
     ]

@@ -23,6 +23,7 @@ from dotopt.runtime.property.example import (
     programs,
     together,
 )
+from dotopt.runtime.property.layered import Hooked, layered, seen
 from dotopt.runtime.property.pieces import small_pieces
 from dotopt.runtime.property.tolerance import Tolerance
 
@@ -35,7 +36,10 @@ class Machine:
     def __init__(self, cls: type[Any], example: Example, backend: str) -> None:
         self.example, self.backend = example, backend
         self.dtype = getattr(torch, example.dtype)
+        step = programs(cls, example, [example.starts[0].ndim])[0]
         self.params = [torch.tensor(start, dtype=self.dtype, requires_grad=True) for start in example.starts]
+        if layered(step):
+            self.params = [torch.nn.Parameter(p.detach()) for p in self.params]
         named = [(str(k), p) for k, p in enumerate(self.params)]  # draws depend on names
         groups = [
             {"params": [pair for pair, member in zip(named, example.members, strict=True) if member == index], **hypers}
@@ -44,7 +48,7 @@ class Machine:
         more = {"foreach": example.foreach, "maximize": example.maximize, "backend": backend}
         self.optimizer = cls(groups, **example.options, **more)
         self.rule = cls.rule
-        step = programs(cls, example, [example.starts[0].ndim])[0]
+        self.hooked = Hooked(self.optimizer, self.params) if layered(step) else None
         self.elsewhere, self.operator = bool(cls.rule.reasons), answered(step)[0] == "operator"
         self.curved = curved(step)
 
@@ -57,8 +61,11 @@ class Machine:
         """Step k, with the gradients of the example or with the objective that they shape."""
         shifts = self.example.gradients[k]
         if not self.elsewhere:
-            for p, g in zip(self.params, shifts, strict=True):
-                p.grad = None if g is None else torch.tensor(g, dtype=self.dtype)
+            if self.hooked is not None:
+                self.hooked.backward(shifts)
+            else:
+                for p, g in zip(self.params, shifts, strict=True):
+                    p.grad = None if g is None else torch.tensor(g, dtype=self.dtype)
             with small_pieces(self.example.small):
                 self.optimizer.step()
             return
@@ -82,7 +89,7 @@ class Machine:
     def gradient(self, k: int, step: int) -> tuple[Array, Array] | None:
         """The gradient of tensor k in a step, as given and as the step left it; None if there was none to leave."""
         given = self.example.gradients[step][k]
-        if self.elsewhere or given is None:
+        if self.elsewhere or self.hooked is not None or given is None:
             return None
         return given, _array(self.params[k].grad)
 
@@ -159,9 +166,12 @@ class Reference:
         self.entrywise = [entrywise(step) for step in self.programs]
         self.elsewhere = bool(cls.rule.reasons)
         everyone = list(range(len(ranks)))
+        self.layered = any(map(layered, self.programs))
         parts = (
             [everyone]
             if self.together
+            else [[k] for k in everyone]
+            if self.layered
             else [[k for k in everyone if example.members[k] == index] for index in range(len(example.groups))]
         )
         self.parts: list[tuple[list[int], Watched]] = []
@@ -184,7 +194,11 @@ class Reference:
         for part, simulation in self.parts:
             shifts = {i: None if (g := self.example.gradients[k][i]) is None or g.size == 0 else g for i in part}
             simulation.off = {}
-            if not self.elsewhere:
+            if self.layered:
+                if (shift := shifts[part[0]]) is not None:
+                    (weight,) = simulation.values
+                    simulation.step(**seen(self.programs[part[0]], weight, shift, sign, part[0]))
+            elif not self.elsewhere:
                 simulation.step({i: None if g is None else sign * g for i, g in shifts.items()})
             else:
                 simulation.step(oracles=_objective(self.programs[part[0]], shifts, sign))
