@@ -42,7 +42,7 @@ def outcome_of(case: Case, show: s.Show, fuel: float = FAST) -> Outcome:
                 return machine(case, condition, rounded, all_steps, fuel)
             if lemma_names(case.claim) and not case.lemmas:
                 return _leaning(case, show, fuel)
-            goal = case.value(condition)
+            goal = case.members(case.value(condition))
             if speaks_of_orders(goal):
                 return _expanded(with_invariants(case, coefficients(case, goal), fuel))
             if goal.op == "bool" and not goal.attrs[0]:

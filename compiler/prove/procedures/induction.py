@@ -269,7 +269,7 @@ def _counterexamples(case: Case, goal: Node, first: Step, fuel: float) -> Iterat
         if moment.later + 1 not in LOOKED_AT:
             continue
         search = Search(
-            known, moment.read(goal), case.program, classes(case), dict(case.context.index_sets)
+            known, moment.read(goal), case.program, classes(case), case.index_sets
         )
         found = search.run(fuel / 6)
         yield Refuted("first steps", {"step": moment.later + 1, **found}) if found is not None else None

@@ -40,7 +40,7 @@ def task(case: Case, fuel: float, extra: tuple[Node, ...] = (), refute: bool = T
         (*case.premises, *extra),
         case.program,
         own,
-        dict(case.context.index_sets),
+        case.index_sets,
         classes(case),
         reached(case) if refute else None,
         tuple(case.point_premises),

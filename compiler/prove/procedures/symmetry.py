@@ -160,7 +160,7 @@ def _counterexample(case: Case, maps: Maps, old: Node, new: Node, fuel: float) -
             goal,
             case.program,
             classes(case),
-            dict(case.context.index_sets),
+            case.index_sets,
             reached(case),
         )
         found = search.run(fuel / 3)

@@ -21,12 +21,10 @@ from dotopt.compiler.prove.statements.intervals import by_law, inside
 from dotopt.compiler.prove.statements.run import moves
 from dotopt.compiler.prove.statements.sequences import is_start, read_sequences
 from dotopt.compiler.prove.statements.solved import is_answer, is_value_of, solutions
-from dotopt.compiler.prove.statements.statement import Case
+from dotopt.compiler.prove.statements.statement import Case, few
 from dotopt.compiler.prove.statements.unroll import like, start
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError
-
-MOST_MEMBERS = 8  # of a family, for which premises on all of them are written out
 
 
 def open_case(case: Case) -> bool:
@@ -175,11 +173,7 @@ def _members(case: Case, premise: Node) -> Iterator[Node]:
     if len(free) != 1:
         return
     (index,) = free
-    domain = case.context.index_sets.get(index.name)
-    if domain is None or domain.op != "range" or any(end.value is None for end in domain.args):
-        return
-    first, last = (int(end.value or 0) for end in domain.args)
-    for k in range(first, min(last, first + MOST_MEMBERS - 1) + 1):
+    for k in few(case.index_sets.get(index.name)):
         yield case.settle(instance(premise, {index: number(k)}))
 
 

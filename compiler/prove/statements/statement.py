@@ -7,9 +7,10 @@ Equations among the premises that fix a name are put in wherever the claim is re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial, reduce
 
 from dotopt.compiler.calculus import gradient, jacobian_vector
-from dotopt.compiler.ir import Node, Program, leaf, rebuild, substitute
+from dotopt.compiler.ir import Node, Program, free_indices, instance, leaf, node, number, rebuild, substitute
 from dotopt.compiler.lower import Context, Scope, value
 from dotopt.compiler.prove.statements.expectation import expectations
 from dotopt.compiler.prove.statements.simplify import clocked, fold
@@ -19,6 +20,17 @@ from dotopt.compiler.text.library import Library
 
 class Unreadable(Exception):
     """The claim says something that the engine has no meaning for; the message says what."""
+
+
+MOST_MEMBERS = 8  # of a family, for which sentences on all of them are written out
+
+
+def few(elements: Node | None) -> list[int]:
+    """The elements of a range between numbers, a few at most; empty for other sets."""
+    if elements is None or elements.op != "range" or any(end.value is None for end in elements.args):
+        return []
+    first, last = (int(end.value or 0) for end in elements.args)
+    return list(range(first, last + 1)) if last - first < MOST_MEMBERS else []
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,20 @@ class Case:
                 product_ = jacobian_vector(gradient(body, variable), variable, direction)
                 return substitute(product_, {variable: point, direction: here.args[-1]})
         return here
+
+    @property
+    def index_sets(self) -> dict[str, Node]:
+        """What each index runs over, with what the premises fix put in: `i in 1..n` is 1..2 where `n == 2` is given."""
+        return {name: self.settle(elements) for name, elements in self.context.index_sets.items()}
+
+    def members(self, here: Node) -> Node:
+        """A sentence for every value of its free indices that are known and few: the conjunction of its instances."""
+        sets = self.index_sets
+        for index in sorted(free_indices(here), key=lambda i: i.name):
+            elements = few(sets.get(index.name))
+            if elements:
+                here = reduce(partial(node, "and"), [instance(here, {index: number(k)}) for k in elements])
+        return self.settle(here)
 
     @property
     def standing(self) -> bool:

@@ -45,7 +45,10 @@ def leaf(world: World, here: Node, _: list[Value]) -> Value:
             elements = world.index_sets.get(here.name)
             if elements is None:
                 raise Undecidable(f"the index `{here.name}`")
-            value = (), scalar(Fraction(world.rng.choice(world.value(elements)[1])))
+            known = world.value(elements)[1]
+            if not known:
+                raise Undecidable(f"the index `{here.name}` of an empty set")
+            value = (), scalar(Fraction(world.rng.choice(known)))
         elif here.role == "draw":
             value = _by_law(world, here, axes)
         elif here.type.kind == "set" or here.role == "set":
@@ -56,6 +59,7 @@ def leaf(world: World, here: Node, _: list[Value]) -> Value:
             if key not in world.table:
                 given = world.given.get(here)  # of one member of a family: its other names must not say otherwise
                 world.table[key] = _drawn(world, here, axes) if given is None else world.full(axes, given)
+            world.touched[key] = None
             value = axes, world.table[key]
         else:
             value = axes, _drawn(world, here, axes)

@@ -78,11 +78,14 @@ def _told(world: World, goal: Node) -> dict[str, Any]:
     """Every value by its name, the answers of functions in the order in which they were asked, and both sides."""
     values: dict[str, Any] = {}
     for here, (_, array) in sorted(world.values.items(), key=lambda item: item[0].name):
-        if isinstance(array, np.ndarray) and here.role not in ("index", "loop"):
+        if isinstance(array, np.ndarray) and here.role != "loop" and not (here.args and _in_table(world, here)):
             label = here.name + (f"[{', '.join(map(repr, here.args))}]" if here.args else "")
             values[label] = _shown(array)
+    members = [key for key in world.touched if _member(key)]
+    for name, *places in sorted(members):
+        values[f"{name}[{', '.join(map(num.text, places))}]"] = _shown(world.table[name, *places])
     for key in world.touched:
-        array = world.table[key]
+        array = None if _member(key) else world.table[key]
         if isinstance(array, np.ndarray) and len(key) == 4 and key[1] in ("gradient", "value", "field"):
             mark = "∇" if key[1] == "gradient" else ""
             point = "; ".join(", ".join(num.text(_number(x)) for x in p) for p in key[3])
@@ -97,6 +100,16 @@ def _told(world: World, goal: Node) -> dict[str, Any]:
             values[side] = _shown(world.value(argument)[1])
         values["fails"] = repr(failing)
     return values
+
+
+def _in_table(world: World, here: Node) -> bool:
+    """Whether the members of a family have their values in the table, each under its number."""
+    return any(_member(key) and key[0] == here.name for key in world.touched)
+
+
+def _member(key: Any) -> bool:
+    """Whether a key of the table is a member of a family: its name and its numbers."""
+    return isinstance(key, tuple) and len(key) > 1 and all(isinstance(place, Fraction) for place in key[1:])
 
 
 def _number(x: Any) -> Any:
