@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from threading import RLock
 from typing import Any
@@ -15,9 +16,18 @@ from dotopt.compiler.text.source import Span
 
 
 class Node:
-    """An operation on nodes; built by `node` only, never changed."""
+    """An operation on nodes; built by `node` only, never changed.
 
-    __slots__ = ("__weakref__", "args", "attrs", "op", "span", "type")
+    The hash is made of what the node is, and neither of its address nor of the seed of strings: sets of nodes have the
+    same order in every process, so what is searched, drawn and printed in their order is the same too.
+    """
+
+    __slots__ = ("__weakref__", "_hash", "args", "attrs", "op", "span", "type")
+
+    _hash: int
+
+    def __hash__(self) -> int:
+        return self._hash
 
     op: str
     args: tuple[Node, ...]
@@ -127,6 +137,24 @@ class Equation:
         return self.name + ("'" if self.primed else "")
 
 
+def _stable(value: Any) -> int:
+    """A hash of an attribute that is the same in every process."""
+    match value:
+        case Node():
+            return value._hash
+        case str():
+            return zlib.crc32(value.encode())
+        case tuple():
+            return hash(tuple(map(_stable, value)))
+        case int() | Fraction() | float():
+            return hash(value)
+        case None:
+            return 0
+        case _ if is_dataclass(value):
+            return hash(tuple(_stable(getattr(value, f.name)) for f in fields(value) if f.compare))
+    return zlib.crc32(repr(value).encode())
+
+
 _TABLE: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
 _ENTERING = RLock()  # `setdefault` of a weak dictionary is no single step: two threads would enter a node each
 
@@ -148,6 +176,7 @@ def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = 
     made = Node()
     made.op, made.args, made.attrs, made.span = op, args, row.attributes(*attrs), span
     made.type = row.type(args, made.attrs)
+    made._hash = hash((zlib.crc32(op.encode()), *(a._hash for a in args), _stable(made.attrs)))
     with _ENTERING:
         return _TABLE.setdefault((op, args, made.attrs), made)
 

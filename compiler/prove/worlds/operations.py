@@ -117,7 +117,7 @@ def _reduction(world: World, here: Node, a: list[Value]) -> Value:
     positions = tuple(i for i, axis in enumerate(axes) if axis in reduced)
     kept = tuple(axis for axis in axes if axis not in reduced)
     count = Fraction(1)
-    for axis in set(reduced):
+    for axis in dict.fromkeys(reduced):
         count *= world.size(axis) ** max(here.args[0].type.axes.count(axis), 1)
     copies = Fraction(1)
     for axis in reduced:

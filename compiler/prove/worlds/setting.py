@@ -80,9 +80,9 @@ class Setting:
     def allows(self, world: World) -> bool:
         """Whether all that was drawn lies where declarations and laws have it; raises `Undecidable` if not known."""
         for here in list(world.values):
-            if here.role == "index" and here.name in self.index_sets:  # simpler numbers may have made its set smaller
-                if world.values[here][1].item() not in world.value(self.index_sets[here.name])[1]:
-                    return False
+            elements = self.index_sets.get(here.name) if here.role == "index" else None
+            if elements is not None and world.values[here][1].item() not in world.value(elements)[1]:
+                return False  # simpler numbers have made the set smaller
             law = self.laws.get(here.name.split("#")[0]) if here.op == "leaf" and here.role == "draw" else None
             if law is not None and not all(world.truth(x) is True for x in by_law(here, law)):
                 return False

@@ -82,8 +82,8 @@ def _told(world: World, goal: Node) -> dict[str, Any]:
             label = here.name + (f"[{', '.join(map(repr, here.args))}]" if here.args else "")
             values[label] = _shown(array)
     members = [key for key in world.touched if _member(key)]
-    for name, *places in sorted(members):
-        values[f"{name}[{', '.join(map(num.text, places))}]"] = _shown(world.table[name, *places])
+    for key in sorted(members):
+        values[f"{key[0]}[{', '.join(map(num.text, key[1:]))}]"] = _shown(world.table[key])
     for key in world.touched:
         array = None if _member(key) else world.table[key]
         if isinstance(array, np.ndarray) and len(key) == 4 and key[1] in ("gradient", "value", "field"):
