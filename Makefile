@@ -5,6 +5,7 @@
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
 #   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
 #   make fuzz    random rules on every backend beside the judge, for a night; write bench/results/fuzz.md
+#   make test-verdicts    claims get the same answers on a busy machine, with any hash seed
 #   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
 #   make test-texts    100,000 mutated texts through every stage, write bench/results/texts.md
 #   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
@@ -18,7 +19,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test test-gpu test-kernels test-optimizers test-texts fuzz lint
+.PHONY: bench bench-codegen bench-gpu demo test-verdicts test test-gpu test-kernels test-optimizers test-texts fuzz lint
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -50,6 +51,10 @@ fuzz: $(READY)
 # Hours: one text in a second or two.
 test-texts: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m bench.texts 100000
+
+# The whole library beside busy loops, with another hash seed, cold and warm: the same reports; half an hour.
+test-verdicts: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m bench.verdicts
 
 bench-codegen: $(READY)
 	.venv/bin/python -m bench.codegen
