@@ -129,6 +129,7 @@ def in_words(run: Callable[..., Any]) -> Callable[..., Any]:
     assert isinstance(run, FunctionType)
     known = words()
     globals = {**run.__globals__, **{name: known[name] for name in run.__globals__ if name in known}}
+    globals.pop("__name__", None)  # `torch.compile` would look the words up in the module of that name
     made = FunctionType(run.__code__, globals, run.__name__, run.__defaults__, run.__closure__)
     made.__kwdefaults__ = run.__kwdefaults__
     return made

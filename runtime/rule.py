@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -225,6 +225,14 @@ class Rule:
     def reasons(self) -> tuple[str, ...]:
         """Why a closure is needed; empty if none is."""
         return tuple(sorted({reason for step in self.steps.values() for reason in step.reasons}))
+
+    @cached_property
+    def pure(self) -> Rule:
+        """The same rule with steps that write into no tensor; see `runtime.pure`."""
+        from dotopt.runtime.pure import in_words
+
+        made = {id(step): replace(step, run=in_words(step.run)) for step in self.steps.values()}
+        return replace(self, steps={key: made[id(step)] for key, step in self.steps.items()})
 
     @cached_property
     def reads_value(self) -> bool:

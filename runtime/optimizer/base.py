@@ -20,7 +20,7 @@ from torch.optim import optimizer as hooks
 
 from dotopt.runtime import oracles
 from dotopt.runtime.backends import choice as backends
-from dotopt.runtime.optimizer import checkpoint, groups, precision, replay, sharded, signature
+from dotopt.runtime.optimizer import capture, checkpoint, groups, precision, replay, sharded, signature
 from dotopt.runtime.optimizer.functional import Functional, functional, move
 from dotopt.runtime.optimizer.groups import Bucket, Call, Group
 from dotopt.runtime.optimizer.layers import Layers
@@ -91,6 +91,7 @@ class Optimizer(torch.optim.Optimizer):
         backends.check(backend)
         self.backend = backend
         self.training = True
+        self._captures = capture.possible(self.rule)
         self._checked: dict[int, tuple[Any, ...]] = {}
         self._buckets: dict[tuple[int, ...], Bucket] = {}
         self._last: replay.Replay | None = None
@@ -149,6 +150,7 @@ class Optimizer(torch.optim.Optimizer):
             signature.complete(rule, whole)
             signature.check(rule, whole)
             signature.check_flags(rule, whole)
+            self._captures = self._captures and capture.fits(whole)
             if whole["differentiable"]:
                 functional(rule, whole)  # raises where no gradient goes through
             precision.check(rule, whole)
@@ -188,6 +190,9 @@ class Optimizer(torch.optim.Optimizer):
         if closure is None and not torch.compiler.is_compiling() and self._again():
             return None
         loss = None
+        if torch.compiler.is_compiling() and closure is None and self._captures and capture.ready(self):
+            capture.step(self)
+            return None
         asks = self._check_call(closure)
         if closure is not None and asks:
             loss = oracles.evaluate(closure, [p for group in self.param_groups for p in group["params"]])
@@ -196,10 +201,7 @@ class Optimizer(torch.optim.Optimizer):
         elif closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self._skipped():
-            return loss
-        if any(group["differentiable"] for group in self.param_groups):
-            self._differentiable()
+        if self._settled():
             return loss
         work = self._work(torch.compiler.is_compiling())
         results = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.plain]
@@ -237,10 +239,19 @@ class Optimizer(torch.optim.Optimizer):
         return getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
 
     @untraced
-    def _skipped(self) -> bool:
-        """Whether the host is to leave this step out; where all clocks live on the device, kernels see to that."""
+    def _settled(self) -> bool:
+        """Whether the step is done: left out for a gradient that is not finite, or taken where autograd sees it.
+
+        Where all clocks live on the device, kernels see to the first. Groups are not read in traced code: a schedule
+        would have it compiled again.
+        """
         found = self.scaling[1]
-        return found is not None and not all(group.get("capturable") for group in self.param_groups) and bool(found)
+        if found is not None and not all(group.get("capturable") for group in self.param_groups) and bool(found):
+            return True
+        if any(group["differentiable"] for group in self.param_groups):
+            self._differentiable()
+            return True
+        return False
 
     @torch.enable_grad()
     def _differentiable(self) -> None:
@@ -249,7 +260,7 @@ class Optimizer(torch.optim.Optimizer):
         moving = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None and p.numel()]
         buckets = []
         for group, p in moving:
-            buckets += groups.collect([(group, [p])], self.state, self.rule_of)
+            buckets += groups.collect([(group, [p])], self.state, lambda g: self.rule_of(g).pure)
         grads = [-p.grad if group["maximize"] else p.grad for group, p in moving]
         for bucket, (p, states, numbers) in zip(buckets, move(buckets, grads), strict=True):
             (own,) = bucket.params
@@ -405,6 +416,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._checked, self._buckets, self._last = {}, {}, None
+        self._captures = capture.possible(self.rule) and all(map(capture.fits, state.get("param_groups", ())))
         self.layers = getattr(self, "layers", None)
         super().__setstate__(state)
         for group in self.param_groups:  # of an older version

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from dotopt.runtime import oracles
-from dotopt.runtime.optimizer import groups, signature
+from dotopt.runtime.optimizer import groups, precision, signature
 from dotopt.runtime.optimizer.groups import Bucket, Group
-from dotopt.runtime.pure import in_words
 from dotopt.runtime.rule import Rule, Step
 from dotopt.runtime.scalars import Scalar
 
@@ -79,7 +78,9 @@ class Functional:
         buckets = []
         for p, kept in zip(given, own, strict=True):
             step = self._step(group, p)
-            bucket = Bucket(self.rule, step, group, [p], {s.name: [kept[s.key]] for s in step.states if s.key in kept})
+            states = {s.name: [kept[s.key]] for s in step.states if s.key in kept}
+            # the precision is named here, since `torch.compile` does not find the default of a field
+            bucket = Bucket(self.rule, step, group, [p], states, precision=precision.FULL)
             bucket.hypers, bucket.t = numbers, t
             bucket.shared = {s.name: _counted(state["shared"][s.key]) for s in step.states if s.key in state["shared"]}
             buckets.append(bucket)
@@ -110,14 +111,17 @@ def functional(rule: Rule, group: Group) -> Functional:
         raise TypeError(f"{rule.name} asks for more than gradients: {'; '.join(rule.reasons)}; use the optimizer")
     if any(step.torch_only for step in steps):
         raise TypeError(f"{rule.name} draws at random or reads what layers see, so it is no function of gradients")
-    return Functional(rule, group)
+    return Functional(rule.pure, group)
 
 
 Moved = tuple[Tensor, dict[str, Tensor], dict[str, Scalar]]
 
 
 def move(buckets: Sequence[Bucket], grads: Sequence[Tensor]) -> list[Moved]:
-    """For each bucket of one tensor: its next value, its next states and the next shared numbers, by their keys."""
+    """For each bucket of one tensor: its next value, its next states and the next shared numbers, by their keys.
+
+    Their steps are those of `Rule.pure`.
+    """
     arguments, runs = [], []
     for bucket, g in zip(buckets, grads, strict=True):
         (p,) = bucket.params
@@ -131,7 +135,7 @@ def move(buckets: Sequence[Bucket], grads: Sequence[Tensor]) -> list[Moved]:
             for name, (kept,) in bucket.states.items()
         ]
         arguments.append(lists)
-        runs.append(in_words(bucket.step.run)(*lists, **groups.numbers(bucket, False)))
+        runs.append(bucket.step.run(*lists, **groups.numbers(bucket, False)))
     results = _driven(runs) if any(bucket.step.generator for bucket in buckets) else runs
     return [_taken(*parts) for parts in zip(buckets, arguments, results, strict=True)]
 

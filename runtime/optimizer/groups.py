@@ -299,9 +299,11 @@ def seen(tensor: Tensor, p: Tensor, pattern: Pattern) -> Tensor:
     """`tensor`, which is like `p`, as the rule sees it; a view where possible."""
     if tensor.is_complex():
         return torch.view_as_real(tensor)
-    wide = torch.float32 if p.dtype in LOW else p.dtype.to_real()
+    if p.is_complex():
+        return tensor
+    wide = torch.float32 if p.dtype in LOW else p.dtype
     found = tensor.to(wide) if tensor.is_floating_point() else tensor
-    return found.reshape(pattern.view(tuple(p.shape))) if pattern.viewed and not p.is_complex() else found
+    return found.reshape(pattern.view(tuple(p.shape))) if pattern.viewed else found
 
 
 def unseen(value: Tensor, like: Tensor) -> Tensor:
