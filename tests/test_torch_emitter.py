@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import dotopt
+from dotopt.compiler.text.errors import OptError
 from tests.emitted import HEAD, agree, compiled, emitted
 
 LOOPS = {
@@ -165,6 +167,29 @@ def test_any_name_may_stand_in_a_rule(name: str, tmp_path: Path) -> None:
     agree(HEAD + text, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["Gradient", "add_", "sums", "scalars"])
+def test_a_class_is_not_called_like_a_word_of_its_code(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OptError, match=f"no class can be called `{name}`"):
+        emitted(HEAD.replace("rule A", f"rule {name}") + "x' = x - η*∇f(x)\n", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["State", "Rule", "Optimizer", "Step", "step", "random", "STEP"])
+def test_other_words_are_free(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "free.opt"
+    path.write_text(HEAD.replace("rule A", f"rule {name}") + "state m : like x = 0\nm' = m + ∇f(x)\nx' = x - η*m'\n")
+    p = torch.ones(2, requires_grad=True)
+    p.grad = torch.ones(2)
+    getattr(dotopt.load(path), name)([p], lr=0.5, backend="torch").step()
+    assert p.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["softplus", "add", "units", "sign"])
+def test_formulas_may_be_called_like_words_of_optimizers(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "free.opt"
+    path.write_text(f"formula {name}(x : real[d]) = 2*x + 1\n")
+    assert getattr(dotopt.load(path), name)(torch.ones(2)).tolist() == [3, 3]
+
+
 def test_keywords_that_mean_something_to_the_runtime(tmp_path: Path) -> None:
     knobs = ("t", "shape", "state", "random", "hyper")
     text = "".join(f"hyper c{k} as {name} = {k + 1}\n" for k, name in enumerate(knobs))
@@ -207,3 +232,10 @@ def test_nothing_in_a_file_or_its_folder_runs_when_it_is_loaded(tmp_path: Path) 
     folder.mkdir()
     cls = compiled('"""A rule\\"""\n' + HEAD + "x' = x - η*∇f(x)  # \r\n", folder)
     assert cls.__doc__ == "A rule\\" and not hasattr(sys, "dotopt_was_here")
+
+
+def test_hundreds_of_equations_over_a_sequence(tmp_path: Path) -> None:
+    chain = "".join(f"b{k + 1} = tanh(b{k}) + x\n" for k in range(500))
+    head = "rule A\ninput x : real[d]\nstate s : real[d] = 0\noutput y : like x\ns' = 0.5*s + x\nb0 = s'\n"
+    cls = compiled(f"{head}{chain}y = b500\n", tmp_path)
+    assert bool(cls()(torch.ones(1, 3, 2)).isfinite().all())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from dotopt.compiler.emit.torch.plan import lines
 from dotopt.compiler.emit.torch.scalars import Scalars, literal
 from dotopt.compiler.ir import Hyper, Input, Node, Program
 from dotopt.compiler.text import syntax as s
+from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
+
+MODULES = ("torch", "functional", "math", "scalars", "matrices")  # what emitted modules import whole
 
 
 def docstring(text: str) -> str:
@@ -26,6 +30,12 @@ def docstring(text: str) -> str:
 def comment(text: str) -> str:
     """The first line of `text` as a comment, which ends where the line does."""
     return "# " + (text.strip().splitlines() or [""])[0].strip()
+
+
+def refuse_name(file: s.File, called: Iterable[str] = ()) -> None:
+    """E239 if the name of the file is a word that its own functions call: what they define would stand in its place."""
+    if file.head.name in MODULES or file.head.name in called:
+        raise fail("E239", file.head.span, name=file.head.name)
 
 
 def documented(program: Program) -> str:

@@ -12,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 
-from dotopt.compiler.emit.parts import docstring, documented, equation_lines, header, hyper_text, input_text
+from dotopt.compiler.emit.parts import (
+    docstring,
+    documented,
+    equation_lines,
+    header,
+    hyper_text,
+    input_text,
+    refuse_name,
+)
 from dotopt.compiler.emit.sequence.batched import Batched, families
 from dotopt.compiler.emit.sequence.token import INDENT, reach, refuse, write_equations
 from dotopt.compiler.evaluate import evaluate
@@ -28,6 +36,7 @@ from dotopt.grammar.spelling import ascii
 
 def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of a rule of the kind `solver`; raises `OptError` if a construct is not compiled yet."""
+    refuse_name(file)
     whole = lower(file, Static(), library)
     texts: dict[tuple[bool | str, ...], tuple[str, ...]] = {}
     for options in product(*(option.values for option in whole.options)):
@@ -75,6 +84,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
 
 def formula(file: s.File, library: Library) -> str:
     """The text of the module of a formula: a function of tensors with any leading axes."""
+    refuse_name(file)
     program, context = context_of(file, Static(), library)
     refuse(program)
     assert program.result is not None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import product
 
 from dotopt.compiler.analysis.recurrence import Solved, recurrences
-from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text, input_text
+from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text, input_text, refuse_name
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.emit.sequence.stretch import functions
 from dotopt.compiler.ir import Node, Program, Random, State
@@ -26,6 +26,7 @@ RUNTIME = (
 
 def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
     """The text of the module of a rule over sequences; raises `OptError` if a construct is not compiled yet."""
+    refuse_name(file, RUNTIME)
     whole = lower(file, Static(), library)
     texts: dict[tuple[bool | str, ...], str] = {}
     programs: dict[tuple[bool | str, ...], Program] = {}

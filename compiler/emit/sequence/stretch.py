@@ -43,15 +43,19 @@ def functions(program: Program) -> str:
 def outermost(root: Node, table: Mapping[Node, Node]) -> Node:
     """`root` with the nodes of `table` replaced where they stand outermost; what is inside them is not looked at."""
     done: dict[Node, Node] = dict(table)
-
-    def changed(here: Node) -> Node:
+    stack = [root]
+    while stack:  # no recursion: a rule may have hundreds of equations one after the other
+        here = stack[-1]
+        waiting = [] if here in done else [arg for arg in here.args if arg not in done]
+        stack += waiting
+        if waiting:
+            continue
+        stack.pop()
         if here not in done:
-            args = tuple(map(changed, here.args))
+            args = tuple(done[arg] for arg in here.args)
             same = all(a is b for a, b in zip(args, here.args, strict=True))
             done[here] = here if same else node(here.op, *args, attrs=here.attrs, span=here.span)
-        return done[here]
-
-    return changed(root)
+    return done[root]
 
 
 def _stretch(program: Program, found: Recurrences) -> str:

@@ -15,7 +15,7 @@ from dotopt.compiler.analysis import ranges
 from dotopt.compiler.analysis.grouped import grouped
 from dotopt.compiler.analysis.signs import nonnegative
 from dotopt.compiler.emit.functions import module as function_module
-from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text
+from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text, refuse_name
 from dotopt.compiler.emit.torch.block import INDENT
 from dotopt.compiler.emit.torch.lists import MATRICES, REDUCED
 from dotopt.compiler.emit.torch.scalars import WORDS, literal
@@ -56,6 +56,7 @@ MATRIX = frozenset((*MATRICES, "transpose", "eye", "matrix_power", "keep_largest
 ORACLES = frozenset(("ModelSum", "ModelMax", "ModelNorm", "Value", "Gradient", "HessianVector"))
 OTHER = frozenset(op for op in FUNCTIONS if op not in WORDS)
 RESERVED = FOREACH | MATRIX | ORACLES | OTHER | {f"{word}_" for word in OTHER}
+FREE = frozenset(("random", "step", "evaluate"))  # arguments, and functions that nothing calls by name
 RESERVED |= {"torch", "math", "random", "scalars", "range", "int", "abs", "step", "evaluate"}
 
 
@@ -69,8 +70,6 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
         raise OptError(*outside)
     if function_module.wanted(open_program):
         return function_module.module(file, library, origin)
-    if open_program.name in RESERVED:
-        raise fail("E239", file.head.span, name=open_program.name)
     if open_program.kind == "module":
         from dotopt.compiler.emit.sequence.module import module as sequence_module
 
@@ -84,6 +83,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
 
         return _formula(file, library) if open_program.kind == "formula" else call.module(file, library, origin)
     supported(open_program)
+    refuse_name(file, RESERVED - FREE)
     found = dict(_specialisations(file, library, open_program, ranked))
     texts = list(dict.fromkeys(found.values()))
     names = {text: f"step{i + 1}" if len(texts) > 1 else "step" for i, text in enumerate(texts)}
