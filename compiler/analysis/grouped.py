@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dotopt.compiler.ir import Node, Program, leaf, rebuild
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.text.errors import fail
 
 FAMILIES = ("param", "hyper", "state")
 
 
+@at_its_places
 def grouped(program: Program) -> Program:
     """The program of one level, if `program` moves one family of parameters; else `program`.
 

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from dotopt.compiler.analysis.interpretation import Interpretation
 from dotopt.compiler.ir import Fold, Loop, Node, Program
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.ops.row import Powers
 from dotopt.compiler.text import syntax as s
@@ -173,6 +174,7 @@ class Units:
         return ANY
 
 
+@at_its_places
 def infer(program: Program, file: s.File | None = None) -> Units:
     """The units of `program`; `file` gives those that it names.
 
@@ -198,6 +200,7 @@ def infer(program: Program, file: s.File | None = None) -> Units:
     return units
 
 
+@at_its_places
 def check(program: Program, file: s.File) -> tuple[Diagnostic, ...]:
     """E302 for each sum without a unit, if the file names units at all."""
     if not any(isinstance(node, s.Declaration) and node.unit is not None for node in file.statements):

@@ -17,8 +17,8 @@
     program = params, states with start and next, hypers, options, equations in order
 
 Two nodes with the same operation, arguments and attributes are one object, so `is` is equality and common
-subexpressions are shared. The type is computed on construction; the span stands outside identity. Numbers are exact:
-floating-point order belongs to the emitters, algebra to the prover.
+subexpressions are shared. The type is computed on construction; where a file says what is in `Program.places`, beside.
+Numbers are exact: floating-point order belongs to the emitters, algebra to the prover.
 """
 
 from dotopt.compiler.ir.groups import COMPARISONS, ENTRYWISE, FUNCTIONS, REDUCTIONS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from threading import RLock
@@ -22,7 +24,7 @@ class Node:
     same order in every process, so what is searched, drawn and printed in their order is the same too.
     """
 
-    __slots__ = ("__weakref__", "_hash", "args", "attrs", "op", "span", "type")
+    __slots__ = ("__weakref__", "_hash", "args", "attrs", "op", "type")
 
     _hash: int
 
@@ -33,7 +35,12 @@ class Node:
     args: tuple[Node, ...]
     attrs: Any  # a record of `dotopt.compiler.ops.attributes`
     type: Type
-    span: Span | None
+
+    @property
+    def span(self) -> Span | None:
+        """Where the file whose program is being worked on wrote this first; None outside of `placed`."""
+        places = _PLACES.get()
+        return None if places is None else places.get(self)
 
     def __repr__(self) -> str:
         from dotopt.compiler.ir.print import infix
@@ -169,16 +176,46 @@ def node(op: str, *args: Node, attrs: tuple[Any, ...] = (), span: Span | None = 
     key = (op, args, attrs)
     found = _TABLE.get(key)
     if found is not None:
-        return found
+        return _at(found, span)
     row = OPERATIONS[op]
     if row.arity is not None and len(args) != row.arity:
         raise TypeError(f"{op} takes {row.arity} arguments, {len(args)} given")
     made = Node()
-    made.op, made.args, made.attrs, made.span = op, args, row.attributes(*attrs), span
+    made.op, made.args, made.attrs = op, args, row.attributes(*attrs)
     made.type = row.type(args, made.attrs)
     made._hash = hash((zlib.crc32(op.encode()), *(a._hash for a in args), _stable(made.attrs)))
     with _ENTERING:
-        return _TABLE.setdefault((op, args, made.attrs), made)
+        return _at(_TABLE.setdefault((op, args, made.attrs), made), span)
+
+
+def _at(here: Node, span: Span | None) -> Node:
+    places = _PLACES.get()
+    if span is not None and places is not None:
+        places.setdefault(here, span)
+    return here
+
+
+# ---- places --------------------------------------------------------------------------------------------------------
+
+Places = dict[Node, Span]  # of one lowering: files share nodes, and never places
+_PLACES: ContextVar[Places | None] = ContextVar("places", default=None)
+
+
+def note(places: Places) -> None:
+    """Notes these places for whoever has this program made: a module is written from several lowerings of one file."""
+    around = _PLACES.get()
+    if around is not None:
+        around.update({here: span for here, span in places.items() if here not in around})
+
+
+@contextmanager
+def placed(places: Places) -> Iterator[None]:
+    """Inside, nodes are at these places, and those that are made are noted there."""
+    before = _PLACES.set(places)
+    try:
+        yield
+    finally:
+        _PLACES.reset(before)
 
 
 def leaf(role: str, name: str, type: Type = REAL, *indices: Node, span: Span | None = None) -> Node:

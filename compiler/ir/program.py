@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
-from dotopt.compiler.ir.nodes import Equation, Node
+from dotopt.compiler.ir.nodes import Equation, Node, Places, placed
 from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.source import Span
 
@@ -145,6 +147,7 @@ class Program:
     evaluation: Mapping[str, Node]  # `eval θ = e`
     roles: tuple[RoleProgram, ...] = ()
     result: Node | None = None  # of a formula
+    places: Places = field(default_factory=dict, compare=False, repr=False)  # where the file says what
 
     def mapped(self, change: Callable[[Node], Node]) -> Program:
         """The program with `change` applied to every value in it."""
@@ -155,15 +158,16 @@ class Program:
         def state(old: State) -> State:
             return replace(old, start=change(old.start), next=None if old.next is None else change(old.next))
 
-        return replace(
-            self,
-            states=tuple(map(state, self.states)),
-            randoms=tuple(replace(r, args=tuple(map(change, r.args))) for r in self.randoms),
-            equations=tuple(replace(e, node=change(e.node)) for e in self.equations),
-            next=table(self.next),
-            outputs=table(self.outputs),
-            evaluation=table(self.evaluation),
-        )
+        with placed(self.places):
+            return replace(
+                self,
+                states=tuple(map(state, self.states)),
+                randoms=tuple(replace(r, args=tuple(map(change, r.args))) for r in self.randoms),
+                equations=tuple(replace(e, node=change(e.node)) for e in self.equations),
+                next=table(self.next),
+                outputs=table(self.outputs),
+                evaluation=table(self.evaluation),
+            )
 
     @property
     def roots(self) -> tuple[Node, ...]:
@@ -191,3 +195,18 @@ class Program:
                 if here.op == "oracle":
                     found[here] = None
         return tuple(found)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def at_its_places(function: Callable[Concatenate[Program, P], R]) -> Callable[Concatenate[Program, P], R]:
+    """A function of a program in which every node has the place where the file of this program says it."""
+
+    @wraps(function)
+    def inside(program: Program, /, *args: P.args, **keywords: P.kwargs) -> R:
+        with placed(program.places):
+            return function(program, *args, **keywords)
+
+    return inside

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from dotopt.compiler import ir
 from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir.nodes import note, placed
 from dotopt.compiler.ir.wellformed import after
 from dotopt.compiler.lower.compose import clashes, prefix_of
 from dotopt.compiler.lower.context import Context, Static
@@ -112,11 +113,14 @@ def _lower(
     if base is not None:
         context.prefix = clashes(file, base)
     context.axes.update(axis for axis in (type.axes if type else ()) if axis != REST)
-    scope = open_file(context)
-    builder = _Builder(context, scope, Report())
-    builder.everything()
-    program = builder.program(base)
-    return program, context
+    places = dict(base.places) if base is not None else {}
+    with placed(places):
+        scope = open_file(context)
+        builder = _Builder(context, scope, Report())
+        builder.everything()
+        program = builder.program(base)
+    note(places)
+    return replace(program, places=places), context
 
 
 @dataclass(eq=False)

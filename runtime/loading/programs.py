@@ -13,6 +13,7 @@ import copyreg
 import io
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dotopt.compiler.ir import Node, Program, node
@@ -24,7 +25,7 @@ def store(program: Program) -> str:
     writer = pickle.Pickler(buffer, protocol=4)
     writer.dispatch_table = copyreg.dispatch_table.copy()
     writer.dispatch_table[Node] = lambda here: (made, (here.op, here.args, tuple(here.attrs)))
-    writer.dump(program)
+    writer.dump(replace(program, places={}))
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

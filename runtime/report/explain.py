@@ -339,9 +339,10 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
         at_param = oracle.attrs[1] == "gradient" and all(arg.role == "param" for arg in oracle.args)
         plain = plain and at_param
         what = LAYER.get(of_layer(oracle), what)
-        asked.append((text, what + (" at the parameter" if at_param else ""), oracle.span))
+        asked.append((text, what + (" at the parameter" if at_param else ""), program.places.get(oracle)))
     layer = layer_values(program)
-    asked += [(here.name, LAYER[word], here.span) for here, word in layer.items() if here.role == "input"]
+    inputs = ((here, word) for here, word in layer.items() if here.role == "input")
+    asked += [(here.name, LAYER[word], program.places.get(here)) for here, word in inputs]
     if program.kind != "optimizer" or not asked:
         return tuple(asked), ""
     if layer:

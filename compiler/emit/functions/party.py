@@ -29,6 +29,7 @@ from dotopt.compiler.emit.functions.writer import Writer
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Equation, Fold, Node, Program, RoleProgram, State, instance, leaf
 from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.ops.types import INT
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
@@ -36,6 +37,7 @@ from dotopt.grammar.spelling import ascii
 KINDS = {"sum": "Sum", "mean": "Mean", "max": "Max", "min": "Min"}
 
 
+@at_its_places
 def role_of(program: Program) -> RoleProgram:
     """The role that many parties play; raises `OptError` (E601) if there is none, or more than one."""
     many = [role for role in program.roles if role.indices]
@@ -44,6 +46,7 @@ def role_of(program: Program) -> RoleProgram:
     return many[0]
 
 
+@at_its_places
 def chosen(program: Program) -> str:
     """The text of the function that says who takes part in a round: those whom a draw chooses, or everybody."""
     role = role_of(program)
@@ -92,6 +95,7 @@ def _drawn_from(program: Program, domain: Node) -> str:
     return random.args[0].name if random is not None and random.args else ""
 
 
+@at_its_places
 def party(program: Program) -> str:
     """The text of the generator; raises `OptError` (E601) for a construct that has no code in torch."""
     program = shared(program)

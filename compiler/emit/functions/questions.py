@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dotopt.compiler.emit.sequence.batched import POSTFIX, Text
 from dotopt.compiler.ir import Callable_, Lambda, Node, Program, Random, rebuild, substitute
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
 
@@ -154,6 +155,7 @@ def _filled(b: Writer, here: Node, text: str, whole: bool) -> str:
     return f"torch.full(({sizes}{',' if here.type.axes else ''}), {text}, dtype=dtype, device=device)"
 
 
+@at_its_places
 def shared(program: Program) -> Program:
     """The program with inner problems that differ in the names of their variables only made one."""
     seen: list[Node] = []

@@ -26,15 +26,18 @@ from dotopt.compiler.emit.functions.questions import draw_text, shared
 from dotopt.compiler.emit.functions.writer import Writer, domains
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Node, Program, State, leaf
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.grammar.spelling import ascii
 
 
+@at_its_places
 def functions(program: Program) -> str:
     """The text of `init` and `step`; raises `OptError` (E601) for a construct that has no code in torch."""
     program = shared(program)
     return f"{init(program)}\n\n\n{_step(program)}"
 
 
+@at_its_places
 def init(program: Program) -> str:
     """The text of `init`; of a protocol, for one party."""
     b = writer_of(program)

@@ -25,6 +25,7 @@ from dotopt.compiler.emit.sequence.batched import Batched, families
 from dotopt.compiler.emit.sequence.token import INDENT, reach, refuse, write_equations
 from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Loop, Node, Program, leaf, node
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.lower.assemble import context_of
 from dotopt.compiler.lower.context import Context
@@ -140,6 +141,7 @@ def _rule_import(program: Program) -> list[str]:
     return [f"from dotopt.runtime.rule import {', '.join(words)}"] if words else []
 
 
+@at_its_places
 def functions(program: Program) -> tuple[str, ...]:
     """`start`, `layer` and `finish` of one specialisation, or `call` alone."""
     refuse(program)

@@ -27,9 +27,11 @@ from dotopt.compiler.emit.sequence.token import (
 )
 from dotopt.compiler.ir import Equation, Node, Program, State, leaf, node
 from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.grammar.spelling import ascii
 
 
+@at_its_places
 def functions(program: Program) -> str:
     """The functions `token` and, unless a state is sequential, `stretch` of one specialisation."""
     refuse(program)

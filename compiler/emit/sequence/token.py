@@ -9,6 +9,7 @@ from dotopt.compiler.emit.parts import comment, docstring
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.ir import FUNCTIONS, TIME, Equation, Input, Node, Program, State, leaf
 from dotopt.compiler.ir.print import infix
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
@@ -21,6 +22,7 @@ COSTLY = {
 }  # fmt: skip
 
 
+@at_its_places
 def refuse(program: Program) -> None:
     """E601 for what a sequence module cannot do yet, naming the construct."""
     given: tuple[Input | State, ...] = (*program.inputs, *program.states)
@@ -45,6 +47,7 @@ def start_draws(program: Program) -> tuple[State, ...]:
     return tuple(x for x in program.states if x.kind == "draw")
 
 
+@at_its_places
 def token_text(program: Program) -> str:
     b = writer(program, tokens=False)
     lines = b.lines
@@ -71,6 +74,7 @@ def own_leaf(state: State) -> Node:
     return leaf("state", state.name, state.type)
 
 
+@at_its_places
 def first_states(program: Program) -> list[State]:
     """The states whose start is computed at the first token, each after those that its start reads."""
     waiting = [x for x in program.states if x.kind == "first"]
@@ -183,5 +187,6 @@ def write_equation(program: Program, b: Batched, equation: Equation) -> None:
     b.names[here] = name
 
 
+@at_its_places
 def shown_as(program: Program, root: Node) -> str:
     return program.names.get(root) or infix(root, program.names)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dotopt.compiler.ir import Node, Program
+from dotopt.compiler.ir.program import at_its_places
 
 INPUT, OUTPUT = "input_of(", "output_of("
 
@@ -21,6 +22,7 @@ def of_layer(here: Node) -> str:
     return ""
 
 
+@at_its_places
 def layer_values(program: Program) -> dict[Node, str]:
     """All such values that the program reads, with their words."""
     found: dict[Node, str] = {}

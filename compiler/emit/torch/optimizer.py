@@ -22,6 +22,7 @@ from dotopt.compiler.emit.torch.scalars import WORDS, literal
 from dotopt.compiler.emit.torch.step import StepText, step_text
 from dotopt.compiler.emit.torch.supported import supported
 from dotopt.compiler.ir import FUNCTIONS, Param, Program, State
+from dotopt.compiler.ir.nodes import placed
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.ops import in_torch
 from dotopt.compiler.ops.types import REST
@@ -64,6 +65,11 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     """The text of the module of `file`; raises `OptError` if a construct is not compiled yet (E601), or if nothing is
     there to compile (E606).
     """
+    with placed({}):
+        return _module(file, library, origin)
+
+
+def _module(file: s.File, library: Library, origin: tuple[object, ...] | None) -> str:
     ranked = _needs_rank(file, library)
     open_program = grouped(lower(file, Static({}, 1) if ranked else Static(), library))
     if outside := ranges.check(open_program):

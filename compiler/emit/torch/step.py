@@ -26,6 +26,7 @@ from dotopt.compiler.emit.torch.shapes import Shapes
 from dotopt.compiler.emit.torch.supported import simplified, supported
 from dotopt.compiler.emit.torch.windows import accumulated
 from dotopt.compiler.ir import TIME, Node, Param, Program, State, leaf
+from dotopt.compiler.ir.program import at_its_places
 
 OWN_SOURCES = ("t", "shape", "random", "state", "hyper")  # what is no hyperparameter, or announces what follows
 
@@ -61,6 +62,7 @@ class StepText:
         return f"{', '.join(lists)}, *, {', '.join(self.scalars)}" if self.scalars else ", ".join(lists)
 
 
+@at_its_places
 def step_text(program: Program, reserved: frozenset[str]) -> StepText:
     """The functions of `program`; raises E601 for what is not compiled to torch. `reserved` names are not used."""
     return _Writer(program, reserved).write()

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from dotopt.compiler.emit.torch.layers import layer_values
 from dotopt.compiler.ir import Node, Program, node, number, rebuild
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.text.errors import fail
 
 
+@at_its_places
 def supported(program: Program) -> None:
     """Raises E601, naming the construct, for programs that this emitter does not know, and E606 for theorems."""
     if program.kind != "optimizer":
@@ -33,6 +35,7 @@ def supported(program: Program) -> None:
             raise fail("E601", hyper.span, construct=missing)
 
 
+@at_its_places
 def simplified(program: Program) -> Program:
     """The program without the factors 1, terms 0 and the like that inlining left behind."""
     starts = [x.start for x in program.states]

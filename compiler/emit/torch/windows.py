@@ -10,9 +10,11 @@ from dataclasses import replace
 
 from dotopt.compiler.emit.names import Names
 from dotopt.compiler.ir import Node, Program, State, leaf, node, number, substitute
+from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.text.errors import fail
 
 
+@at_its_places
 def accumulated(program: Program) -> Program:
     """The program with a state for each window; raises E601 for a window that is read between firings."""
     windows = list(dict.fromkeys(here for root in program.roots for here in root.walk() if here.op == "window"))

@@ -99,7 +99,8 @@ def decided(case: Settled, condition: Node, truth: bool, quiet: bool = False) ->
 
 def words(condition: Node, program: Program, truth: bool = True) -> str:
     """The condition as it is written in the file if that is short, else in terms of what it is made of."""
-    text = condition.span.text if condition.span is not None else ""
+    place = program.places.get(condition)
+    text = place.text if place is not None else ""
     if not text or len(text) > 40 or "\n" in text:
         text = infix(condition, {k: v for k, v in named(program).items() if k is not condition})
     text = text if len(text) <= 60 else f"{text[:57]}…"
