@@ -16,6 +16,9 @@ ONCE = {
     "an entry of a number": OPTIMIZER + "state s : real = 0\ns' = s[1] + 1\nx' = x - η*s'*∇f(x)\n",
     "a gradient at no point": OPTIMIZER + "x' = x - η*∇f()\n",
     "a Hessian at no point": OPTIMIZER + "x' = x - η*(∇²f() @ x)\n",
+    "a gradient at a truth": OPTIMIZER + "option plain = true\nx' = x - η*∇f(plain)\n",
+    "a family that is no vector": "formula turned(x : real[d]) = y\n"
+    "y[k] = x[k] if outer(k, k) == 2 else 0 for k in 0..d - 1\n",
 }
 
 

@@ -16,7 +16,7 @@ from dotopt.compiler.lower.kind import kind_of
 from dotopt.compiler.lower.live import live, shared_states
 from dotopt.compiler.lower.names import named
 from dotopt.compiler.lower.scope import Choice, Family, Lazy, Leaf, Passes, Scope
-from dotopt.compiler.ops.types import REAL, REST, Type
+from dotopt.compiler.ops.types import REAL, REST, Mismatch, Type
 from dotopt.compiler.resolve.python import state_key
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import OptError, Report, fail
@@ -135,7 +135,9 @@ class _Builder:
             return action(*args)  # type: ignore[operator, no-any-return]
         except OptError as error:
             self.report.extend(error)
-            return None
+        except Mismatch as error:  # of a part that was put in the place of another, which has no place of its own
+            self.report.extend(fail("E301", self.context.file.head.span, left=error.left, right=error.right))
+        return None
 
     def everything(self) -> None:
         """Lowers every definition, so that mistakes are found in dead ones too."""

@@ -24,7 +24,7 @@ from dotopt.compiler.lower.scope import (
     User,
     Value,
 )
-from dotopt.compiler.ops.types import ANY, BOOL, INT, REST, Type
+from dotopt.compiler.ops.types import ANY, BOOL, INT, REST, Mismatch, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
@@ -59,7 +59,10 @@ def whole(context: Context, name: str, primed: bool, scope: Scope, span: Span) -
             axis, start = _axis_of(domain), domain.args[0].value
             if axis is None or start is None:
                 return body
-            return ir.substitute(body, {context.index(index): node("arange", attrs=(axis, int(start)))})
+            try:
+                return ir.substitute(body, {context.index(index): node("arange", attrs=(axis, int(start)))})
+            except Mismatch as error:  # what is a number for one member may be no vector for all
+                raise fail("E301", span, left=error.left, right=error.right) from None
     return body
 
 

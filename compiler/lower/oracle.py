@@ -44,9 +44,11 @@ def ask_nodes(
 
 
 def _check_points(name: str, expected: int, points: tuple[Node, ...], span: Span) -> None:
-    """E313 unless a function, an objective or an operator is given as many arguments as it takes."""
+    """E313 unless a function, an objective or an operator is given as many arguments as it takes, E316 for a truth."""
     if len(points) != expected:
         raise fail("E313", span, name=name, expected=expected, plural="" if expected == 1 else "s", found=len(points))
+    if any(point.type.kind == "bool" for point in points):
+        raise fail("E316", span, found="a condition", expected="a point")
 
 
 def _result_type(d: s.Declaration, points: tuple[Node, ...], expected: Type | None) -> Type:
