@@ -31,6 +31,7 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
+from dotopt.compiler.prove.fuel import FAST
 from dotopt.compiler.text.errors import OptError
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +41,7 @@ STAGES = ("parse", "resolve", "lower", "check", "explain", "compile")
 LIMIT = 400  # of the time of a stage: times what Python takes to parse `KNOWN`
 KNOWN = "def f(x, y):\n    return [x + y * 2, (x, y)[0], {x: y}]\n" * 300
 MEMORY = 4 << 30  # bytes of address space
-BUDGET = 0.3  # seconds for a claim; most claims are decided in less
+FUEL = FAST // 4  # for a claim; most claims are decided with less
 SILENCE = 60  # times the limit of time on the clock, after which a worker that says nothing is ended
 
 # ---- mutations -----------------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def _stages(path: Path, rng: random.Random) -> Iterator[tuple[str, Callable[[], 
 
     def checked() -> None:
         if file.claims:
-            report = check_claim(file, rng.choice(file.claims), library, seconds=BUDGET)
+            report = check_claim(file, rng.choice(file.claims), library, fuel=FUEL)
             if "internal" in report.reason:
                 raise Internal(report.reason)
 

@@ -17,6 +17,12 @@ ONCE = {
     "a gradient at no point": OPTIMIZER + "x' = x - η*∇f()\n",
     "a Hessian at no point": OPTIMIZER + "x' = x - η*(∇²f() @ x)\n",
     "a gradient at a truth": OPTIMIZER + "option plain = true\nx' = x - η*∇f(plain)\n",
+    "a range that ends in a set": OPTIMIZER + "hyper α >= {0} = 1\nx' = x - α*η*∇f(x)\n\nclaim c:\n  show x' == x' \n",
+    "a claim whose shapes do not fit": "formula twice(G : real[rows, cols]) = 2*G\n\nclaim c:\n"
+    "  for all U : real[rows, rows], V : real[k, cols]\n"
+    "  show twice(U @ G @ Vᵀ) == U @ twice(G) @ V\n",
+    "a flow of something else": "rule A\nobjective f\nparam θ : real[...]\nhyper h as lr = 0.1\n\nθ' = θ - h*∇f(θ)\n\n"
+    "claim flow:\n  g = ∇f(θ)\n  ddt(h) = -g\n  show θ' == after(θ, h) + O(h²)\n",
     "a family that is no vector": "formula turned(x : real[d]) = y\n"
     "y[k] = x[k] if outer(k, k) == 2 else 0 for k in 0..d - 1\n",
 }

@@ -266,11 +266,19 @@ class _Builder:
         self.context.randoms.append(ir.Random(name, type, spelled, nodes, len(self.context.randoms)))
         return ir.leaf("draw", name, type)
 
+    def _end(self, end: s.Expression) -> Node:
+        """An end of a range; E316 unless it is a number, or a tensor of numbers."""
+        found = value(self.context, end, self.scope)
+        if found.type.kind not in ("real", "int", "any"):
+            raise fail("E316", end.span, found=f"`{end.span.text}`", expected="a number as the end of a range")
+        return found
+
     def _interval(self, bounds: s.Bounds | s.Choices | None) -> ir.Interval:
         if not isinstance(bounds, s.Bounds):
             return ir.Interval()
-        low = self.attempt(value, self.context, bounds.low, self.scope) if bounds.low is not None else None
-        high = self.attempt(value, self.context, bounds.high, self.scope) if bounds.high is not None else None
+        low, high = (
+            self.attempt(self._end, end) if end is not None else None for end in (bounds.low, bounds.high)
+        )
         return ir.Interval(low, high, bounds.open_low, bounds.open_high, bounds.span.text.strip())
 
     def _hyper(self, d: s.Declaration) -> ir.Hyper:

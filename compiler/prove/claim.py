@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from dotopt.compiler.ops.types import Mismatch
 from dotopt.compiler.prove.cache import subject
 from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
@@ -58,6 +59,8 @@ def _searched(file: s.File, claim: s.Claim, library: Library, fuel: int) -> Outc
         return Open(str(error).splitlines()[0] + (f"; {found.help}" if found.help else ""))
     except Unreadable as error:
         return Open(f"not readable yet: {error}")
+    except Mismatch as error:
+        return Open(f"not readable: shapes do not fit: {error}")
     except OutOfFuel:
         return _out_of_fuel(fuel, undecided)
     except TooLarge as error:

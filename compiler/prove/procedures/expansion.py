@@ -56,7 +56,10 @@ def expansion(case: Case, goal: s.Holds, fuel: float) -> Outcome:
         if x.op == "claim" and x.attrs[0] == "after":
             if x.args[0] is not point:
                 raise Unreadable(f"flows from two points: `{point!r}` and `{x.args[0]!r}`")
-            field = c.cut(series_of(flow_of(case)[x.args[0]], c, {point: {POINT: ONE}}))
+            motion = flow_of(case).get(x.args[0])
+            if motion is None:
+                raise Unreadable(f"a flow in which `ddt({x.args[0]!r})` is not given")
+            field = c.cut(series_of(motion, c, {point: {POINT: ONE}}))
             known[x] = add({POINT: ONE}, after(field, c, _time(x, c)))
     outcomes: list[Outcome] = []
     found_unknowns: dict[str, Polynomial] = {}
