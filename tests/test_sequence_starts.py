@@ -122,6 +122,44 @@ o = M' @ k
         torch.testing.assert_close(found(k), token_by_token(found, {"k": k}, 0, 6)[0])
 
 
+PACED = '''"""A copy of what fires, in the same token."""
+rule Paced
+input b : real[dv]
+input k : real[dk]
+input q : real[dk]
+state G : real[dv, dk] = 1
+state N : real[dv, dk] = 0
+output o1 : real[dv]
+output o2 : real[dv]
+output o3 : real[dv]
+G' = outer(b, k) every 3
+N' = G' every 3
+o1 = G @ q
+o2 = N @ q
+o3 = G' @ q
+'''
+
+WEIGHED = '''"""Weights of rows and of columns."""
+rule Weighed
+input w : real[dv, dk]
+input v : real[dv]
+input k : real[dk]
+input q : real[dk]
+state S : real[dv, dk] = first w
+output o : real[dv]
+S' = v*S*k + w
+o = S @ q
+'''
+
+
+def test_the_next_value_of_what_fires_is_read_in_the_same_token(tmp_path: Path) -> None:
+    agree(tmp_path, PACED)
+
+
+def test_weights_of_rows_and_columns_at_once(tmp_path: Path) -> None:
+    agree(tmp_path, WEIGHED)
+
+
 def test_masked_decay_is_of_the_dtype_of_the_inputs(tmp_path: Path) -> None:
     """0.9 was rounded to float32 where a mask was given."""
     agree(tmp_path, PLAIN.format(start="w", equations="M' = 0.9*M + outer(k, q)*trace(w)"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from dotopt.compiler.ir import Node, leaf, node, number
-from dotopt.compiler.ops.types import Type
+from dotopt.compiler.ops.types import Mismatch, Type
 from dotopt.compiler.rewrite import simplify
 
 Low = tuple[Node, Node, "Node | None", "Node | None"]  # weight * f gᵀ, over a window of the last C tokens
@@ -87,7 +87,10 @@ def affine(root: Node, *own: Node) -> Affine:
     >>> form.pairs[0].p["M"], form.pairs[0].weight
     (k, -1)
     """
-    found = _Reader({x: x.name for x in own}).read(root)
+    try:
+        found = _Reader({x: x.name for x in own}).read(root)
+    except Mismatch as error:
+        raise NotAffine(f"weights of different axes meet: {error}") from None
     if isinstance(found, Vector):
         raise NotAffine("a vector where the state is a matrix")
     return _merged(found)
@@ -168,7 +171,7 @@ class _Reader:
             if factor.type.axes and form.x:
                 raise NotAffine(f"`{factor!r}` weighs the entries of a product with the state")
             return Vector({n: _times(factor, x) for n, x in form.x.items()}, _mul(factor, form.u))
-        scale = {n: _times(factor, x) for n, x in form.scale.items()}
+        scale = {n: self.weighed(factor, x) for n, x in form.scale.items()}
         if not factor.type.axes:
             return Affine(scale, tuple(pair.scaled(factor) for pair in form.pairs), _mul(factor, form.rest))
         if self.by_columns(factor) and not any(pair.window is not None for pair in form.pairs):
@@ -177,6 +180,13 @@ class _Reader:
         if not form.elementwise or any(pair.window is not None for pair in form.pairs):
             raise NotAffine(f"`{factor!r}` weighs the entries of a product with the state")
         return Affine(scale, (), _mul(factor, added(form)))
+
+    def weighed(self, factor: Node, x: Node) -> Node:
+        """The product of two weights; of one for the rows and one for the columns it is a matrix."""
+        if len(factor.type.axes) == len(x.type.axes) == 1 and factor.type.axes != x.type.axes:
+            rows = next(iter(self.own)).type.axes[0]
+            return node("outer", *((factor, x) if factor.type.axes == (rows,) else (x, factor)))
+        return _times(factor, x)
 
     def product(self, form: Affine | Vector, right: Node) -> Affine | Vector:
         if isinstance(form, Vector):
@@ -246,10 +256,16 @@ def low_rank(here: Node) -> tuple[Node | None, tuple[Low, ...]] | None:
             if inner is None or inner[0] is not None or any(window is not None for *_, window in inner[1]):
                 return None
             return None, tuple(
-                (recent(f, length), recent(g, length), None if w is None else recent(w, length), length)
+                (recent(f if w is None or _moves(w) else _times(w, f), length), recent(g, length),
+                 recent(w, length) if w is not None and _moves(w) else None, length)
                 for f, g, w, _ in inner[1]
-            )
+            )  # fmt: skip
     return None
+
+
+def _moves(weight: Node) -> bool:
+    """Whether a weight has a value of its own at every token, which a window must keep."""
+    return any(here.role not in ("", "hyper", "option", "axis") for here in weight.walk())
 
 
 def _scaled_low_rank(form: tuple[Node | None, tuple[Low, ...]], factor: Node) -> tuple[Node | None, tuple[Low, ...]]:

@@ -222,7 +222,8 @@ class _Solver:
 
     def low_rank(self, states: list[State], flipped: bool) -> Group:
         own = {self.leaves[x.name]: _flipped(self.leaves[x.name]) if flipped else self.leaves[x.name] for x in states}
-        turn = _Turned(own if flipped else {}, set(own))
+        nexts = {x.next for x in self.program.states if x.next is not None and x not in states}
+        turn = _Turned(own if flipped else {}, set(own), nexts)
         forms = {x.name: affine(turn(self.root(x), flipped), *own.values()) for x in states}
         for name, form in forms.items():
             if form.rest is not None:
@@ -388,10 +389,14 @@ def _flipped(own: Node) -> Node:
 
 @dataclass(eq=False)
 class _Turned:
-    """Moves transposes down to the leaves; states in `turned` are replaced by the transposes of other leaves."""
+    """Moves transposes down to the leaves; states in `turned` are replaced by the transposes of other leaves.
+
+    The next values of other states, `nexts`, are left as they are: they are known as a whole.
+    """
 
     turned: Mapping[Node, Node]
     own: set[Node]
+    nexts: set[Node]
     done: dict[tuple[Node, bool], Node] = field(default_factory=dict)
 
     def __call__(self, here: Node, flip: bool) -> Node:
@@ -403,6 +408,8 @@ class _Turned:
     def straight(self, here: Node) -> Node:
         if here in self.turned:
             return node("transpose", self.turned[here])
+        if here in self.nexts:
+            return here
         match here.op, here.args:
             case "transpose", (a,):
                 return self(a, True)
@@ -415,6 +422,8 @@ class _Turned:
     def flipped(self, here: Node) -> Node:
         if here in self.turned:
             return self.turned[here]
+        if here in self.nexts:
+            return node("transpose", here)
         if len(here.type.axes) != 2:
             return self(here, False)
         match here.op, here.args:

@@ -5,7 +5,7 @@ from dotopt.runtime.sequence.chunks import Chunks, Term
 from dotopt.runtime.sequence.module import SequenceModule
 from dotopt.runtime.sequence.recent import recent, recent_token
 from dotopt.runtime.sequence.rule import Functions, Input, Memory, SequenceRule
-from dotopt.runtime.sequence.scan import at_first, before, choose, held, scan, times
+from dotopt.runtime.sequence.scan import at_first, before, choose, every, held, scan, times
 
 __all__ = [
     "Chunks",
@@ -20,6 +20,7 @@ __all__ = [
     "attend_token",
     "before",
     "choose",
+    "every",
     "held",
     "recent",
     "recent_token",

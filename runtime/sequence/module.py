@@ -92,6 +92,10 @@ class SequenceModule(Asking):
         generator = torch.Generator().manual_seed(seed) if drawn else None
         state: State = {"t": 0}
         for memory in self.functions.memories:
+            for axis in memory.axes:
+                if not axis.isdigit() and axis not in known:
+                    hint = f"no input tells the size of the axis `{axis}` of `{memory.name}`"
+                    raise ValueError(f"{self.rule.name}: {hint}; give `state=initial_state(…, {axis}=…)`")
             own = tuple(int(axis) if axis.isdigit() else known[axis] for axis in memory.axes)
             shape = (*batch, *own)
             if memory.start == "eye":
@@ -99,7 +103,7 @@ class SequenceModule(Asking):
             elif callable(memory.start):
                 start = memory.start(own, known, generator, self.hyper).expand(shape)
             else:
-                start = torch.full(shape, float(memory.start))
+                start = torch.full(shape, float(memory.start), dtype=like.dtype)  # 0.1 as exact as the inputs are
             state[memory.name] = start.to(dtype=like.dtype, device=like.device)
         return state
 

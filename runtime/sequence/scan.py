@@ -79,8 +79,23 @@ def before(values: Tensor, start: Tensor, axes: int) -> Tensor:
     return torch.cat([first, values.narrow(tokens, 0, values.shape[tokens] - 1)], tokens)
 
 
-def held(new: Tensor, old: Tensor, axes: int, keep: Tensor | None) -> Tensor:
+def every(x: Tensor | float, example: Tensor, axes: int, start: Tensor | None = None) -> Tensor:
+    """What is the same at all tokens, at each of them: `[..., T, *sizes]` with `axes` sizes.
+
+    x: a number, or `[..., 1, *sizes]` or `[*sizes]`. `example` is `[..., T]`, of which only the shape is used; `start`,
+    `[..., *sizes]`, gives the sizes.
+
+    >>> every(0.5, torch.ones(2), 1, torch.zeros(3))
+    tensor([[0.5000, 0.5000, 0.5000],
+            [0.5000, 0.5000, 0.5000]])
+    """
+    zero = torch.zeros_like(example)[(..., *[None] * axes)]
+    return x + (zero if start is None else zero + torch.zeros_like(start).unsqueeze(-axes - 1))
+
+
+def held(new: Tensor | float, old: Tensor, axes: int, keep: Tensor | None) -> Tensor:
     """What a state holds after a chunk that ends with its firing: the old value where the last token is not there."""
+    new = old.new_full(old.shape, new) if isinstance(new, float | int) else new.expand_as(old)
     if keep is None:
         return new
     there = keep[..., -1]

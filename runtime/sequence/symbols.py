@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dotopt.compiler.ir import FUNCTIONS as ENTRYWISE
 from dotopt.compiler.ir import Node, leaf, node, number
 from dotopt.compiler.ops.types import INT, Type
 
@@ -140,6 +141,15 @@ class Symbols:
 
     def __ge__(self, other: Any) -> Symbols:
         return joined("ge", self, Symbols.of(other))
+
+    def __and__(self, other: Any) -> Symbols:
+        return joined("and", self, Symbols.of(other))
+
+    def __or__(self, other: Any) -> Symbols:
+        return joined("or", self, Symbols.of(other))
+
+    def __invert__(self) -> Symbols:
+        return self.each(lambda x: node("not", _sure(x)))
 
     def __neg__(self) -> Symbols:
         return self.each(lambda x: None if x is None else node("neg", x))
@@ -566,12 +576,9 @@ def _filled(value: int) -> Callable[..., Symbols]:
     return lambda *shape, **_: Symbols.of(0).new_full(shape, value)
 
 
-ENTRYWISE = ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "floor", "ceil", "abs", "sign",
-             "sigmoid", "relu", "gelu")  # fmt: skip
-
-
-def _entrywise(op: str) -> Callable[[Any], Symbols]:
-    return lambda x: Symbols.of(x).function(op)
+def _entrywise(op: str) -> Callable[..., Symbols]:
+    """A function of the language by its name in torch, which is the same; how torch computes it is not looked at."""
+    return lambda x, **_: Symbols.of(x).function(op)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -599,5 +606,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "inv": lambda x: Symbols.of(x).each(lambda entry: node("inverse", _sure(entry))),
     "maximum": lambda a, b: joined("max", Symbols.of(a), Symbols.of(b)),
     "minimum": lambda a, b: joined("min", Symbols.of(a), Symbols.of(b)),
-    **{op: _entrywise(op) for op in ENTRYWISE},
+    **{op: _entrywise(op) for op in ENTRYWISE if op != "neg"},
 }

@@ -26,8 +26,8 @@ SUM, PRODUCT, UNARY, POWER, POSTFIX = range(5)
 # what stands in every generated function and module already, so that no name of the user may mean something else
 STANDING = (
     "state", "t", "first", "hyper", "chunk", "keep", "later", "dtype", "device", "_", "torch", "functional", "math",
-    "matrices", "scalars", "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "held", "recent",
-    "recent_token", "scan", "times", "token", "stretch", "call", "start", "layer", "finish",
+    "matrices", "scalars", "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "every", "held",
+    "recent", "recent_token", "scan", "times", "token", "stretch", "call", "start", "layer", "finish",
 )  # fmt: skip
 
 Text = tuple[str, int]  # code, and how tightly its outermost operator binds
@@ -59,6 +59,8 @@ class Batched:
     attentions: list[str] = field(default_factory=list)
     items: dict[tuple[Node, int], str] = field(default_factory=dict)  # variables that hold results of loops
     functions: dict[str, str] = field(default_factory=dict)  # variables of the user's functions, by name
+    steady: set[Node] = field(default_factory=set)  # leaves that are the same at all tokens
+    example: str = ""  # a number at each token, for its shape
     variables: Names = field(default_factory=lambda: Names(PYTHON, STANDING))  # of the text, those of loops included
 
     def fresh(self, label: str) -> str:
@@ -77,9 +79,34 @@ class Batched:
                 self.tensor[here] = here.role in TENSOR_ROLES or (here.role == "time" and self.tokens)
             elif here.op == "size":
                 self.tensor[here] = False
+            elif here.op == "fires":
+                self.tensor[here] = self.tokens
             else:
                 self.tensor[here] = bool(here.type.axes) or any(self.is_tensor(child) for child in here.children)
         return self.tensor[here]
+
+    def long(self, here: Node) -> bool:
+        """Whether the value has an entry for each token of each sequence; one of the time alone has none for those."""
+        stack, seen = [here], set[Node]()
+        while stack:
+            x = stack.pop()
+            if x in seen or x.op in ("size", "eye", "arange") or (x.op in ("ones", "zeros") and self.sized(x)):
+                continue
+            if x.role in ("input", "sequence", "state") and x not in self.steady:
+                return True
+            seen.add(x)
+            stack.extend(x.children)
+        return False
+
+    def sized(self, here: Node) -> bool:
+        """Whether the sizes of all axes are known by name."""
+        return all(axis.isdigit() or axis in self.sizes for axis in here.type.axes)
+
+    def at_each(self, here: Node, start: str = "") -> str:
+        """The text of `here`, with an entry for each token also if it is the same at all of them."""
+        if self.long(here):
+            return self.code(here)
+        return f"every({self.code(here)}, {self.example}, {len(here.type.axes)}{', ' + start if start else ''})"
 
     def code(self, here: Node, least: int = SUM) -> str:
         """The text of `here`, in parentheses if its operator binds less tightly than `least`."""
@@ -217,6 +244,8 @@ def _norm(b: Batched, here: Node) -> Text:
 
 def _fires(b: Batched, here: Node) -> Text:
     period, start = (b.code(arg, UNARY) for arg in here.args)
+    if b.tokens:
+        return f"((t >= {start}) & ((t - {start}) % {period} == 0))", POSTFIX
     return f"(t >= {start} and (t - {start}) % {period} == 0)", POSTFIX
 
 
@@ -365,7 +394,7 @@ def _window(b: Batched, here: Node) -> Text:
 def _recent(b: Batched, value: Node, length: Node) -> str:
     """The variable with the values of the last tokens; the state keeps them under a name of their own."""
     axes, key = len(value.type.axes), f"last {value!r}, {length!r}"
-    given = f'{b.fitted(value, value)}, {b.code(length)}, {axes}, state, later, {key!r}'
+    given = f'{b.at_each(value)}, {b.code(length)}, {axes}, state, later, {key!r}'
     text = f"recent({given})" if b.tokens else f"recent_token({given}, keep)"
     name = b.fresh("recent_tokens")
     b.lines.append(f"{b.indent}{name} = {text}  # {value!r}, of the last {length!r} tokens")
@@ -375,7 +404,7 @@ def _recent(b: Batched, value: Node, length: Node) -> str:
 def _filled(word: str) -> Callable[[Batched, Node], Text]:
     def write(b: Batched, here: Node) -> Text:
         axes = here.type.axes
-        if all(axis.isdigit() or axis in b.sizes for axis in axes):
+        if b.sized(here):
             sizes = ", ".join(axis if axis.isdigit() else b.sizes[axis] for axis in axes)
             return f"torch.{word}({sizes}, dtype=dtype, device=device)", POSTFIX
         return f"torch.{word}_like({b.code(here.args[0])})", POSTFIX

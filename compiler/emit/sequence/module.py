@@ -19,8 +19,8 @@ from dotopt.compiler.text.library import Library
 
 # what the generated functions call
 RUNTIME = (
-    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "held", "recent", "recent_token",
-    "scan", "times",
+    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "every", "held", "recent",
+    "recent_token", "scan", "times",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from dotopt.compiler.emit.sequence.token import (
     own_leaf,
     refuse,
     shown_as,
+    tell_device,
     token_text,
     write_equations,
     writer,
@@ -72,8 +73,9 @@ def _stretch(program: Program, found: Recurrences) -> str:
         writing.equations(root)
     for x in found.solved:
         writing.last(x)
-    written = ", ".join(f'"{name}": {b.code(root)}' for name, root in outputs.items())
+    written = ", ".join(f'"{name}": {b.at_each(root)}' for name, root in outputs.items())
     b.lines.append(f"{INDENT}return {{{written}}}, later")
+    tell_device(program, b)
     return "\n".join(b.lines)
 
 
@@ -155,6 +157,7 @@ class _Writing:
         slots = ", ".join(["None"] + [":"] * len(x.state.type.axes))
         self.b.lines.append(f"{INDENT}{name} = {self.starts[x.state.name]}[..., {slots}]  # {x.why}")
         self.b.names[own_leaf(x.state)] = name
+        self.b.steady.add(own_leaf(x.state))
 
     def elementwise(self, x: Solved) -> None:
         state, b, next = x.state, self.b, x.state.next
@@ -165,9 +168,9 @@ class _Writing:
             if part is not None:
                 self.equations(self.root(part))
         start = self.starts[state.name]
-        text = f"torch.zeros_like({start}).unsqueeze({-axes - 1})"
-        if plus is not None:
-            text = b.fitted(self.root(plus), state.type)
+        text = "0" if plus is None else b.fitted(self.root(plus), state.type)
+        if plus is None or not b.long(self.root(plus)) or plus.type.axes != state.type.axes:
+            text = f"every({text}, {b.example}, {axes}, {start})"  # what is added has the sizes of the state
         a = "None" if decay is None else b.fitted(self.root(decay), state.type)
         later = b.fresh(f"{ascii(state.name)}_next")
         b.lines.append(INDENT + comment(self.label(state)))
@@ -204,7 +207,11 @@ class _Writing:
             b.lines.append(INDENT + comment(self.label(state)))
         b.lines += [f"{INDENT}#   {line}" for line in shown(group)]
 
+        alike: set[Node] = set()
+
         def code(part: Node | None) -> str:
+            if part is not None and part.type.axes and part not in alike and not b.long(self.root(part)):
+                return b.at_each(self.root(part))
             if part is not None and part.op == "mul" and part not in b.names and not b.is_tensor(part.args[0]):
                 return f"times({', '.join(b.code(self.root(arg)) for arg in part.args)})"
             return "None" if part is None else b.code(self.root(part))
@@ -212,8 +219,9 @@ class _Writing:
         for part, count in Counter(parts).items():  # the same vector for two memories
             if count > 1 and part not in b.names and part.op != "leaf":
                 shared = b.fresh("part")
-                b.lines.append(f"{INDENT}{shared} = {b.code(part)}")
+                b.lines.append(f"{INDENT}{shared} = {b.at_each(part) if part.type.axes else b.code(part)}")
                 b.names[part] = shared
+                alike.add(part)
         turn = ".mT" if group.transposed else ""
         starts = ", ".join(f"{self.starts[x.name]}{turn}" for x in group.states)
         mix = ", ".join(f"[{', '.join(map(code, row))}]" for row in group.mix)
@@ -237,7 +245,7 @@ class _Writing:
         q = self.root(read.q)
         self.equations(q)
         more = ("" if read.after else ", after=False") + (", transposed=True" * (read.transposed != group.transposed))
-        text = f"{self.groups[group]}.read({group.index(read.state)}, {b.code(q)}{more})"
+        text = f"{self.groups[group]}.read({group.index(read.state)}, {b.at_each(q)}{more})"
         b.names[stands] = text
         named = next((e for e in self.program.equations if self.root(e.node) is stands), None)
         if named is None:
@@ -268,6 +276,8 @@ class _Writing:
                 self.equations(written)
                 atend = written.role == "sequence" and written.name.endswith(" at the end")
                 new = b.code(written) if atend else f"{b.fitted(written, state.type, 4)}[..., {end}]"
+                if not atend and not b.long(written):
+                    new = f"{b.at_each(written, self.starts[state.name])}[..., {end}]"
                 held = f"{b.names[own_leaf(state)]}[..., 0{', :' * axes}]"
                 fires = f'(state["t"] + t.shape[0]) % {b.code(x.period, 1)} == 0'
                 value = f"held({new}, {held}, {axes}, keep) if {fires} else {held}"

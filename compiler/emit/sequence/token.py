@@ -63,7 +63,10 @@ def token_text(program: Program) -> str:
     for root in (*program.outputs.values(), *(x.next for x in program.states if x.next is not None)):
         write_equations(program, b, root)
     for state in program.states:
-        value = b.names[own_leaf(state)] if state.next is None else b.code(state.next)
+        name = b.names[own_leaf(state)]
+        value = name if state.next is None else b.code(state.next)
+        if state.next is not None and not b.long(state.next):
+            value = f"choose(True, {value}, {name})"  # what is the same for all sequences
         lines.append(f'{INDENT}later["{state.name}"] = {value}')
     _close(program, b)
     return "\n".join(lines)
@@ -98,6 +101,9 @@ def writer(program: Program, tokens: bool) -> Batched:
         name = b.names[leaf("input", x.name, x.type)] = b.fresh(ascii(x.name))
         for i, axis in enumerate(x.type.axes):
             sizes.setdefault(axis, f"{name}.shape[{i - len(x.type.axes)}]")
+    example = program.inputs[0]
+    places = ", ".join(["...", *["0"] * len(example.type.axes)])
+    b.example = b.names[leaf("input", example.name, example.type)] + (f"[{places}]" if example.type.axes else "")
     b.functions = {x.name: b.fresh(ascii(x.name)) for x in program.callables}
     for hyper in program.hypers:
         name, leaves = b.fresh(ascii(hyper.name)), _hyper_leaves(program, hyper.name)
@@ -119,8 +125,6 @@ def open_function(program: Program, b: Batched, function: str, text: str) -> Non
     for hyper in program.hypers:
         for here in _hyper_leaves(program, hyper.name)[:1]:
             b.lines.append(f'{INDENT}{b.names[here]} = hyper["{hyper.name}"]')
-    if _needs_device(program):
-        b.lines.append(f"{INDENT}dtype, device = {inputs[0]}.dtype, {inputs[0]}.device")
     b.lines.append(f"{INDENT}later = {{}}")
 
 
@@ -130,13 +134,18 @@ def _hyper_leaves(program: Program, name: str) -> list[Node]:
     return list(found)
 
 
-def _needs_device(program: Program) -> bool:
-    return any(x.op in ("eye", "arange", "ones", "zeros") for root in program.roots for x in root.walk())
-
-
 def _close(program: Program, b: Batched) -> None:
-    outputs = ", ".join(f'"{name}": {b.code(root)}' for name, root in program.outputs.items())
+    outputs = ", ".join(f'"{name}": {b.at_each(root)}' for name, root in program.outputs.items())
     b.lines.append(f"{INDENT}return {{{outputs}}}, later")
+    tell_device(program, b)
+
+
+def tell_device(program: Program, b: Batched) -> None:
+    """The line that says where tensors are made, if the text makes any."""
+    if any("device=device" in line for line in b.lines):
+        example = b.names[leaf("input", program.inputs[0].name, program.inputs[0].type)]
+        place = b.lines.index(f"{INDENT}later = {{}}")
+        b.lines.insert(place, f"{INDENT}dtype, device = {example}.dtype, {example}.device")
 
 
 def write_equations(program: Program, b: Batched, root: Node, equations: Mapping[Node, Equation] | None = None) -> None:

@@ -9,12 +9,13 @@ letter on both sides, for whatever it is, equal letters are equal. All work is b
 from __future__ import annotations
 
 from collections.abc import Collection
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from dotopt.compiler.evaluate import evaluate
-from dotopt.compiler.ir import Node, leaf, node, number, rebuild
+from dotopt.compiler.ir import Node, boolean, leaf, node, number, rebuild
 from dotopt.compiler.ops.types import Mismatch, Type
 from dotopt.compiler.prove.forms.normal import Normaliser, Unsupported
 from dotopt.compiler.prove.fuel import TooLarge
@@ -73,6 +74,10 @@ def _respelled(here: Node) -> Node:
             return node("mul", a, node("div", number(1), b))
         case ("max" | "min"), (a, b) if a.value is not None and b.value is None:
             return node(here.op, b, a)
+        case ("lt" | "le" | "gt" | "ge" | "eq" | "ne" | "mod"), (a, b) if a.value is not None and b.value is not None:
+            return _decided(here.op, a.value, b.value)
+        case ("and" | "or" | "not"), args if any(x.op == "bool" for x in args):
+            return _logic(here)
         case "select", (condition, yes, no) if condition.op == "bool":
             return yes if condition.attrs[0] else no
         case ("sum" | "mean" | "norm" | "amax" | "amin" | "std"), (a,):
@@ -85,6 +90,24 @@ def _respelled(here: Node) -> Node:
                 total = node("mul", total, leaf("axis", axis, Type("int")))
             return total
     return here
+
+
+def _decided(op: str, a: Fraction, b: Fraction) -> Node:
+    """A comparison of numbers, or what is left of one."""
+    if op == "mod":
+        return number(a % b) if b else node("mod", number(a), number(b))
+    return boolean({"lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b, "eq": a == b, "ne": a != b}[op])
+
+
+def _logic(here: Node) -> Node:
+    """`and`, `or`, `not` where a side is known."""
+    known = [x.attrs[0] for x in here.args if x.op == "bool"]
+    rest = [x for x in here.args if x.op != "bool"]
+    if here.op == "not":
+        return boolean(not known[0])
+    if (here.op == "or") in known:
+        return boolean(here.op == "or")
+    return rest[0] if rest else boolean(here.op == "and")
 
 
 def _diagonal(x: Node, a: Node) -> bool:
