@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import dotopt
 from dotopt import stdlib
 from dotopt.runtime.functions.draws import Draws
 from dotopt.stdlib import CBO, MIFGSM, NHARPG, SAMGS, EqProp, HardConstraint, PCGrad, SinkhornNewtonSparse
@@ -338,3 +339,19 @@ def test_draws_of_formulas_are_their_own(tmp_path: Path) -> None:
     assert (masks % 100 > 0.5).sum() == 3
     assert (masks >= 100).sum() == 3
     assert ((masks % 100 > 0.5) != (masks >= 100)).any()
+
+
+def test_every_file_of_the_library_runs_but_theorems() -> None:
+    for name in dotopt.names():
+        try:
+            getattr(stdlib, name)
+        except dotopt.OptError as error:
+            assert error.diagnostics[0].code == "E606", f"{name}: {error}"
+
+
+def test_formulas_that_draw_take_a_seed() -> None:
+    v = torch.arange(1.0, 7.0)
+    found = stdlib.rand_k(v, 2, seed=3)
+    assert torch.equal(found, stdlib.rand_k(v, 2, seed=3))
+    assert int((found != 0).sum()) == 2
+    assert any(not torch.equal(found, stdlib.rand_k(v, 2, seed=s)) for s in range(5))

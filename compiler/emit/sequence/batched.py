@@ -16,7 +16,7 @@ from dotopt.compiler.emit.torch.scalars import WORDS, by_torch
 from dotopt.compiler.ir import ENTRYWISE, FUNCTIONS, Loop, Node
 from dotopt.compiler.ops import OPERATIONS, in_torch
 from dotopt.compiler.ops.row import Infix
-from dotopt.compiler.ops.types import Type
+from dotopt.compiler.ops.types import REST, Type
 from dotopt.compiler.text.errors import fail
 from dotopt.grammar.spelling import ascii
 
@@ -256,6 +256,8 @@ def _size(b: Batched, here: Node) -> Text:
 
 def _matmul(b: Batched, here: Node) -> Text:
     left, right = here.args
+    if REST in (*left.type.axes[:-2], *right.type.axes[:-2]):  # matrices along any leading axes
+        return f"{b.code(left, PRODUCT)} @ {b.code(right, UNARY)}", PRODUCT
     match len(left.type.axes), len(right.type.axes):
         case 2, 2:
             return f"{b.code(left, PRODUCT)} @ {b.code(right, UNARY)}", PRODUCT
@@ -471,6 +473,7 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     ),
     "trace": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.diagonal(dim1=-2, dim2=-1).sum(-1)", POSTFIX),
     "diagonal": lambda b, here: (f"{b.code(here.args[0], POSTFIX)}.diagonal(dim1=-2, dim2=-1)", POSTFIX),
+    "rank_of": _matrix("rank_of"),
     "inverse": lambda b, here: (f"torch.linalg.inv({b.code(here.args[0])})", POSTFIX),
     "ones": _filled("ones"),
     "zeros": _filled("zeros"),

@@ -82,11 +82,22 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     ]  # fmt: skip
     return "\n".join(lines)
 
+# formulas that take a function, and that the compiler knows as solvers of inner problems
+SOLVERS = {"cg": "conjugate_gradients"}
+
 
 def formula(file: s.File, library: Library) -> str:
     """The text of the module of a formula: a function of tensors with any leading axes."""
     refuse_name(file)
     program, context = context_of(file, Static(), library)
+    if program.name in SOLVERS:
+        name, word = program.name, SOLVERS[program.name]
+        taken = f"from dotopt.runtime.functions.solvers import {word} as {name}"
+        return "\n".join((header(file, program), "", taken, "", f"__all__ = [{name!r}]", ""))
+    if program.randoms:
+        from dotopt.compiler.emit.functions import formula as drawing
+
+        return drawing.module(file, program, {p.name: _default(p, context) for p in file.head.parameters})
     refuse(program)
     assert program.result is not None
     sizes: dict[str, str] = {}
@@ -102,7 +113,7 @@ def formula(file: s.File, library: Library) -> str:
     write_equations(program, b, program.result)
     b.lines.append(f"{INDENT}return {b.code(program.result)}")
     code = "\n".join(b.lines)
-    gap = [""] if "scalars." in code else []
+    gap = [""] if "scalars." in code or "matrices." in code else []
     exported = f"__all__ = [{program.name!r}]"
     return "\n".join((header(file, program), "", *_imports(code), *gap, exported, "", "", code, ""))
 
@@ -133,7 +144,8 @@ def _imports(code: str) -> list[str]:
     lines += ["import torch"] if "torch." in code else []
     lines += ["from torch.nn import functional"] if "functional." in code else []
     lines += [""] if lines and lines[-1] else []
-    return lines + (["from dotopt.runtime import scalars"] if "scalars." in code else [])
+    shared = [name for name in ("matrices", "scalars") if f"{name}." in code]
+    return lines + ([f"from dotopt.runtime import {', '.join(shared)}"] if shared else [])
 
 
 def _rule_import(program: Program) -> list[str]:
