@@ -19,7 +19,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test-verdicts test test-gpu test-kernels test-optimizers test-texts fuzz lint
+.PHONY: bench bench-codegen bench-gpu demo test-verdicts test test-gpu test-kernels test-optimizers test-texts fuzz lint gallery
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -27,6 +27,10 @@ demo: $(READY)
 # One thread a worker: the tests are small, and the workers already fill the machine.
 test: lint
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS)
+
+# Every experiment of examples/ on one page, build/gallery/gallery.html: about ten minutes.
+gallery: $(READY)
+	.venv/bin/python examples/gallery.py
 
 bench: $(READY) .venv/.bench
 	.venv/bin/python bench/cpu.py

@@ -8,6 +8,7 @@
     dotopt.compile("lion.opt", "lion.py")       # a readable module that needs torch and dotopt.runtime only
     dotopt.route(model, {Muon: "matrices", AdamW: "rest"})
     dotopt.attach(model, Lion, lr=1e-4)         # steps inside backward, and frees each gradient
+    dotopt.aggregate(losses, params, PCGrad())  # one gradient out of those of several tasks
 
 Nothing is loaded before it is asked for: the compiler, torch and the prover come with the first call that needs them.
 """
@@ -32,6 +33,7 @@ if os.path.isfile(os.path.join(_HERE, "compiler")):
 
 if TYPE_CHECKING:
     from dotopt.compiler.text.errors import OptError
+    from dotopt.runtime.functions.aggregate import aggregate
     from dotopt.runtime.loading.catalogue import names
     from dotopt.runtime.loading.load import compile, load
     from dotopt.runtime.optimizer.attach import attach
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "OptError": "dotopt.compiler.text.errors",
+    "aggregate": "dotopt.runtime.functions.aggregate",
     "attach": "dotopt.runtime.optimizer.attach",
     "check": "dotopt.runtime.report.checking",
     "compile": "dotopt.runtime.loading.load",
@@ -50,7 +53,7 @@ _HOME = {
     "test": "dotopt.runtime.property",
 }
 
-__all__ = ["OptError", "__version__", "attach", "check", "compile", "load", "names", "route", "test"]
+__all__ = ["OptError", "__version__", "aggregate", "attach", "check", "compile", "load", "names", "route", "test"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The experiments of examples/nested run in a reduced size, and show what their sources say."""
+"""The experiments of examples/ run in a reduced size, and show what their sources say."""
 
 from __future__ import annotations
 
@@ -11,25 +11,46 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parent.parent / "examples" / "nested"
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+FAMILIES = (
+    "nested", "optimizers", "federated", "tasks", "populations", "solvers", "policies", "dynamics", "theory",
+)  # fmt: skip
 LINE = re.compile(r"^(.*?) +found (\S+) +expected ", re.MULTILINE)
 
 Check = Callable[[list[float]], bool]
 EXPECTED: dict[str, Check] = {
-    "overwrite_recall": lambda n: n[0] > 1.5 and n[1] < 0.9 and n[2] < n[1] + 0.05,
-    "proximal_stability": lambda n: max(n[0], n[2]) < 1e-9 and not min(n[1], n[3]) < 1e11,
-    "depth_stability": lambda n: n[0] > 1e6 and n[1] < 1e-2,
-    "repetition": lambda n: n[0] > 0.7 and n[1] < 0.1 and n[2] > n[3],
-    "induction": lambda n: max(n[0], n[1], n[3]) < 0.2 and min(n[2], n[4], n[5]) > 0.99,
-    "hope_characters": lambda n: len(n) == 4 and all(1 < loss < 5.5 for loss in n),
+    "nested/overwrite_recall": lambda n: n[0] > 1.5 and n[1] < 0.9 and n[2] < n[1] + 0.05,
+    "nested/proximal_stability": lambda n: max(n[0], n[2]) < 1e-9 and not min(n[1], n[3]) < 1e11,
+    "nested/depth_stability": lambda n: n[0] > 1e6 and n[1] < 1e-2,
+    "nested/repetition": lambda n: n[0] > 0.7 and n[1] < 0.1 and n[2] > n[3],
+    "nested/induction": lambda n: max(n[0], n[1], n[3]) < 0.2 and min(n[2], n[4], n[5]) > 0.99,
+    "nested/hope_characters": lambda n: len(n) == 4 and all(1 < loss < 5.5 for loss in n),
+    "federated/quadratic": lambda n: 0.2 < n[0] < 0.8 and n[2] < 1e-10 and 0.05 < n[3] < 0.2,
+    "populations/rastrigin": lambda n: n[2] >= 0.8 and n[0] < 0.5 and n[4] == 0,
+    "solvers/transport": lambda n: n[0] > 300 and n[1] < 1e-11,
+    "tasks/two_curvatures": lambda n: n[0] > 1e-4 and n[3] < 1e-8,
+}
+# the same, where a reduced size takes longer: with the marker `thorough`
+LONGER: dict[str, Check] = {
+    "optimizers/lion_box": lambda n: max(n[0], n[2]) < 5e-2 and min(n[1], n[3]) > 0.1,
+    "optimizers/norm_growth": lambda n: n[2] < 0.8 * n[1] and n[4] < n[3],
+    "optimizers/rosenbrock": lambda n: 2000 < n[0] < 2800 and 1900 < n[1] < 2400 and n[2] < n[0] / 2,
+    "optimizers/adaptive_memory": lambda n: all(0.7 < ratio < 0.99 for ratio in n),
+    "optimizers/one_layer_of_many": lambda n: n[5] < n[4] and n[5] < n[0],
+    "federated/compressed": lambda n: n[0] > 0.3 and n[1] < 0.5 and n[2] < 0.5,
+    "solvers/attack": lambda n: n[0] < n[1] <= n[2] and n[4] <= 0.08 + 1e-6,
+    "policies/look_ahead": lambda n: max(n[2], n[3]) < n[1] < n[0],
+    "dynamics/averages": lambda n: n[0] > n[1],
+    "theory/tangent_kernel": lambda n: 0.3 < n[2] < 0.75,
 }
 
 
 def test_every_experiment_is_here() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*EXPECTED, "figure"}
+    found = {f"{family}/{path.stem}" for family in FAMILIES for path in (FOLDER / family).glob("*.py")}
+    assert found == {*EXPECTED, *LONGER}
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", [*EXPECTED, *(pytest.param(name, marks=pytest.mark.thorough) for name in LONGER)])
 def test_experiment(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,5 +61,5 @@ def test_experiment(
     printed = capsys.readouterr().out
     numbers = [float(found) for _, found in LINE.findall(printed)]
     assert numbers and not any(math.isnan(number) for number in numbers)
-    assert EXPECTED[name](numbers), printed
-    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (EXPECTED | LONGER)[name](numbers), printed
+    assert (tmp_path / f"{Path(name).name}.png").read_bytes().startswith(b"\x89PNG")

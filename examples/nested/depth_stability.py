@@ -6,10 +6,16 @@ Linear experts f(x) = -H x with eigenvalues of H from 0.1 to 3: a step of 1 is s
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
-from figure import arguments, curves, said
 
 from dotopt.stdlib import MomentumSMoE, RobustMomentumSMoE
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for figure.py
+
+from figure import arguments, curves, said
 
 LAYERS, SIZE = 60, 16
 

@@ -7,17 +7,22 @@ Hope has a short causal convolution, so the transformer also runs with one.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from pydoc_data.topics import topics
 
 import torch
-from figure import arguments, curves, said
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dotopt.runtime.blocks import Block, Heads, Levels, hope, hope_attention
 from dotopt.stdlib import AdamW, CausalAttention
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for figure.py
+
+from figure import arguments, curves, said
 
 WIDTH, HEADS, BLOCKS, LENGTH, BATCH = 64, 4, 2, 96, 16
 

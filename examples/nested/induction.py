@@ -7,14 +7,19 @@ and a second head in the same layer takes that away.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from figure import arguments, curves, said
 from torch import Tensor
 from torch.nn import functional
 
 from dotopt.stdlib import CausalAttention, MomentumAttention
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for figure.py
+
+from figure import arguments, curves, said
 
 LENGTH = 12
 

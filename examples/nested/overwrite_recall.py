@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
-from figure import arguments, curves, said
 from torch import Tensor
 
 from dotopt.stdlib import DeltaMemory, GatedDelta, LinearAttention
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for figure.py
+
+from figure import arguments, curves, said
 
 PAIRS, SIZE = 12, 16
 

@@ -5,11 +5,17 @@ A memory learns y = A x from unit inputs, one token each, with steps far beyond 
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
-from figure import arguments, curves, said
 from torch import Tensor
 
 from dotopt.stdlib import DeltaMemory, Longhorn
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for figure.py
+
+from figure import arguments, curves, said
 
 SIZE = 6
 

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
+from pathlib import Path
 
 import torch
-from figure import arguments, curves, said
 
 from dotopt.stdlib import MomentumDecoding
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for figure.py
+
+from figure import arguments, curves, said
 
 VOCABULARY, LENGTH = 40, 80
 

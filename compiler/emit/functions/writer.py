@@ -206,7 +206,8 @@ class Writer(Batched):
         """The text of `here`, with new axes where the value of `whole` has axes that it lacks."""
         wanted = self.axes(whole) if isinstance(whole, Node) else whole.axes
         own = self.axes(here)
-        if own == wanted or not own or not self.is_tensor(here) or here.type.any:
+        runs = self.program is not None and self.program.kind == "minimize"  # side by side, along a first axis
+        if own == wanted or not (own or runs) or not self.is_tensor(here) or here.type.any:
             return self.code(here, least)
         text = aligned(self.code(here, POSTFIX), own, wanted)
         return text

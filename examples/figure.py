@@ -1,6 +1,6 @@
 """What the experiments here have in common: the command line, one figure, and a line for each number.
 
-    python examples/nested/NAME.py [--quick] [--out FOLDER]
+    python examples/FAMILY/NAME.py [--quick] [--out FOLDER]
 """
 
 from __future__ import annotations
