@@ -30,7 +30,7 @@ test: lint
 
 # Every experiment of examples/ on one page, build/gallery/gallery.html: about ten minutes.
 gallery: $(READY)
-	.venv/bin/python examples/gallery.py
+	.venv/bin/python docs/gallery.py
 
 bench: $(READY) .venv/.bench
 	.venv/bin/python bench/cpu.py

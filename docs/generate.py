@@ -245,6 +245,7 @@ def theorems() -> str:
     from dotopt.compiler.prove import check_claim
     from dotopt.compiler.prove.checker import verify
     from dotopt.compiler.prove.derivations.derive import constants
+    from dotopt.compiler.prove.fuel import FULL
     from dotopt.compiler.text.library import load
 
     lines = ["| theorem | status | certificate |", "|---|---|---|"]
@@ -252,7 +253,7 @@ def theorems() -> str:
         path = Library().find(name)
         assert path is not None
         claim = next(c for c in load(path).claims if c.name == wanted)
-        found = check_claim(load(path), claim, Library(), 8.0)
+        found = check_claim(load(path), claim, Library(), FULL)
         certificate = found.certificate or {}
         assert found.status == "proved" and verify(certificate), (name, wanted, found)
         place = path.relative_to(path.parents[1]).as_posix()

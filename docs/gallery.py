@@ -1,6 +1,6 @@
 """Runs every experiment and writes one page of them: equations, plot, expected beside found, and the command.
 
-    python examples/gallery.py [--quick] [--out FOLDER] [--only FAMILY/NAME …]
+    python docs/gallery.py [--quick] [--out FOLDER] [--only FAMILY/NAME …]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from html import escape
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 LINE = re.compile(r"^(.*?) +found (\S+) +expected (.*)$", re.MULTILINE)
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }
@@ -29,7 +29,7 @@ td.n { font-variant-numeric: tabular-nums } img { max-width: 100% } .failed { co
 
 def experiments() -> list[Path]:
     """The scripts, by family."""
-    return sorted(path for path in HERE.glob("*/*.py"))
+    return sorted(path for path in (ROOT / "examples").glob("*/*.py"))
 
 
 def rules(script: Path) -> list[str]:
@@ -52,7 +52,7 @@ def section(script: Path, out: Path, quick: bool) -> str:
     name = f"{script.parent.name}/{script.stem}"
     command = [sys.executable, str(script), "--out", str(out), *(["--quick"] if quick else [])]
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(HERE.parent)})
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     title, _, rest = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or name).partition("\n")
     parts = [f"<section><h2>{escape(title.rstrip('.'))}</h2>", f"<p>{escape(rest.strip())}</p>"]
     for rule in rules(script)[:3]:
