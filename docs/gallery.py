@@ -1,6 +1,6 @@
 """Runs every experiment and writes one page of them: equations, plot, expected beside found, and the command.
 
-    python docs/gallery.py [--quick] [--out FOLDER] [--only FAMILY/NAME …]
+python docs/gallery.py [--quick] [--out FOLDER] [--only FAMILY/NAME …]
 """
 
 from __future__ import annotations

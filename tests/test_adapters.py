@@ -67,7 +67,9 @@ def test_plan_is_that_of_pot() -> None:
     P, log = sns(a, b, M, reg=0.05, log=True)
     assert isinstance(P, np.ndarray)
     assert log["err"][0] < 1e-8
-    np.testing.assert_allclose(P, ot.sinkhorn(a, b, M, 0.05, method="sinkhorn_log", stopThr=1e-12, numItermax=20000), atol=1e-8)
+    np.testing.assert_allclose(
+        P, ot.sinkhorn(a, b, M, 0.05, method="sinkhorn_log", stopThr=1e-12, numItermax=20000), atol=1e-8
+    )
 
 
 def test_minimiser_is_a_method_of_scipy() -> None:

@@ -1,7 +1,7 @@
 """Compiled attacks as `torchattacks.attack.Attack`.
 
-    from dotopt.runtime.adapters.torchattacks import attack
-    adversarial = attack(model, MIFGSM(eps=8/255))(images, labels)
+from dotopt.runtime.adapters.torchattacks import attack
+adversarial = attack(model, MIFGSM(eps=8/255))(images, labels)
 """
 
 from __future__ import annotations

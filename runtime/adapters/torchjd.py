@@ -1,7 +1,7 @@
 """Compiled aggregators as `torchjd.aggregation.Aggregator`: for `jac_to_grad` and the like.
 
-    from dotopt.runtime.adapters.torchjd import aggregator
-    jac_to_grad(shared, aggregator(SAMGS(gamma=0.7)))
+from dotopt.runtime.adapters.torchjd import aggregator
+jac_to_grad(shared, aggregator(SAMGS(gamma=0.7)))
 """
 
 from __future__ import annotations

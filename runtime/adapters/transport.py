@@ -1,7 +1,7 @@
 """Sinkhorn-Newton-Sparse with the signature of `ot.sinkhorn`: the same names, the same keys in the log.
 
-    from dotopt.runtime.adapters.transport import sns
-    P, log = sns(a, b, M, reg=0.005, log=True)
+from dotopt.runtime.adapters.transport import sns
+P, log = sns(a, b, M, reg=0.005, log=True)
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from torch import Tensor
 
 
 def sns(
-    a: Any, b: Any, M: Any, reg: float, numItermax: int = 20, stopThr: float = 1e-9, log: bool = False, lam: float = 0.02
+    a: Any,
+    b: Any,
+    M: Any,
+    reg: float,
+    numItermax: int = 20,
+    stopThr: float = 1e-9,
+    log: bool = False,
+    lam: float = 0.02,
 ) -> Any:
     """The entropic transport plan [n, m] of the cost M between the marginals a and b, with the strength `reg`.
 
@@ -42,6 +49,8 @@ def sns(
     if error > max(10 * stopThr, 1e-6):
         import warnings
 
-        warnings.warn(f"the marginals are off by {error:.3g}: more sweeps, or a larger reg", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"the marginals are off by {error:.3g}: more sweeps, or a larger reg", RuntimeWarning, stacklevel=2
+        )
     shown = P.numpy() if isinstance(M, np.ndarray) else P
     return (shown, {"err": [error]}) if log else shown
