@@ -22,7 +22,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }
 section { border-top: 1px solid #ddd; padding: 1.5rem 0 }
 pre { background: #f6f6f4; padding: .8rem; overflow-x: auto; font-size: 14px }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top }
+table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top }
 td.n { font-variant-numeric: tabular-nums } img { max-width: 100% } .failed { color: #a00 }
 """
 

@@ -1,1 +1,1 @@
-"""Compiled rules in the interfaces of other libraries: each file imports its library, and nothing imports these files."""
+"""Compiled rules in the interfaces of other libraries: each file imports its library; nothing imports these files."""

@@ -25,7 +25,7 @@ def sns(
 ) -> Any:
     """The entropic transport plan [n, m] of the cost M between the marginals a and b, with the strength `reg`.
 
-    NumPy arrays in, NumPy arrays out; tensors likewise. `numItermax` are the sweeps before Newton's steps, `stopThr` the
+    NumPy arrays in, NumPy arrays out; tensors likewise. `numItermax` are the sweeps before Newton, `stopThr` the
     error of both marginals. With `log` also a dictionary: `err`. Raises ValueError for marginals that do not sum to the
     same, for negative ones, and for costs that are no numbers.
     """
