@@ -13,7 +13,7 @@ from torchattacks.attack import Attack
 from dotopt.runtime.functions.solve import Solver
 
 
-class Adapted(Attack):
+class Adapted(Attack):  # type: ignore[misc]
     """A compiled attack in the interface of torchattacks, targeted ones included."""
 
     def __init__(self, model: nn.Module, rule: Solver) -> None:
