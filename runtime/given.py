@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+OWN = ("hyper", "options", "block", "functions", "calls")  # attributes that a module gets later
+
 
 @dataclass(frozen=True)
 class Given:
@@ -43,7 +45,8 @@ class Asking(nn.Module):
     def hold(self, rule: str, asked: Sequence[Given], functions: Sequence[Any], given: dict[str, Any]) -> None:
         """Takes the functions from `functions`, in the order of the file, and by name from `given`, which loses them.
 
-        Modules are registered under their names. Raises TypeError for what is missing, too much, or no function.
+        Modules are registered under their names, if nothing else stands there. Raises TypeError for what is missing,
+        too much, or no function.
         """
         names = [f.name for f in asked]
         if len(functions) > len(names):
@@ -51,6 +54,7 @@ class Asking(nn.Module):
             raise TypeError(f"{rule} takes {takes}, and {len(functions)} more were given by position")
         passed = dict(zip(names, functions, strict=False)) | {n: given.pop(n) for n in names if n in given}
         self.asked = tuple(asked)
+        self.keys: dict[str, str] = {}  # under what name each module is registered
         self.plain: dict[str, Any] = {}  # functions without parameters of their own
         for function in asked:
             if function.name not in passed:
@@ -58,13 +62,20 @@ class Asking(nn.Module):
                 raise TypeError(f"{rule} needs `{function.name}`: {what}")
             held = _checked(rule, function, passed[function.name])
             if isinstance(held, nn.Module):
-                self.add_module(function.name, held)
+                key = self.keys[function.name] = self._free(function.name)
+                self.add_module(key, held)
             else:
                 self.plain[function.name] = held
 
     def answers(self) -> list[Any]:
         """The functions in the order of the file; modules are looked up, since they may have been replaced."""
-        return [self.plain[f.name] if f.name in self.plain else getattr(self, f.name) for f in self.asked]
+        return [self.plain[f.name] if f.name in self.plain else getattr(self, self.keys[f.name]) for f in self.asked]
+
+    def _free(self, name: str) -> str:
+        """The name, or with underscores behind it where a module has something else there (`step`, `float`)."""
+        while name in OWN or hasattr(self, name):
+            name += "_"
+        return name
 
 
 def _checked(rule: str, function: Given, passed: Any) -> Any:

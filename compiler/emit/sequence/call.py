@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from dotopt.compiler.emit.parts import (
+    MODULES,
     docstring,
     documented,
     equation_lines,
@@ -33,6 +34,8 @@ from dotopt.compiler.lower.expression import value
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.library import Library
 from dotopt.grammar.spelling import ascii
+
+CALLED = (*MODULES, "dtype", "device", "min", "max", "abs", "range", "int", "bool", "enumerate", "zip", "tuple")
 
 
 def module(file: s.File, library: Library, origin: tuple[object, ...] | None = None) -> str:
@@ -102,20 +105,32 @@ def formula(file: s.File, library: Library) -> str:
     assert program.result is not None
     sizes: dict[str, str] = {}
     b = Batched({}, sizes)
-    b.variables.taken |= {ascii(p.name) for p in file.head.parameters}
+    given = {p.name: _argument(b, ascii(p.name)) for p in file.head.parameters}
+    tensors: list[str] = []
     for here in program.result.walk():
         if here.role == "free":
-            name = b.names[here] = ascii(here.name)
+            name = b.names[here] = given.get(here.name, ascii(here.name))
             b.tensor[here] = bool(here.type.axes)
             sizes |= {a: f"{name}.shape[{i - len(here.type.axes)}]" for i, a in enumerate(here.type.axes)}
-    arguments = ", ".join(ascii(p.name) + _default(p, context) for p in file.head.parameters)
+            tensors += [name] * b.tensor[here]
+    arguments = ", ".join(given[p.name] + _default(p, context) for p in file.head.parameters)
     b.lines += [f"def {program.name}({arguments}):", f"{INDENT}{documented(program)}"]
+    if tensors and any(x.op in ("eye", "arange", "ones", "zeros") for x in program.result.walk()):
+        b.lines.append(f"{INDENT}dtype, device = {tensors[0]}.dtype, {tensors[0]}.device")
     write_equations(program, b, program.result)
     b.lines.append(f"{INDENT}return {b.code(program.result)}")
     code = "\n".join(b.lines)
     gap = [""] if "scalars." in code or "matrices." in code else []
     exported = f"__all__ = [{program.name!r}]"
     return "\n".join((header(file, program), "", *_imports(code), *gap, exported, "", "", code, ""))
+
+
+def _argument(b: Batched, name: str) -> str:
+    """The argument of a formula: its own name, by which users may give it, unless the text calls something so."""
+    if name in CALLED:
+        return b.fresh(name)
+    b.variables.taken.add(name)
+    return name
 
 
 def _default(parameter: s.Parameter, context: Context) -> str:

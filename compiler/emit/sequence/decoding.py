@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from dotopt.compiler.emit.names import PYTHON, Names
 from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Fold, Node, Program, State
@@ -69,10 +70,16 @@ def _tokens(program: Program) -> State:
 def _choose(program: Program, tokens: State) -> str:
     vector = next(x.name for x in program.inputs if len(x.type.axes) == 1)
     (chosen,) = program.outputs.values()
-    used = {x.name for x in chosen.walk() if x.role == "hyper"}
     host = _Host([])
-    lines = [f"def choose({ascii(vector)}, {ascii(tokens.name)}, hyper):", f'{INDENT}"""The next token."""']
-    lines += [f'{INDENT}{ascii(h.name)} = hyper["{h.name}"]' for h in program.hypers if h.name in used]
+    arguments = (host.variables.new(vector), host.variables.new(tokens.name))
+    lines = [f"def choose({', '.join(arguments)}, hyper):", f'{INDENT}"""The next token."""']
+    given = {("input", vector): arguments[0], ("state", tokens.name): arguments[1]}
+    for here in dict.fromkeys(x for x in chosen.walk() if x.op == "leaf"):
+        if here.role == "hyper":
+            host.names[here] = host.variables.new(here.name)
+            lines.append(f'{INDENT}{host.names[here]} = hyper["{here.name}"]')
+        elif (here.role, here.name) in given:
+            host.names[here] = given[here.role, here.name]
     value = host.code(chosen)
     written = [f"{INDENT}# {line}" for e in program.equations if e.node is chosen and e.span is not None
                for line in e.span.text.strip().splitlines()]  # fmt: skip
@@ -89,6 +96,7 @@ class _Host:
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
         self.names: dict[Node, str] = {}
+        self.variables = Names(PYTHON, WORDS, ("math", "hyper", "value"))
 
     def code(self, here: Node, least: int = CHOICE) -> str:
         """The text of `here`, in parentheses if its operator binds less tightly than `least`."""
@@ -109,7 +117,8 @@ class _Host:
         body: Fold = here.attrs[0]
         if len(body.indices) != 1 or body.kind not in FOLDS:
             raise fail("E601", here.span, construct=f"`{infix(here)}` in a rule on lists")
-        index, domain = ascii(body.indices[0].name), self.code(here.args[0])
+        domain = self.code(here.args[0])
+        index = self.names[body.indices[0]] = self.variables.of(body.indices[0], body.indices[0].name)
         if body.kind == "argmax":
             self._value(body.body, index)
             return f"max({domain}, key=value)", POSTFIX
@@ -123,7 +132,7 @@ class _Host:
         self.lines += ["", f"{INDENT}def value({index}):", f"{INDENT * 2}# {infix(root)}"]
         for here in _outside_folds(root):
             if here.op == "select":
-                name = f"part{len(self.names) + 1}".removesuffix("1")
+                name = self.variables.new("part")
                 condition, yes, no = (self.code(arg) for arg in here.args)
                 self.lines += [f"{INDENT * 2}if {condition}:", f"{INDENT * 3}{name} = {yes}"]
                 self.lines += [f"{INDENT * 2}else:", f"{INDENT * 3}{name} = {no}"]
