@@ -54,6 +54,8 @@ class Setting(World):
         self._twins: dict[int, list[Node]] = {}
         self._check_hypers()
         self.stored: list[dict[str, Value]] = [{} for _ in self.programs]
+        self.members: Sequence[int] = [0] * len(self.programs)  # the group of each tensor
+        self.common: dict[tuple[int, str], Value] = {}  # the numbers of each group
 
     def _view(self, tensor: int, value: Array) -> Array:
         if not self.programs[tensor].params:

@@ -10,6 +10,7 @@ import numpy as np
 from dotopt.compiler.evaluate.frame import Frame, Value
 from dotopt.compiler.evaluate.setting import Setting
 from dotopt.compiler.ir import Fold, Loop, Node, State, leaf
+from dotopt.compiler.schedule.variants import starts_late
 
 
 class Simulation(Setting):
@@ -69,6 +70,7 @@ class Simulation(Setting):
             k: {p.name: frame.value(self.programs[k].next[p.name], k) for p in self._moving(k)} for k in self.tensors
         }
         states = {k: {s.name: self._next(frame, s, k) for s in self.programs[k].states} for k in self.tensors}
+        self._agree(states)
         outputs = {name: self._output(frame, name) for name in self.programs[0].outputs}
         for k in self.tensors:
             for root in self.programs[k].roots:
@@ -94,6 +96,19 @@ class Simulation(Setting):
             shown.append(np.broadcast_to(frame.value(root, k), self.values[k].shape).reshape(self.native[k].shape))
         return self._given(shown)
 
+    def _agree(self, states: Mapping[int, dict[str, Value]]) -> None:
+        """A number that a group holds is, for all of its tensors, what one makes that has taken the most steps."""
+        for group in dict.fromkeys(self.members[k] for k in states):
+            mine = [k for k in range(len(self.programs)) if self.members[k] == group]
+            oldest = max((k for k in mine if k in states), key=lambda k: self.clock[k])
+            for state in self.programs[oldest].states:
+                if state.shared and self.programs[oldest].of_group(state.name):
+                    value = self.common[group, state.name] = states[oldest][state.name]
+                    for k in mine:
+                        kept = states[k] if k in states else self.stored[k]
+                        if state.name in kept:
+                            kept[state.name] = value
+
     # ---- a step -----------------------------------------------------------------------------------------------------
 
     def _moving(self, tensor: int) -> list[Any]:
@@ -105,7 +120,10 @@ class Simulation(Setting):
             if self.stored[k]:
                 continue
             for state in self.programs[k].states:
-                if state.name in self.given_states:
+                common = self.common.get((self.members[k], state.name))
+                if common is not None and not starts_late(state):
+                    self.stored[k][state.name] = common
+                elif state.name in self.given_states:
                     self.stored[k][state.name] = _given_state(state, self.given_states[state.name])
                 elif state.kind != "first":
                     self.stored[k][state.name] = self._start(frame, state, k)

@@ -65,7 +65,8 @@ class Param:
 class State:
     """What is kept between steps. `start` is the value before step 1; with kind `first` it is computed in step 1.
 
-    `next` is None for a state that never changes. `shared`: one number per group, since it depends on nothing else.
+    `next` is None for a state that never changes. `shared`: the same number for all tensors of a group, since it
+    depends on nothing but knobs, t, and sums over the model.
     """
 
     name: str
@@ -177,6 +178,23 @@ class Program:
         roles = tuple(value for role in self.roles for _, _, value in role.sent)
         last = (self.result,) if self.result is not None else ()
         return (*self.next.values(), *states, *self.outputs.values(), *firsts, *roles, *last)
+
+    def of_group(self, name: str) -> bool:
+        """Whether a shared state follows from sums over the model, so that its group holds it; else t tells it."""
+        states = {state.name: state for state in self.states if state.shared}
+        seen, waiting = set[str](), [name]
+        while waiting:
+            here = waiting.pop()
+            if here in seen or here not in states:
+                continue
+            seen.add(here)
+            for root in (states[here].start, states[here].next):
+                for node in root.walk() if root is not None else ():
+                    if (node.op in ("sum", "mean", "amax", "amin", "norm") and node.attrs[1]) or node.op == "oracle":
+                        return True
+                    if node.role == "state":
+                        waiting.append(node.name)
+        return False
 
     @property
     def names(self) -> dict[Node, str]:

@@ -88,6 +88,18 @@ def _chosen(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> A
     return None
 
 
+def alike(kernels: Sequence[Any], buckets: Sequence[Bucket]) -> list[Any]:
+    """The kernels of the buckets of one step, or None for those that torch's code steps.
+
+    What asks for more than gradients (sums over the model, gradients elsewhere) is asked of all tensors together: it
+    runs on one backend, or else as torch's code.
+    """
+    asking = [kernel for kernel, bucket in zip(kernels, buckets, strict=True) if bucket.step.generator]
+    if len({getattr(kernel, "run", None) for kernel in asking}) < 2:
+        return list(kernels)
+    return [None if bucket.step.generator else kernel for kernel, bucket in zip(kernels, buckets, strict=True)]
+
+
 def _ready(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
     """The kernels of a backend for the next step of a bucket, or why there are none; raises `BuildError`."""
     from dotopt.compiler.schedule.places import Unsupported

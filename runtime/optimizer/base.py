@@ -269,6 +269,7 @@ class Optimizer(torch.optim.Optimizer):
             names = {s.key: s.name for s in bucket.step.states}
             bucket.shared |= {names[key]: value for key, value in numbers.items()}
             groups.advance(bucket, self.state)
+        groups.agree(buckets)
 
     @untraced
     def _work(self, traced: bool) -> Work:
@@ -282,8 +283,11 @@ class Optimizer(torch.optim.Optimizer):
             (group, [p for p in group["params"] if p.grad is not None and p.numel()]) for group in self.param_groups
         ]
         turns = self.backend != "torch" and not traced
-        for bucket in groups.collect(stepped, self.state, self.rule_of, turns):
-            kernel = None if traced else backends.kernel(self.backend, self.origin, bucket)
+        buckets = groups.collect(stepped, self.state, self.rule_of, turns)
+        kernels = backends.alike(
+            [None if traced else backends.kernel(self.backend, self.origin, bucket) for bucket in buckets], buckets
+        )
+        for bucket, kernel in zip(buckets, kernels, strict=True):
             bucket.scale, bucket.skip = self.scaling
             self._complete(bucket)
             if not getattr(kernel, "on_device", False):
@@ -333,6 +337,7 @@ class Optimizer(torch.optim.Optimizer):
         """Keep the results of the plain calls, and do the rest."""
         for call, result in zip(work.plain, results, strict=True):
             groups.finish(call, result, self.state)
+        stepped = [call.bucket for call in (*work.plain, *work.asking)]
         if self.layers is not None:
             self.layers.forget([p for call in (*work.plain, *work.asking) for p in call.bucket.params])
         every = [p for group in self.param_groups for p in group["params"]]
@@ -341,6 +346,7 @@ class Optimizer(torch.optim.Optimizer):
         if work.kernels:
             backends.step(work.kernels, objective)
             for buckets in work.kernels.values():
+                stepped += buckets
                 for bucket in buckets:
                     groups.advance(bucket, self.state)
             alone = not (work.plain or work.asking or self.rule.reasons)
@@ -351,6 +357,7 @@ class Optimizer(torch.optim.Optimizer):
             answers = oracles.drive(generators, params, objective)
             for call, result in zip(work.asking, answers, strict=True):
                 groups.finish(call, result, self.state)
+        groups.agree(stepped)
 
     def check_step(self) -> None:
         """Hyperparameters and gradients."""

@@ -366,7 +366,7 @@ def finish(call: Call, results: Any, state: Mapping[Tensor, dict[str, Any]]) -> 
 
 
 def advance(bucket: Bucket, state: Mapping[Tensor, dict[str, Any]]) -> None:
-    """Keep the shared numbers of a bucket that has been stepped, and count the step."""
+    """Count the step of a bucket that has been stepped, and keep the numbers that go with the count."""
     for s in bucket.step.states:
         if s.place == "clock":
             value = bucket.shared[s.name]
@@ -380,6 +380,14 @@ def advance(bucket: Bucket, state: Mapping[Tensor, dict[str, Any]]) -> None:
             state[p]["step"] = state[p]["step"].double()
         bucket.clocks = [state[p]["step"] for p in bucket.params]
     torch._foreach_add_(bucket.clocks, 1.0 if bucket.skip is None else 1.0 - bucket.skip.reshape(()))
+
+
+def agree(buckets: Iterable[Bucket]) -> None:
+    """Keep the numbers of the groups: what tensors make of them that have taken the most steps."""
+    for bucket in sorted(buckets, key=lambda bucket: bucket.t):
+        for s in bucket.step.states:
+            if s.place == "group":
+                bucket.group["shared"][s.key] = bucket.shared[s.name]
 
 
 def unscale(bucket: Bucket) -> None:

@@ -74,6 +74,7 @@ class Replay:
         self.kernels[0][0].run(tables)
         for clock in self.clocks:
             clock.advance()
+        groups.agree(self.buckets)
         memory.written(self.params)
         return True
 
@@ -124,7 +125,6 @@ class _Clocks:
             assert all(tensor.device.type == "cpu" and tensor.numel() == 1 for tensor in tensors)
             addresses = np.array([tensor.data_ptr() for tensor in tensors], dtype=np.uint64)
             self.columns.append((name, dtype.itemsize, memory.Watch([tensors]), addresses))
-        self.groups = [s for s in bucket.step.states if s.place == "group"]
 
     def _value(self, name: str) -> float:
         return float(self.bucket.shared[name]) if name else float(self.bucket.t)
@@ -138,8 +138,6 @@ class _Clocks:
         )
 
     def advance(self) -> None:
-        """Write the new step count, and keep the shared numbers."""
+        """Write the new step count, and the numbers that go with it."""
         for name, size, _, addresses in self.columns:
             memory.library().dotopt_clocks(len(addresses), addresses.ctypes.data, size, self._value(name))
-        for s in self.groups:
-            self.bucket.group["shared"][s.key] = self.bucket.shared[s.name]

@@ -183,6 +183,7 @@ class Reference:
             simulation.jitter, simulation.rng = jitter, np.random.default_rng(seed)
             simulation.decomposed = frozenset[Node]().union(*map(decomposed, simulation.programs))
             simulation.watching = not jitter
+            simulation.members = [example.members[k] for k in part]
             if tolerance.low is not None and tolerance.high is not None:
                 simulation.limits = tolerance.low, tolerance.high
             self.parts.append((part, simulation))

@@ -311,7 +311,7 @@ def _state(state: State, program: Program, nonnegative: bool) -> str:
     start = state.start.value if state.kind != "first" else None
     parts = [repr(state.name), repr(state.key)]
     if state.shared:
-        parts.append(repr("group" if _over_model(state.name, program) else "clock"))
+        parts.append(repr("group" if program.of_group(state.name) else "clock"))
     elif state.type.scalar:
         parts.append("'number'")
     elif state.type.axes != param.type.axes:
@@ -323,21 +323,3 @@ def _state(state: State, program: Program, nonnegative: bool) -> str:
     if nonnegative and state.type.axes == param.type.axes and not state.shared:
         parts.append("nonnegative=True")
     return f"State({', '.join(parts)})"
-
-
-def _over_model(name: str, program: Program) -> bool:
-    """Whether the value of a shared state follows from sums over the model, not from t and hyperparameters alone."""
-    states = {state.name: state for state in program.states}
-    seen, waiting = set[str](), [name]
-    while waiting:
-        here = waiting.pop()
-        if here in seen:
-            continue
-        seen.add(here)
-        for root in (states[here].start, states[here].next):
-            for node in root.walk() if root is not None else ():
-                if (node.op in ("sum", "mean", "amax", "amin", "norm") and node.attrs[1]) or node.op == "oracle":
-                    return True
-                if node.role == "state":
-                    waiting.append(node.name)
-    return False
