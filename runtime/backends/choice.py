@@ -102,14 +102,14 @@ def alike(kernels: Sequence[Any], buckets: Sequence[Bucket]) -> list[Any]:
 
 def _ready(name: str, origin: tuple[str, Any, str] | None, bucket: Bucket) -> Any:
     """The kernels of a backend for the next step of a bucket, or why there are none; raises `BuildError`."""
+    if origin is None:  # such a class needs no compiler
+        return "its class was written by `dotopt compile`, which holds torch's code alone"
     from dotopt.compiler.schedule.places import Unsupported
     from dotopt.compiler.text.errors import OptError
 
     found = module(name)
     if found is None:
         return "it cannot run here"
-    if origin is None:
-        return "its class was written by `dotopt compile`, which holds torch's code alone"
     if bucket.step.torch_only:
         return "it reads what linear layers see" if bucket.step.layer else "it draws random numbers"
     reason = found.refusal(bucket)
