@@ -355,3 +355,17 @@ def test_formulas_that_draw_take_a_seed() -> None:
     assert torch.equal(found, stdlib.rand_k(v, 2, seed=3))
     assert int((found != 0).sum()) == 2
     assert any(not torch.equal(found, stdlib.rand_k(v, 2, seed=s)) for s in range(5))
+
+
+def test_names_of_the_file_never_meet_those_of_the_functions(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.opt"
+    path.write_text(
+        '"""Names that clash with everything."""\nrule Hostile\nobjective f[i in tasks]\nparam theta : real[...]\n'
+        "hyper random >= 0 = 2\nhyper sizes >= 0 = 3\nstate torch : real = 1\noutput d : like theta\n"
+        "g[i] = ∇f[i](theta)\npart = random*sum(g[i] for i)\ntotal = part*sizes\ntorch' = torch + 1\nd = total*torch\n",
+        encoding="utf-8",
+    )
+    rule = dotopt.load(path).Hostile()
+    J = torch.ones(2, 3)
+    assert rule(J).tolist() == [12.0] * 3
+    assert rule(J).tolist() == [24.0] * 3

@@ -13,7 +13,6 @@ from dotopt.compiler.emit.sequence.token import COSTLY
 from dotopt.compiler.ir import Equation, Fold, Lambda, Loop, Node
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.text.errors import fail
-from dotopt.grammar.spelling import ascii
 
 Write = Callable[[Writer, Node], Text]
 HEAVY = COSTLY | {"oracle", "fold", "argmin", "root", "cg", "keep_largest", "solve", "apply", "attention"}
@@ -40,7 +39,7 @@ def write(b: Writer, *roots: Node, equations: Iterable[Equation] = ()) -> None:
         if here in table:
             equation = table[here]
             shown = equation.span.text.strip().split("\n")[0] if equation.span is not None else equation.label
-            _assign(b, here, ascii(equation.name) + ("_next" if equation.primed else ""), f"# {shown}")
+            _assign(b, here, equation.label, f"# {shown}")
         elif here.op == "oracle" and b.named(here) is None:
             _assign(b, here, "answer", "")
         elif here.op in ("loop", "argmin", "root", "cg"):
@@ -55,7 +54,7 @@ def _drawn(b: Writer, here: Node) -> None:
     """A draw inside a loop or a role: one for each pass."""
     assert b.program is not None
     random = next(r for r in b.program.randoms if r.name == here.name)
-    name = b.fresh(ascii(here.name))
+    name = b.fresh(here.name)
     b.lines.append(f"{b.indent}{name} = {draw_text(b, random)}")
     b.names[here] = name
 
@@ -137,9 +136,6 @@ def _assign(b: Writer, here: Node, name: str, comment: str) -> None:
         b.text(here)  # the loop writes its own lines
         return
     text = b.code(here)
-    if text == name and name in b.taken:
-        b.names[here] = text
-        return
     chosen = b.fresh(name)
     b.lines += [f"{b.indent}{comment}"] if comment else []
     note = "" if comment or len(shown := infix(here)) > 60 else f"  # {shown}"
@@ -167,7 +163,7 @@ def _leaf(b: Writer, here: Node) -> Text:
 
 def _numbers(b: Writer, index: Node) -> str:
     """The variable with the elements of an index, as numbers."""
-    name = b.fresh(ascii(index.name))
+    name = b.fresh(index.name)
     if index in b.among:
         text = f"torch.tensor({b.among[index]}, dtype=dtype, device=device)"
     else:
@@ -256,7 +252,7 @@ def _one_by_one(b: Writer, here: Node, body: Fold) -> Text:
         raise fail("E601", here.span, construct=f"`{infix(here)}`, over several indices of functions,")
     (index,) = body.indices
     domain = here.args[0]
-    total, element = b.fresh("total"), b.fresh(ascii(index.name))
+    total, element = b.fresh("total"), b.fresh(index.name)
     inner = b.inner()
     inner.bind(index, element)
     elements = b.code(domain) if domain.role == "draw" else b.elements(index)
@@ -291,7 +287,7 @@ def _loop(b: Writer, here: Node) -> Text:
     for variable, start in zip(body.variables, starts, strict=True):
         write(b, start)
         values.append(_start(b, variable, start))
-        names.append(b.fresh(ascii(variable.name)))
+        names.append(b.fresh(variable.name))
     b.lines += [f"{b.indent}{name} = {value}" for name, value in zip(names, values, strict=True)]
     inner = b.inner()
     hoist(b, body.nodes, binds(body, {x for root in body.nodes for x in root.walk()}))
@@ -299,7 +295,7 @@ def _loop(b: Writer, here: Node) -> Text:
     inner.items |= b.items
     for variable, name in zip(body.variables, names, strict=True):
         inner.names[variable] = name
-    number = b.fresh(ascii(body.index.name) if body.index is not None else "turn")
+    number = b.fresh(body.index.name if body.index is not None else "turn")
     if body.index is None:
         most = b.code(count) if count.value is not None else f"int({b.code(count)})"
         b.lines.append(f"{b.indent}for {number} in range(1, {most} + 1):")
@@ -317,7 +313,6 @@ def _loop(b: Writer, here: Node) -> Text:
     write(inner, *body.nexts, equations=body.equations)
     nexts = ", ".join(inner.fitted(n, v) for n, v in zip(body.nexts, body.variables, strict=True))
     b.lines.append(f"{inner.indent}{', '.join(names)} = {nexts}")
-    b.taken |= inner.taken
     b.names[here] = f"({', '.join(names)},)"
     for position, name in enumerate(names):
         b.items[here, position] = name

@@ -6,25 +6,26 @@ from collections.abc import Mapping
 
 from dotopt.compiler.emit.functions.families import write
 from dotopt.compiler.emit.functions.frame import close, draws, needed_sizes, writer_of
+from dotopt.compiler.emit.functions.writer import RESERVED
+from dotopt.compiler.emit.names import Names
 from dotopt.compiler.emit.parts import header
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Program
 from dotopt.compiler.text import syntax as s
-from dotopt.grammar.spelling import ascii
 
 
 def module(file: s.File, program: Program, defaults: Mapping[str, str]) -> str:
     """The text of the module; `defaults` are those of the arguments, as text. Raises `OptError` (E601)."""
     assert program.result is not None
     b = writer_of(program)
-    b.taken |= {ascii(p.name) for p in file.head.parameters} | {"seed", "step"}
+    b.variables = Names((*RESERVED, "seed"))
     sizes: dict[str, str] = {}
     for here in program.result.walk():
         if here.role == "free":
-            name = b.names[here] = ascii(here.name)
+            name = b.names[here] = b.argument(here.name)
             sizes |= {a: f"{name}.shape[{i - len(here.type.axes)}]" for i, a in enumerate(here.type.axes)}
     like = next(b.names[x] for x in program.result.walk() if x.role == "free" and x.type.axes)
-    given = ", ".join(ascii(p.name) + defaults.get(p.name, "") for p in file.head.parameters)
+    given = ", ".join(b.argument(p.name) + defaults.get(p.name, "") for p in file.head.parameters)
     b.lines += [
         f"def {program.name}({given}, *, seed=0, step=1):",
         f'{INDENT}"""{(program.docstring or program.name).strip()}"""',

@@ -8,17 +8,22 @@ from collections.abc import Iterable
 from dotopt.compiler.emit.functions.families import write
 from dotopt.compiler.emit.functions.questions import draw_text
 from dotopt.compiler.emit.functions.writer import RESERVED, Writer, domains
+from dotopt.compiler.emit.names import Names
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import TIME, Node, Program, State, leaf
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.ops.types import INT, REST
-from dotopt.grammar.spelling import ascii
 
 
-def arguments(program: Program) -> list[str]:
-    """The names of parameters, inputs and functions, in the order of the arguments of `step`."""
+def arguments(program: Program, b: Writer) -> list[str]:
+    """The variables of parameters, inputs and functions, in the order of the arguments of `step`."""
+    return [b.argument(name) for name in asked_of_user(program)]
+
+
+def asked_of_user(program: Program) -> list[str]:
+    """The names of what a step is given besides its state: parameters, inputs, functions."""
     names = [*(x.name for x in program.params), *(x.name for x in program.inputs), *(x.name for x in program.callables)]
-    return [ascii(name) for name in (*names, *undeclared(program))]
+    return [*names, *undeclared(program)]
 
 
 def undeclared(program: Program) -> list[str]:
@@ -30,9 +35,10 @@ def undeclared(program: Program) -> list[str]:
 def writer_of(program: Program) -> Writer:
     b = Writer({}, {}, program=program, homes=domains(program))
     sizes: dict[str, str] = {}
-    b.taken |= RESERVED | set(arguments(program))
+    b.variables = Names(RESERVED)
+    arguments(program, b)
     for hyper in program.hypers:
-        sizes[hyper.name] = b.fresh(ascii(hyper.name))
+        sizes[hyper.name] = b.fresh(hyper.name)
         b.names[leaf("hyper", hyper.name, hyper.type)] = sizes[hyper.name]
     b.sizes = sizes
     b.order = [leaf("index", name, INT) for name in sorted(b.homes)]
@@ -58,7 +64,7 @@ def needed_sizes(program: Program, b: Writer, roots: list[Node]) -> list[str]:
     for axis in axes:
         if axis in given or axis.isdigit() or axis in table:
             continue
-        table[axis] = name = b.fresh("rest" if axis == REST else ascii(axis))
+        table[axis] = name = b.fresh("rest" if axis == REST else axis)
         lines.append(f"{INDENT}{name} = sizes[{axis!r}]")
     b.sizes = table
     return lines
@@ -69,7 +75,7 @@ def open_function(program: Program, b: Writer, head: str, docstring: str, roots:
     b.lines += [f"def {head}:", f'{INDENT}"""{docstring}"""']
     b.names[TIME] = "t"
     for x in program.params:
-        b.names[leaf("param", x.name, x.type, *indices_of(x.indices))] = ascii(x.name)
+        b.names[leaf("param", x.name, x.type, *indices_of(x.indices))] = b.argument(x.name)
     return len(b.lines)
 
 
@@ -108,7 +114,7 @@ def states(program: Program, b: Writer, chosen: Iterable[State]) -> None:
     """Writes the names of states, and the values of those that the first step starts."""
     needed = {here for root in targets(program) for here in root.walk()}
     for state in chosen:
-        name = b.fresh(ascii(state.name))
+        name = b.fresh(state.name)
         own = leaf("state", state.name, state.type, *indices_of(family_of(program, state)))
         if state.kind != "first":
             b.lines.append(f'{INDENT}{name} = state["{state.name}"]')
@@ -137,7 +143,7 @@ def draws(program: Program, b: Writer) -> None:
         if here is None or here in b.names or any(_waits(program, b, arg) for arg in random.args):
             continue
         write(b, *random.args, equations=program.equations)
-        name = b.fresh(ascii(random.name))
+        name = b.fresh(random.name)
         given = "".join(f"{infix(arg)}, " for arg in random.args).removesuffix(", ")
         b.lines += [f"{INDENT}# {random.name} ~ {random.law}({given})", f"{INDENT}{name} = {draw_text(b, random)}"]
         b.names[here] = name

@@ -15,24 +15,24 @@ from __future__ import annotations
 
 from dotopt.compiler.emit.functions.families import hoist, write
 from dotopt.compiler.emit.functions.frame import (
+    arguments,
     close,
     draws,
     needed_sizes,
     open_function,
     states,
     targets,
-    undeclared,
     writer_of,
 )
 from dotopt.compiler.emit.functions.questions import draw_text, shared
 from dotopt.compiler.emit.functions.writer import Writer
+from dotopt.compiler.emit.names import spelled
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Equation, Fold, Node, Program, RoleProgram, State, instance, leaf
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.ops.types import INT
 from dotopt.compiler.text.errors import fail
-from dotopt.grammar.spelling import ascii
 
 KINDS = {"sum": "Sum", "mean": "Mean", "max": "Max", "min": "Min"}
 
@@ -102,9 +102,8 @@ def party(program: Program) -> str:
     role = role_of(program)
     b = writer_of(program)
     index = leaf("index", role.indices[0][0], INT)
-    me = b.fresh(ascii(index.name))
-    names = [ascii(x.name) for x in program.params] + [ascii(x.name) for x in program.callables]
-    names += [ascii(name) for name in undeclared(program)]
+    me = b.fresh(index.name)
+    names = arguments(program, b)
     head = ", ".join((me, *names, "state", "own", "t", "first", "hyper", "sizes", "random"))
     place = open_function(program, b, f"party({head})", "One round, as one party sees it.", [])
     sized = needed_sizes(program, b, list(program.roots))
@@ -116,7 +115,7 @@ def party(program: Program) -> str:
     inner.path = (me,)
     b.lines.append(f"{INDENT}if {me} is not None:")
     for state in own_states(program):
-        name = b.fresh(ascii(state.name))
+        name = b.fresh(state.name)
         b.lines.append(f'{inner.indent}{name} = own["{state.name}"]')
         inner.names[leaf("state", state.name, state.type, index)] = name
     if not own_states(program):
@@ -150,7 +149,7 @@ def _phase(b: Writer, inner: Writer, index: Node, me: str, folds: list[Node], se
             raise fail("E601", here.span, construct=f"`{infix(here)}` over the parties of a role")
         value = instance(body.body, {body.indices[0]: index})
         name = sent.get(value) or sent.get(body.body) or "part"
-        part, result = b.fresh(f"{ascii(name)}_sent"), b.fresh(f"{body.kind}_{ascii(name)}")
+        part, result = b.fresh(f"{spelled(name)}_sent"), b.fresh(f"{body.kind}_{spelled(name)}")
         parts.append((here, value, part))
         calls.append(f'{KINDS[body.kind]}("{name}", {part})')
         results.append(result)

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dotopt.compiler.emit.names import spelled
 from dotopt.compiler.emit.sequence.batched import POSTFIX, Text
 from dotopt.compiler.ir import Callable_, Lambda, Node, Program, Random, rebuild, substitute
 from dotopt.compiler.ir.program import at_its_places
 from dotopt.compiler.text.errors import fail
-from dotopt.grammar.spelling import ascii
 
 if TYPE_CHECKING:
     from dotopt.compiler.emit.functions.writer import Writer
@@ -75,7 +75,7 @@ def _declared(b: Writer, name: str) -> Callable_:
 
 
 def _callee(b: Writer, name: str, indices: tuple[Node, ...]) -> str:
-    text = b.functions.get(name, ascii(name))
+    text = b.functions.get(name, b.argument(name))
     return text + "".join(f"[{b.bound[i]} - 1]" for i in indices if i in b.bound)
 
 
@@ -84,7 +84,7 @@ def _for_each(b: Writer, here: Node) -> Text:
     from dotopt.compiler.emit.functions.families import write
 
     index = b.indices(here)[0]
-    values, element = b.fresh("values"), b.fresh(ascii(index.name))
+    values, element = b.fresh("values"), b.fresh(index.name)
     inner = b.inner()
     elements = b.elements(index)
     inner.bind(index, element)
@@ -95,7 +95,7 @@ def _for_each(b: Writer, here: Node) -> Text:
     text = inner.code(here)
     b.lines.append(f"{inner.indent}{values}.append({text})")
     b.names[here] = f"torch.stack({values})"
-    name = b.fresh(f"{ascii(index.name)}_all")
+    name = b.fresh(f"{spelled(index.name)}_all")
     b.lines.append(f"{b.indent}{name} = torch.stack({values})")
     b.names[here] = name
     return name, POSTFIX
@@ -120,7 +120,7 @@ def _solution(b: Writer, here: Node, word: str) -> Text:
     function: Lambda = here.attrs[0]
     options = dict(zip(here.attrs[-2], here.args[1:] if word == "conjugate_gradients" else here.args, strict=False))
     inner = b.inner()
-    names = [b.fresh(ascii(variable.name)) for variable in function.variables]
+    names = [b.fresh(variable.name) for variable in function.variables]
     inner.names.update(zip(function.variables, names, strict=True))
     title = b.fresh({"argmin": "objective", "root": "residual"}.get(word, "operator"))
     for option in options.values():

@@ -27,7 +27,6 @@ from dotopt.compiler.emit.functions.writer import Writer, domains
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Node, Program, State, leaf
 from dotopt.compiler.ir.program import at_its_places
-from dotopt.grammar.spelling import ascii
 
 
 @at_its_places
@@ -42,7 +41,8 @@ def init(program: Program) -> str:
     """The text of `init`; of a protocol, for one party."""
     b = writer_of(program)
     roots = [s.start for s in program.states if s.kind != "first"]
-    names = ", ".join(ascii(name) for name in (*(x.name for x in program.params), *(x.name for x in program.inputs)))
+    given = (*(x.name for x in program.params), *(x.name for x in program.inputs))
+    names = ", ".join(b.argument(name) for name in given)
     place = open_function(
         program,
         b,
@@ -52,7 +52,7 @@ def init(program: Program) -> str:
     )
     sized = needed_sizes(program, b, roots)
     for x in program.inputs:
-        b.names[leaf("input", x.name, x.type, *indices_of(x.indices))] = ascii(x.name)
+        b.names[leaf("input", x.name, x.type, *indices_of(x.indices))] = b.argument(x.name)
     values = []
     for state in program.states:
         if state.kind == "first":
@@ -86,13 +86,13 @@ def _with_sets(program: Program, state: State) -> list[tuple[str, str]]:
 def _step(program: Program) -> str:
     b = writer_of(program)
     roots = list(program.roots)
-    head = ", ".join((*arguments(program), "state", "t", "first", "hyper", "sizes", "random"))
+    head = ", ".join((*arguments(program, b), "state", "t", "first", "hyper", "sizes", "random"))
     place = open_function(
         program, b, f"step({head})", "One step: the outputs, the next states, the next parameters.", roots
     )
     sized = needed_sizes(program, b, roots)
     for x in program.inputs:
-        b.names[leaf("input", x.name, x.type, *indices_of(x.indices))] = ascii(x.name)
+        b.names[leaf("input", x.name, x.type, *indices_of(x.indices))] = b.argument(x.name)
     draws(program, b)
     states(program, b, program.states)
     draws(program, b)

@@ -14,16 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from dotopt.compiler.emit.names import PYTHON
 from dotopt.compiler.emit.sequence.batched import POSTFIX, SUM, WRITERS, Batched, Text
 from dotopt.compiler.ir import Fold, Lambda, Loop, Node, Program, instance, leaf
 from dotopt.compiler.ops.types import Type
 from dotopt.compiler.text.errors import fail
 
 SET = Type("set")
-RESERVED = frozenset((
-    "state", "t", "first", "hyper", "sizes", "random", "later", "dtype", "device", "torch", "math", "functional",
-    "matrices", "scalars", "asks", "solvers", "range", "min", "max", "abs", "float", "int", "bool", "sum", "options",
-))  # fmt: skip
+# what stands in the text of the functions besides the names of a file
+WORDS = (
+    "state own t first hyper sizes random later dtype device options init step chosen party torch math cmath "
+    "functional matrices scalars asks solvers Draws Sum Mean Max Min"
+)
+RESERVED = (*PYTHON, *WORDS.split())
 
 
 @dataclass(eq=False)
@@ -38,7 +41,6 @@ class Writer(Batched):
     whole: dict[Node, frozenset[Node]] = field(default_factory=dict)  # index -> what was named before it was bound
     early: frozenset[Node] = frozenset()  # what is computed before the choices that read it
     path: tuple[str, ...] = ()  # the place of a draw: elements and numbers of passes, from the outside in
-    taken: set[str] = field(default_factory=set)
     below: dict[Node, frozenset[Node]] = field(default_factory=dict)  # the leaves that a node depends on
 
     # ---- indices and axes
@@ -117,12 +119,12 @@ class Writer(Batched):
     # ---- names
 
     def fresh(self, name: str) -> str:
-        """A name that nothing else has."""
-        chosen, number = name, 2
-        while chosen in self.taken or chosen in RESERVED:
-            chosen, number = f"{name}_{number}", number + 1
-        self.taken.add(chosen)
-        return chosen
+        """A name that nothing else has, like `name`, a label of the file or a word of the emitter."""
+        return self.variables.new(name)
+
+    def argument(self, name: str) -> str:
+        """The variable of an argument: a parameter, an input or a function of the user, by its name in the file."""
+        return self.variables.of(("argument", name), name)
 
     def inner(self, deeper: bool = True) -> Writer:
         """A writer for lines further in: it knows what this one knows, and keeps its own names to itself."""
