@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.analysis.affine import Affine, NotAffine, affine
+from dotopt.compiler.analysis.unroll import over_range, unrolled
 from dotopt.compiler.ir import TIME, Node, Program, State, leaf, node, substitute
 from dotopt.compiler.ops.types import transpose
 
@@ -92,6 +93,7 @@ class Recurrences:
     In coefficients, the next value of an elementwise state is the leaf `sequence` of its name.
     """
 
+    program: Program  # what they are the states of: the rule, perhaps with loops written out
     solved: tuple[Solved, ...]
     reads: Mapping[Node, Read] = field(default_factory=dict)
     table: Mapping[Node, Node] = field(default_factory=dict)
@@ -111,8 +113,13 @@ def classify(program: Program) -> tuple[Solved, ...]:
 
 
 def recurrences(program: Program) -> Recurrences:
-    """The states with their kinds, and how memories are read."""
-    return _Solver(program).run()
+    """The states with their kinds, and how memories are read; loops of few passes are written out where that helps."""
+    found = _Solver(program).run()
+    loops = {here for root in program.roots for here in root.walk() if here.op == "loop"}
+    if not loops or (found.parallel and not any(map(over_range, loops))):
+        return found
+    flat = _Solver(unrolled(program)).run()
+    return flat if flat.parallel or any(map(over_range, loops)) else found
 
 
 @dataclass(eq=False)
@@ -299,7 +306,8 @@ class _Solver:
                 continue
             stack.extend(here.children)
         order = {name: i for i, name in enumerate(self.solved)}
-        return Recurrences(tuple(sorted(self.solved.values(), key=lambda x: order[x.state.name])), reads, table)
+        solved = tuple(sorted(self.solved.values(), key=lambda x: order[x.state.name]))
+        return Recurrences(self.program, solved, reads, table)
 
 
 def _not_at_one_token(state: State) -> str:

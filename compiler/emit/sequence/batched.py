@@ -215,6 +215,11 @@ def _extreme(word: str, bound: str) -> Callable[[Batched, Node], Text]:
 def _select(b: Batched, here: Node) -> Text:
     condition, yes, no = here.args
     if not b.is_tensor(condition):
+        for number, other in ((yes, no), (no, yes)):
+            if b.is_tensor(other) and not b.is_tensor(number):  # a tensor in any case
+                filled = f"torch.zeros_like({b.fitted(other, here)}) + {b.code(number, PRODUCT)}"
+                first, second = (filled, b.fitted(other, here))[:: 1 if number is yes else -1]
+                return f"({first} if {b.code(condition)} else {second})", POSTFIX
         return f"({b.fitted(yes, here)} if {b.code(condition)} else {b.fitted(no, here)})", POSTFIX
     parts = ", ".join(b.fitted(part, here) for part in (condition, yes, no))
     return f"torch.where({parts})", POSTFIX

@@ -36,10 +36,10 @@ from dotopt.grammar.spelling import ascii
 def functions(program: Program) -> str:
     """The functions `token` and, unless a state is sequential, `stretch` of one specialisation."""
     refuse(program)
-    parts = [token_text(program)]
     found = recurrences(program)
+    parts = [token_text(found.program)]
     if found.parallel:
-        parts.append(_stretch(program, found))
+        parts.append(_stretch(found.program, found))
     return "\n\n\n".join(parts) + "\n"
 
 
@@ -75,7 +75,7 @@ def _stretch(program: Program, found: Recurrences) -> str:
         writing.last(x)
     written = ", ".join(f'"{name}": {b.at_each(root)}' for name, root in outputs.items())
     b.lines.append(f"{INDENT}return {{{written}}}, later")
-    tell_device(program, b)
+    tell_device(b)
     return "\n".join(b.lines)
 
 

@@ -137,13 +137,13 @@ def _hyper_leaves(program: Program, name: str) -> list[Node]:
 def _close(program: Program, b: Batched) -> None:
     outputs = ", ".join(f'"{name}": {b.at_each(root)}' for name, root in program.outputs.items())
     b.lines.append(f"{INDENT}return {{{outputs}}}, later")
-    tell_device(program, b)
+    tell_device(b)
 
 
-def tell_device(program: Program, b: Batched) -> None:
+def tell_device(b: Batched) -> None:
     """The line that says where tensors are made, if the text makes any."""
     if any("device=device" in line for line in b.lines):
-        example = b.names[leaf("input", program.inputs[0].name, program.inputs[0].type)]
+        example = b.example.partition("[")[0]  # the first argument
         place = b.lines.index(f"{INDENT}later = {{}}")
         b.lines.insert(place, f"{INDENT}dtype, device = {example}.dtype, {example}.device")
 

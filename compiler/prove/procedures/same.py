@@ -178,12 +178,16 @@ def _turned(a: Node) -> Node:
 
 def _passes(here: Node) -> Node:
     """A loop over a known number of passes, written out."""
-    body, count = here.attrs[0], here.args[0].value
-    if body.index is not None or body.until is not None or count is None or count > 64:
+    body, domain = here.attrs[0], here.args[0]
+    ends = (domain.args if domain.op == "range" else (number(1), domain))[:2]
+    first, last = (x.value for x in ends)
+    if body.until is not None or first is None or last is None or last > 64:
         raise Unsupported("a loop without a known number of passes")
     values = list(here.args[1:])
-    for _ in range(int(count)):
+    for at in range(int(first), int(last) + 1):
         table = dict(zip(body.variables, values, strict=True))
+        if body.index is not None:
+            table[body.index] = number(at)
         values = [rebuild(n, lambda x, table=table: _respelled(table.get(x, x))) for n in body.nexts]  # type: ignore[misc]
     return node("tuple", *values)
 
