@@ -361,8 +361,13 @@ def unsqueeze(x: Tensors, *dims: int) -> Tensors:
 
 def store(x: Tensors, value: Tensors) -> None:
     """Write `value` into x, unless it was computed there."""
-    if value is not x:
+    if value is x:
+        return
+    try:
         _copy_(x, value)
+    except NotImplementedError:  # lists of DTensors: torch copies them one by one only
+        for old, new in zip(x, value, strict=True):
+            old.copy_(new)
 
 
 def copies(x: Tensors) -> list[Tensor]:

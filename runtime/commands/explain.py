@@ -71,6 +71,7 @@ def as_json(facts: Explanation) -> dict[str, object]:
     """One object: what the file is, its memory, and its properties with how they are known."""
     from dataclasses import asdict
 
+    from dotopt.runtime.report.backends import missing
     from dotopt.runtime.report.properties import properties
 
     return {
@@ -78,6 +79,7 @@ def as_json(facts: Explanation) -> dict[str, object]:
         "kind": facts.kind,
         "python": facts.signature,
         "state_bytes_per_entry": facts.bytes,
+        "backends_missing": missing(facts.program),
         "properties": [asdict(p) for p in properties(facts)],
     }
 
@@ -108,6 +110,7 @@ def show(facts: Explanation) -> None:
     """Print everything."""
     from rich.text import Text
 
+    from dotopt.runtime.report.backends import missing
     from dotopt.runtime.report.console import out
     from dotopt.runtime.report.explain import KINDS
 
@@ -128,6 +131,9 @@ def show(facts: Explanation) -> None:
         _fact("call", facts.closure)
     if facts.kind == "optimizer":
         _fact("memory", _state_bytes(facts))
+        for backend, reason in missing(facts.program).items():
+            words = "torch's code takes its steps" if backend != "torch" else "it has no optimizer yet"
+            _fact("backend", f"not {backend}: {reason}; {words}")
     console.print()
     _rows("equations", ("", "", "shape", "unit"), ((e.label, f"= {e.text}", e.type, e.unit) for e in facts.lines))
     _rows(

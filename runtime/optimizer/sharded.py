@@ -25,11 +25,24 @@ def check(rule: Rule, options: tuple[bool | str, ...], name: str, p: Tensor) -> 
             "shard with `torch.distributed.fsdp.fully_shard`, which keeps shapes, or take a rule that moves each "
             "entry by itself, such as AdamW"
         )
+    apart = [s.key for s in rule.step(options, p.ndim).states if s.place in ("axes", "number")]
+    if apart and _is_dtensor(p):
+        raise ValueError(
+            f"{rule.name} keeps `{apart[0]}`, which has another shape than the parameter, and `{name}` is a DTensor, "
+            "of which each process holds a part: give it plain tensors, or take a rule whose states are like the "
+            "parameter, such as AdamW"
+        )
     if rule.step(options, p.ndim).over_model and _share():
         raise ValueError(
             f"{rule.name} sums over all parameters, and ZeroRedundancyOptimizer gives each process some of them only; "
             "shard with `torch.distributed.fsdp.fully_shard`, or take a rule without such sums, such as AdamW"
         )
+
+
+def _is_dtensor(p: Tensor) -> bool:
+    """Whether a tensor is spread over processes; nobody has one who has not loaded the module."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(p, module.DTensor)
 
 
 def _share() -> bool:

@@ -130,11 +130,15 @@ def _chunks(program: Program) -> tuple[ChunkProof, ...]:
 
 
 def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
-    """Resolve the names, lower the file with every option in turn; the program of the defaults, and the warnings."""
+    """Resolve the names, lower the file with every option in turn; the program of the defaults, and the warnings.
+
+    What is checked and not compiled is said among the warnings (E601): its claims are about the equations.
+    """
     from dotopt.compiler.analysis import ranges, units
     from dotopt.compiler.lower import Static, lower
     from dotopt.compiler.resolve import resolve
     from dotopt.compiler.text.library import Library
+    from dotopt.runtime.report.backends import uncompiled
 
     library = Library(path.parent)
     symbols = resolve(file)
@@ -146,7 +150,7 @@ def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
     if found := (*ranges.check(program), *units.check(program, file)):
         raise OptError(*found)
     usual = lower(file, Static(options=defaults), library)
-    return usual, (*symbols.warnings, *_unread(symbols.file, program))
+    return usual, (*symbols.warnings, *_unread(symbols.file, program), *uncompiled(usual))
 
 
 def _unread(file: s.File, program: Program) -> tuple[Diagnostic, ...]:
