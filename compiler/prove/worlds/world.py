@@ -79,7 +79,7 @@ class World:
         if here.op not in LAWS:
             raise Undecidable(f"`{here.op}` has no exact value here")
         made = LAWS[here.op](self, here, a)
-        spend(NODE + ENTRY * np.size(made[1]))
+        spend(NODE + ENTRY * (made[1].size if isinstance(made[1], np.ndarray) else 1))
         return made
 
     def always(self, root: Node) -> bool | None:
