@@ -1,6 +1,6 @@
 """Fuel: what a search may do, counted in steps of work, so that its answer does not depend on the machine.
 
-A unit is about the product of two terms, a microsecond on a usual machine. Everything that searches spends:
+A unit is about the product of two terms, half a microsecond on a usual machine. Everything that searches spends:
 products of polynomials by their terms, normal forms by their nodes, evaluations by their entries, z3 by its own count.
 Shares of a search are `within` a part of what is left. The clock is only a guard, at ten times what the work takes on a
 slow machine: when it strikes, the claim has no verdict (`StoppedByClock`), which is an error and never `open`.
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-UNITS = 1_000_000  # of work in a second, on a usual machine
+UNITS = 2_000_000  # of work in a second, on a usual machine
 FAST, FULL = 2 * UNITS, 30 * UNITS  # for one claim
 SLOW, TOLERANCE = 5, 10  # times a usual machine's time that a slow one takes; times that at which the clock strikes
 LOOK = 2_000  # units between two looks at the clock

@@ -160,6 +160,8 @@ class Smt:
                     size = self.variable(_size(axis))
                     uses.add(_size(axis))
                     yield v <= size
+            case "family", (*_, inside) if self._no_negative_term(single_product(inside)):
+                yield v >= 0
             case "amax", (axes, p):
                 yield v >= self.term(p, uses)
                 uses.update(size_of(axes).atoms())

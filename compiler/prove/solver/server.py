@@ -44,8 +44,6 @@ def _plain(question: dict[str, Any], context: z3.Context) -> Any:
         text += f"\n(minimize {question['minimise']})"
     else:
         solver = z3.Solver(ctx=context)
-        if "to_real" in text:  # the newer simplex of whole numbers works at times without counting
-            solver.set("arith.solver", 2)
     solver.from_string(text)
     return solver
 
