@@ -50,8 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. No exception leaves it but `SystemExit` from argparse.
 
     >>> main(["list", "--names", "--family", "federated"])
+    FedAvg
+    FedAvgM
+    FedAvgMVR
+    FedProx
+    MASHA1
     MASHA2
     Scaffold
+    ScaffoldM
     ScaffoldMVR
     0
     """
