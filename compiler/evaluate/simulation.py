@@ -10,7 +10,6 @@ import numpy as np
 from dotopt.compiler.evaluate.frame import Frame, Value
 from dotopt.compiler.evaluate.setting import Setting
 from dotopt.compiler.ir import Fold, Loop, Node, State, leaf
-from dotopt.compiler.schedule.variants import starts_late
 
 
 class Simulation(Setting):
@@ -121,7 +120,7 @@ class Simulation(Setting):
                 continue
             for state in self.programs[k].states:
                 common = self.common.get((self.members[k], state.name))
-                if common is not None and not starts_late(state):
+                if common is not None and not state.starts_late:
                     self.stored[k][state.name] = common
                 elif state.name in self.given_states:
                     self.stored[k][state.name] = _given_state(state, self.given_states[state.name])

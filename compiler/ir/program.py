@@ -66,7 +66,7 @@ class State:
     """What is kept between steps. `start` is the value before step 1; with kind `first` it is computed in step 1.
 
     `next` is None for a state that never changes. `shared`: the same number for all tensors of a group, since it
-    depends on nothing but knobs, t, and sums over the model.
+    depends on nothing but hyperparameters, t, and sums over the model.
     """
 
     name: str
@@ -79,6 +79,11 @@ class State:
     like: str | None = None  # the name after `like`
     indices: tuple[tuple[str, str], ...] = ()
     role: str | None = None
+
+    @property
+    def starts_late(self) -> bool:
+        """Whether step 1 computes the value that the state has before it, since it is no plain number."""
+        return self.kind == "first" or (self.start.value is None and self.start.op != "bool")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def conditions(program: Program) -> tuple[Node, ...]:
     that it is false. `t == 1` is always one of them where the value of a state before step 1 is computed in step 1.
     """
     shared = frozenset(state.name for state in program.states if state.shared)
-    first = any(map(starts_late, program.states))
+    first = any(state.starts_late for state in program.states)
     found: dict[Node, None] = {FIRST_STEP: None} if first else {}
     for here in order(program.roots):
         if here.op == "select" and here.args[0] not in found and _uniform(here.args[0], shared):
@@ -47,7 +47,7 @@ def outcomes(conditions: Sequence[Node]) -> Iterator[dict[Node, bool]]:
 
 def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
     """`program` where the conditions in `truth` have been decided; the branches not taken are gone."""
-    if truth.get(FIRST_STEP) and any(map(starts_late, program.states)):
+    if truth.get(FIRST_STEP) and any(state.starts_late for state in program.states):
         program = _at_first_step(program)
 
     def decide(here: Node) -> Node:
@@ -58,13 +58,8 @@ def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
     return program.mapped(lambda root: rebuild(root, decide))
 
 
-def starts_late(state: State) -> bool:
-    """Whether step 1 computes the value that the state has before it, since it is no plain number."""
-    return state.kind == "first" or (state.start.value is None and state.start.op != "bool")
-
-
 def _at_first_step(program: Program) -> Program:
-    starts = {_leaf_of(state, program): state.start for state in program.states if starts_late(state)}
+    starts = {_leaf_of(state, program): state.start for state in program.states if state.starts_late}
 
     def settle(root: Node) -> Node:
         for _ in starts:  # a first value may read another one
@@ -72,7 +67,7 @@ def _at_first_step(program: Program) -> Program:
         return root
 
     firsts = tuple(
-        replace(state, next=state.start) if starts_late(state) and state.next is None else state
+        replace(state, next=state.start) if state.starts_late and state.next is None else state
         for state in program.states
     )
     settled = replace(program, states=firsts).mapped(settle)
