@@ -29,7 +29,7 @@ def test_the_library_is_well_formed(rank: int | None) -> None:
 def forged(op: str, *args: Node, attrs: tuple[Any, ...] = (), type: Type = REAL) -> Node:
     """A node that `node` would not have made."""
     made = Node()
-    made.op, made.args, made.attrs, made.type, made.span = op, args, attrs, type, None
+    made.op, made.args, made.attrs, made.type, made._hash = op, args, attrs, type, hash((op, args))
     return made
 
 
