@@ -18,7 +18,7 @@ import numpy as np
 
 from dotopt.compiler.analysis.interpretation import Interpretation
 from dotopt.compiler.ir import Node, Program, leaf, sentence
-from dotopt.compiler.ops import OPERATIONS, Absent, Operation, present
+from dotopt.compiler.ops import OPERATIONS, Absent, Operation, having, present
 
 INF = math.inf
 
@@ -107,6 +107,13 @@ def stated(text: str) -> Interval:
     """
     low, high = (_end(end, side) for end, side in zip(text[1:-1].split(", "), (-INF, INF), strict=True))
     return Interval(low, high, text[0] == "(" and low > -INF, text[-1] == ")" and high < INF)
+
+
+@cache
+def never_below_zero() -> frozenset[str]:
+    """The operations on real numbers whose values are 0 or more, by their ranges."""
+    ranges = having(lambda row: row.range)
+    return frozenset(op for op, text in ranges.items() if text != "x" and stated(text).low >= 0)
 
 
 def _end(text: str, outward: float) -> float:
@@ -275,7 +282,7 @@ ERROR = 5  # units in the last place by which a function of a library may be off
 
 def _monotone(row: Operation, a: Interval, within: Interval) -> Interval:
     """From the values at the ends, moved outward by as much as they may be wrong, and inside the range."""
-    domain = _domain(row.name)
+    domain = domain_of(row.name)
     low, high = max(a.low, domain.low), min(a.high, domain.high)
     if low > high:
         return ALL
@@ -312,7 +319,7 @@ def _meet(a: Interval, b: Interval) -> Interval:
 
 
 @cache
-def _domain(name: str) -> Interval:
+def domain_of(name: str) -> Interval:
     """The interval on which a function has values, from the sentence of its row."""
     x = leaf("free", "x")
     condition = sentence(present(OPERATIONS[name].domain), x)

@@ -15,6 +15,7 @@ from dotopt.compiler.lower.expression import build, value
 from dotopt.compiler.lower.formulas import is_function
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Scope
+from dotopt.compiler.ops import OPERATIONS, named
 from dotopt.compiler.ops.types import ANY, Mismatch, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
@@ -25,7 +26,9 @@ def _options(context: Context, e: s.Call, scope: Scope) -> tuple[tuple[str, ...]
     rest = [k for k in e.keywords if k.name != "by"]
     return tuple(k.name for k in rest), tuple(value(context, k.value, scope) for k in rest), method
 
-BENT = frozenset(("abs", "sign", "relu", "floor", "ceil", "max", "min", "select", "amax", "amin"))
+BENT = frozenset(
+    op for op in (*named("number"), "select", "amax", "amin") if OPERATIONS[op].smooth in ("kinks", "steps")
+)
 
 
 def _inner(op: str) -> Callable[[Context, s.Call, Scope, Type | None], Node]:

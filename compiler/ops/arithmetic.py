@@ -43,7 +43,8 @@ def _number(np: Any, x: Any) -> Any:
 ONE = (
     Operation(
         name="neg", kind="number", type=t.entrywise, means="the number with the other sign",
-        definition=PRIMITIVE, derivative=("-1",), degree=SAME, parity="odd", monotone="decreasing", range="(-∞, ∞)",
+        definition=PRIMITIVE, derivative=("-1",), degree=SAME, parity="odd", smooth="smooth", monotone="decreasing",
+        range="(-∞, ∞)",
         domain=EVERYWHERE, known=(("0", "0"),), axioms=NATIVE,
         numpy=lambda np, x: np.negative(x), exact=lambda mp, x: -x, enclosure=lambda iv, x: -x,
         sympy=lambda sp, x: -x,
@@ -52,7 +53,8 @@ ONE = (
     Operation(
         name="abs", kind="number", type=t.entrywise, means="the number without its sign, also written `|x|`",
         definition=PRIMITIVE, derivative=("sign(x)",), degree=SAME, parity="even",
-        monotone=absent("it falls to 0, then rises"), range="[0, ∞)", domain=EVERYWHERE, known=(("0", "0"),),
+        smooth="kinks", monotone=absent("it falls to 0, then rises"), range="[0, ∞)", domain=EVERYWHERE,
+        known=(("0", "0"),),
         axioms=(Axiom("abs(x) == (x if x >= 0 else -x)", "definition"),),
         numpy=lambda np, x: np.abs(x), exact=lambda mp, x: abs(x), enclosure=lambda iv, x: abs(x),
         sympy=lambda sp, x: sp.Abs(x),
@@ -60,7 +62,7 @@ ONE = (
     ),
     Operation(
         name="sign", kind="number", type=t.entrywise, means="−1, 0 or 1; `sign(0) = 0`",
-        definition=PRIMITIVE, derivative=("0",), degree=LOST, parity="odd", monotone="nondecreasing",
+        definition=PRIMITIVE, derivative=("0",), degree=LOST, parity="odd", smooth="steps", monotone="nondecreasing",
         range="[-1, 1]", domain=EVERYWHERE, known=(("0", "0"),),
         axioms=(Axiom("sign(x) == (1 if x > 0 else -1 if x < 0 else 0)", "definition"),),
         numpy=lambda np, x: np.sign(x), exact=lambda mp, x: mp.sign(x),
@@ -73,7 +75,8 @@ ONE = (
     Operation(
         name="relu", kind="number", type=t.entrywise, means="the number, or 0 where it is negative",
         definition="0.5*(x + abs(x))", derivative=("x > 0",), degree=SAME,
-        parity=absent("relu(x) - relu(-x) is x"), monotone="nondecreasing", range="[0, ∞)", domain=EVERYWHERE,
+        parity=absent("relu(x) - relu(-x) is x"), smooth="kinks", monotone="nondecreasing", range="[0, ∞)",
+        domain=EVERYWHERE,
         known=(("0", "0"),), axioms=(),
         numpy=lambda np, x: np.maximum(x, 0.0), exact=lambda mp, x: max(x, 0),
         enclosure=lambda iv, x: iv.mpf([max(x.a, 0), max(x.b, 0)]),
@@ -84,7 +87,7 @@ ONE = (
     Operation(
         name="floor", kind="number", type=t.entrywise, means="the largest whole number below",
         definition=PRIMITIVE, derivative=("0",), degree=PLAIN, parity=absent("floor(-x) is -ceil(x)"),
-        monotone="nondecreasing", range="(-∞, ∞)", domain=EVERYWHERE, known=STEPS,
+        smooth="steps", monotone="nondecreasing", range="(-∞, ∞)", domain=EVERYWHERE, known=STEPS,
         axioms=(Axiom("floor(x) <= x and x < floor(x) + 1", "definition"),),
         numpy=lambda np, x: np.floor(x), exact=lambda mp, x: mp.floor(x),
         enclosure=lambda iv, x: iv.mpf([_floor(x.a), _floor(x.b)]), sympy=lambda sp, x: sp.floor(x),
@@ -94,7 +97,7 @@ ONE = (
     Operation(
         name="ceil", kind="number", type=t.entrywise, means="the smallest whole number above",
         definition="-floor(-x)", derivative=("0",), degree=PLAIN, parity=absent("ceil(-x) is -floor(x)"),
-        monotone="nondecreasing", range="(-∞, ∞)", domain=EVERYWHERE, known=STEPS, axioms=(),
+        smooth="steps", monotone="nondecreasing", range="(-∞, ∞)", domain=EVERYWHERE, known=STEPS, axioms=(),
         numpy=lambda np, x: np.ceil(x), exact=lambda mp, x: mp.ceil(x),
         enclosure=lambda iv, x: iv.mpf([-_floor(-x.a), -_floor(-x.b)]), sympy=lambda sp, x: sp.ceiling(x),
         opt=Call("ceil"), latex=Around(r"\lceil ", r"\rceil "), torch=Call("torch.ceil"), c=Call("ceil"),
@@ -103,14 +106,16 @@ ONE = (
     Operation(
         name="stop", kind="control", type=t.same, means="the value, which derivatives take for a constant",
         definition=absent("it is its argument, but for derivatives"), derivative=absent("nothing passes it"),
-        degree=SAME, parity="odd", monotone="increasing", range="(-∞, ∞)", domain=EVERYWHERE, known=(("0", "0"),),
+        degree=SAME, parity="odd",
+        smooth=absent("derivatives take it for a constant"), monotone="increasing", range="(-∞, ∞)", domain=EVERYWHERE,
+        known=(("0", "0"),),
         axioms=NATIVE, numpy=_number, exact=_number, enclosure=_number, sympy=_number,
         opt=Call("stop"), latex=Call("stop"), torch=Form("x.detach()"), c=Form("x"), triton=Form("x"),
     ),
     Operation(
         name="cast", kind="control", type=t.same, attributes=Cast, means="the value, to be kept in another format",
         definition=absent("it is its argument, but for rounding"), derivative=("1",), degree=SAME, parity="odd",
-        monotone="increasing", range="(-∞, ∞)", domain=EVERYWHERE, known=(("0", "0"),), axioms=NATIVE,
+        smooth="steps", monotone="increasing", range="(-∞, ∞)", domain=EVERYWHERE, known=(("0", "0"),), axioms=NATIVE,
         numpy=_number, exact=_number, enclosure=_number, sympy=_number,
         opt=Form("bf16(x)"), latex=Form("bf16(x)"), torch=Form("x"), c=absent("states are cast where they are stored"),
         triton=absent("states are cast where they are stored"),
@@ -128,7 +133,8 @@ def _floor(end: Any) -> Any:
 # ---- two arguments ---------------------------------------------------------------------------------------------------
 
 _pair: dict[str, Any] = {
-    "kind": "number", "arity": 2, "type": t.entrywise, "definition": PRIMITIVE, "parity": PAIR, "monotone": PAIR,
+    "kind": "number", "arity": 2, "type": t.entrywise, "definition": PRIMITIVE, "parity": PAIR, "smooth": "smooth",
+    "monotone": PAIR,
     "range": "(-∞, ∞)", "domain": EVERYWHERE, "known": PAIR, "axioms": NATIVE,
 }  # fmt: skip
 
@@ -207,7 +213,7 @@ TWO = (
         triton=Form("tl.exp2(y * tl.log2(x))"),
     ),
     _two(
-        name="mod", means="the rest of a division, with the sign of the divisor", degree=ALIKE,
+        name="mod", smooth="steps", means="the rest of a division, with the sign of the divisor", degree=ALIKE,
         definition="x - y*floor(x/y)", derivative=("1", "-floor(x/y)"), domain="y != 0", axioms=(),
         numpy=lambda np, x, y: np.mod(x, y), exact=lambda mp, x, y: x - y * mp.floor(x / y), enclosure=PARTS,
         sympy=lambda sp, x, y: x - sp.floor(x / y) * y,
@@ -216,7 +222,8 @@ TWO = (
         triton=Template("{a} - tl.floor({a} / {b}) * {b}", atom=False),
     ),
     _two(
-        name="min", means="the smaller one", definition="0.5*(x + y - abs(x - y))", degree=ALIKE, axioms=(),
+        name="min", smooth="kinks", means="the smaller one", definition="0.5*(x + y - abs(x - y))", degree=ALIKE,
+        axioms=(),
         derivative=("1 if x < y else 0.5 if x == y else 0", "1 if y < x else 0.5 if x == y else 0"),
         numpy=lambda np, x, y: np.minimum(x, y), exact=lambda mp, x, y: min(x, y),
         enclosure=lambda iv, x, y: iv.mpf([min(x.a, y.a), min(x.b, y.b)]),
@@ -226,7 +233,8 @@ TWO = (
         triton=Template("tl.minimum({0}, {1}, tl.PropagateNan.ALL)"),
     ),
     _two(
-        name="max", means="the larger one", definition="0.5*(x + y + abs(x - y))", degree=ALIKE, axioms=(),
+        name="max", smooth="kinks", means="the larger one", definition="0.5*(x + y + abs(x - y))", degree=ALIKE,
+        axioms=(),
         derivative=("1 if x > y else 0.5 if x == y else 0", "1 if y > x else 0.5 if x == y else 0"),
         numpy=lambda np, x, y: np.maximum(x, y), exact=lambda mp, x, y: max(x, y),
         enclosure=lambda iv, x, y: iv.mpf([max(x.a, y.a), max(x.b, y.b)]),
@@ -249,7 +257,8 @@ def _compared(name: str, means: str, latex: str, sign: str, numpy: str, sympy: s
     infix = Infix(f" {sign} ", "compare")
     return Operation(
         name=name, kind="truth", arity=2, type=t.truth, means=means,
-        definition=PRIMITIVE, derivative=("0", "0"), degree=COMPARED, parity=TRUTH, monotone=TRUTH, range="[0, 1]",
+        definition=PRIMITIVE, derivative=("0", "0"), degree=COMPARED, parity=TRUTH, smooth="steps", monotone=TRUTH,
+        range="[0, 1]",
         domain=EVERYWHERE, known=PAIR, axioms=NATIVE,
         numpy=lambda np, x, y: getattr(np, numpy)(x, y), exact=lambda mp, x, y: holds(x, y),
         enclosure=absent("intervals that overlap are not told apart: prove/worlds/numbers"),
@@ -269,7 +278,8 @@ RELATIONS = (
 
 _logic: dict[str, Any] = {
     "kind": "truth", "arity": 2, "type": t.truth, "definition": PRIMITIVE, "derivative": ("0", "0"), "degree": LOST,
-    "parity": TRUTH, "monotone": TRUTH, "range": "[0, 1]", "domain": EVERYWHERE, "known": PAIR, "axioms": NATIVE,
+    "parity": TRUTH, "smooth": "steps", "monotone": TRUTH, "range": "[0, 1]", "domain": EVERYWHERE, "known": PAIR,
+    "axioms": NATIVE,
     "enclosure": absent("of truth values: prove/worlds/operations"),
 }  # fmt: skip
 
@@ -300,7 +310,8 @@ LOGIC = (
     Operation(
         name="select", kind="control", arity=3, type=t.chosen, means="y where x holds, else z",
         definition=PRIMITIVE, derivative=("0", "1 if x else 0", "0 if x else 1"),
-        degree=absent("of the two values alike: the condition has none"), parity=PAIR, monotone=PAIR, range="(-∞, ∞)",
+        degree=absent("of the two values alike: the condition has none"), parity=PAIR, smooth="steps", monotone=PAIR,
+        range="(-∞, ∞)",
         domain=EVERYWHERE, known=PAIR, axioms=NATIVE,
         numpy=lambda np, x, y, z: np.where(x, y, z), exact=lambda mp, x, y, z: y if x else z,
         enclosure=absent("of the branch that is taken: prove/worlds/operations"),

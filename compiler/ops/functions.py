@@ -39,7 +39,8 @@ FUNCTIONS = (
     Operation(
         name="sqrt", kind="number", type=t.real, means="the root that is not negative, also written `√x`",
         definition=PRIMITIVE, derivative=("0.5/sqrt(x)",), degree=Powers(("1/2",)),
-        parity=absent("it has no value for negative numbers"), monotone="increasing", range="[0, ∞)", domain="x >= 0",
+        parity=absent("it has no value for negative numbers"), smooth="roots", monotone="increasing", range="[0, ∞)",
+        domain="x >= 0",
         known=(("0", "0"), ("1", "1")),
         axioms=(Axiom("sqrt(x)*sqrt(x) == x", "definition", given="x >= 0"),),
         numpy=lambda np, x: np.sqrt(x), exact=lambda mp, x: mp.sqrt(x), enclosure=ENDS,
@@ -50,7 +51,7 @@ FUNCTIONS = (
     Operation(
         name="exp", kind="number", type=t.real, means="e to the power x",
         definition=PRIMITIVE, derivative=("exp(x)",), degree=PLAIN,
-        parity=absent("exp(-x) is 1/exp(x)"), monotone="increasing", range="(0, ∞)", domain=EVERYWHERE,
+        parity=absent("exp(-x) is 1/exp(x)"), smooth="smooth", monotone="increasing", range="(0, ∞)", domain=EVERYWHERE,
         known=(("0", "1"),),
         axioms=(
             Axiom("exp(x) == 1 if x == 0 else exp(x) > 1 + x", TANGENT),
@@ -63,9 +64,11 @@ FUNCTIONS = (
     Operation(
         name="log", kind="number", type=t.real, means="the natural logarithm",
         definition=PRIMITIVE, derivative=("1/x",), degree=PLAIN,
-        parity=absent("it has no value for negative numbers"), monotone="increasing", range="(-∞, ∞)", domain="x > 0",
+        parity=absent("it has no value for negative numbers"), smooth="smooth", monotone="increasing", range="(-∞, ∞)",
+        domain="x > 0",
         known=(("1", "0"),),
         axioms=(
+            Axiom("log(x) == 0", "definition of e^0", given="x == 1"),
             Axiom("log(x) < x - 1 and log(x)*x > x - 1", "the tangent at 1, and that of -log(1/x)", "x > 0 and x != 1"),
             Axiom("(x < exp(y)) == (log(x) < y) and (x > exp(y)) == (log(x) > y)", "log undoes exp", given="x > 0"),
         ),
@@ -75,7 +78,7 @@ FUNCTIONS = (
     Operation(
         name="sin", kind="number", type=t.real, means="the sine of an angle in radians",
         definition=PRIMITIVE, derivative=("cos(x)",), degree=PLAIN, parity="odd",
-        monotone=absent("it rises and falls"), range="[-1, 1]", domain=EVERYWHERE, known=(("0", "0"),),
+        smooth="smooth", monotone=absent("it rises and falls"), range="[-1, 1]", domain=EVERYWHERE, known=(("0", "0"),),
         axioms=(Axiom("sin(x) <= abs(x) and sin(x) >= -abs(x)", "an arc is no shorter than its chord"),),
         numpy=lambda np, x: np.sin(x), exact=lambda mp, x: mp.sin(x), enclosure=lambda iv, x: iv.sin(x),
         sympy=lambda sp, x: sp.sin(x),
@@ -84,7 +87,7 @@ FUNCTIONS = (
     Operation(
         name="cos", kind="number", type=t.real, means="the cosine of an angle in radians",
         definition=PRIMITIVE, derivative=("-sin(x)",), degree=PLAIN, parity="even",
-        monotone=absent("it rises and falls"), range="[-1, 1]", domain=EVERYWHERE, known=(("0", "1"),),
+        smooth="smooth", monotone=absent("it rises and falls"), range="[-1, 1]", domain=EVERYWHERE, known=(("0", "1"),),
         axioms=(Axiom("2*cos(x) >= 2 - x*x", "twice integrated: sin(x) <= x for x >= 0"),),
         numpy=lambda np, x: np.cos(x), exact=lambda mp, x: mp.cos(x), enclosure=lambda iv, x: iv.cos(x),
         sympy=lambda sp, x: sp.cos(x),
@@ -93,7 +96,7 @@ FUNCTIONS = (
     Operation(
         name="tan", kind="number", type=t.real, means="the tangent of an angle in radians",
         definition="sin(x)/cos(x)", derivative=("1 + tan(x)^2",), degree=PLAIN, parity="odd",
-        monotone=absent("it rises between its poles only"), range="(-∞, ∞)", domain="cos(x) != 0",
+        smooth="smooth", monotone=absent("it rises between its poles only"), range="(-∞, ∞)", domain="cos(x) != 0",
         known=(("0", "0"),), axioms=(),
         numpy=lambda np, x: np.tan(x), exact=lambda mp, x: mp.tan(x), enclosure=PARTS,
         sympy=lambda sp, x: sp.tan(x),
@@ -103,9 +106,11 @@ FUNCTIONS = (
     Operation(
         name="acos", kind="number", type=t.real, means="the angle from 0 to π with this cosine",
         definition=PRIMITIVE, derivative=("-(1/sqrt(1 - x^2))",), degree=PLAIN,
-        parity=absent("acos(-x) is π - acos(x)"), monotone="decreasing", range="[0, π]", domain="abs(x) <= 1",
+        parity=absent("acos(-x) is π - acos(x)"), smooth="roots", monotone="decreasing", range="[0, π]",
+        domain="abs(x) <= 1",
         known=(("1", "0"), ("0", "π/2"), ("-1", "π")),
         axioms=(
+            Axiom("acos(x) == 0", "cos(0) is 1", given="x == 1"),
             Axiom("acos(x) <= 0.5*π - x", "an arc is no shorter than its chord", given="0 <= x and x <= 1"),
             Axiom("acos(x) >= 0.5*π - x", "an arc is no shorter than its chord", given="-1 <= x and x <= 0"),
             Axiom("acos(x) >= 0.5*π*(1 - x)", "concave for x >= 0: above its chord", given="0 <= x and x <= 1"),
@@ -119,8 +124,9 @@ FUNCTIONS = (
     Operation(
         name="tanh", kind="number", type=t.real, means="the hyperbolic tangent",
         definition="1 - 2/(1 + exp(2*x))", derivative=("1 - tanh(x)^2",), degree=PLAIN, parity="odd",
-        monotone="increasing", range="(-1, 1)", domain=EVERYWHERE, known=(("0", "0"),),
+        smooth="smooth", monotone="increasing", range="(-1, 1)", domain=EVERYWHERE, known=(("0", "0"),),
         axioms=(
+            Axiom("tanh(x) == 0", "it is odd", given="x == 0"),
             Axiom("tanh(x) > 0 and tanh(x) < x", TANGENT, given="x > 0"),
             Axiom("tanh(x) < 0 and tanh(x) > x", TANGENT, given="x < 0"),
         ),
@@ -131,7 +137,7 @@ FUNCTIONS = (
     Operation(
         name="atanh", kind="number", type=t.real, means="the number with this hyperbolic tangent",
         definition="0.5*log((1 + x)/(1 - x))", derivative=("1/(1 - x^2)",), degree=PLAIN, parity="odd",
-        monotone="increasing", range="(-∞, ∞)", domain="abs(x) < 1", known=(("0", "0"),),
+        smooth="smooth", monotone="increasing", range="(-∞, ∞)", domain="abs(x) < 1", known=(("0", "0"),),
         axioms=(
             Axiom("atanh(x) >= x", TANGENT, given="0 <= x and x < 1"),
             Axiom("atanh(x) <= x", TANGENT, given="-1 < x and x <= 0"),
@@ -144,10 +150,11 @@ FUNCTIONS = (
     Operation(
         name="erf", kind="number", type=t.real, means="the error function, 2/√π times the integral of exp(-s²) from 0",
         definition=PRIMITIVE, derivative=("2*exp(-x^2)/sqrt(π)",), degree=PLAIN, parity="odd",
-        monotone="increasing", range="(-1, 1)", domain=EVERYWHERE, known=(("0", "0"),),
+        smooth="smooth", monotone="increasing", range="(-1, 1)", domain=EVERYWHERE, known=(("0", "0"),),
         axioms=(
-            Axiom("erf(x) >= 0 and erf(x) <= 1.12838*x", "the slope is at most 2/√π", given="x >= 0"),
-            Axiom("erf(x) <= 0 and erf(x) >= 1.12838*x", "the slope is at most 2/√π", given="x <= 0"),
+            Axiom("erf(x) == 0", "it is odd", given="x == 0"),
+            Axiom("erf(x) > 0 and erf(x) < 1.12838*x", "the slope is at most 2/√π", given="x > 0"),
+            Axiom("erf(x) < 0 and erf(x) > 1.12838*x", "the slope is at most 2/√π", given="x < 0"),
         ),
         numpy=_erf, exact=lambda mp, x: mp.erf(x), enclosure=ENDS, sympy=lambda sp, x: sp.erf(x),
         opt=Call("erf"), latex=Call("erf"), torch=Call("torch.erf"), c=Call("erf"), triton=Call("tl.erf"),
@@ -155,7 +162,8 @@ FUNCTIONS = (
     Operation(
         name="sigmoid", kind="number", type=t.real, means="the logistic function",
         definition="1/(1 + 1/exp(x))", derivative=("sigmoid(x)*(1 - sigmoid(x))",), degree=PLAIN,
-        parity=absent("sigmoid(-x) is 1 - sigmoid(x)"), monotone="increasing", range="(0, 1)", domain=EVERYWHERE,
+        parity=absent("sigmoid(-x) is 1 - sigmoid(x)"), smooth="smooth", monotone="increasing", range="(0, 1)",
+        domain=EVERYWHERE,
         known=(("0", "1/2"),), axioms=(),
         numpy=_sigmoid, exact=lambda mp, x: 1 / (1 + mp.exp(-x)), enclosure=ENDS,
         sympy=lambda sp, x: 1 / (1 + sp.exp(-x)),
@@ -165,7 +173,8 @@ FUNCTIONS = (
     Operation(
         name="softplus", kind="number", type=t.real, means="a smooth `relu`: log(1 + exp(x)), where nothing overflows",
         definition="log(1 + exp(x))", derivative=("sigmoid(x)",), degree=PLAIN,
-        parity=absent("softplus(x) - softplus(-x) is x"), monotone="increasing", range="(0, ∞)", domain=EVERYWHERE,
+        parity=absent("softplus(x) - softplus(-x) is x"), smooth="smooth", monotone="increasing", range="(0, ∞)",
+        domain=EVERYWHERE,
         known=absent("no rational number has a rational value"), axioms=(),
         numpy=lambda np, x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
         exact=lambda mp, x: mp.log1p(mp.exp(-abs(x))) + max(x, 0), enclosure=ENDS,
@@ -178,7 +187,8 @@ FUNCTIONS = (
         name="gelu", kind="number", type=t.real, means="x times the normal distribution function, the exact one",
         definition="0.5*x*(1 + erf(x*sqrt(0.5)))",
         derivative=("0.5*(1 + erf(x/sqrt(2))) + x*(exp(-x^2/2)/sqrt(2*π))",), degree=PLAIN,
-        parity=absent("gelu(x) - gelu(-x) is x"), monotone=absent("it falls to its least value, near -0.75"),
+        parity=absent("gelu(x) - gelu(-x) is x"), smooth="smooth",
+        monotone=absent("it falls to its least value, near -0.75"),
         range="[-0.17, ∞)", domain=EVERYWHERE, known=(("0", "0"),), axioms=(),
         numpy=lambda np, x: x * 0.5 * (1 + _erf(np, x / np.sqrt(2.0))), exact=lambda mp, x: x * mp.ncdf(x),
         enclosure=PARTS,

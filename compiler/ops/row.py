@@ -130,6 +130,8 @@ Spelling = Call | Infix | Around | Inline | Template | Form
 
 Parity = Literal["odd", "even"]
 Monotone = Literal["increasing", "nondecreasing", "decreasing", "nonincreasing"]  # on the domain, in its argument
+# on its domain: smooth; smooth but at an end of it, as a root is at 0; continuous with kinks; constant in steps
+Smoothness = Literal["smooth", "roots", "kinks", "steps"]
 Kind = Literal["constant", "number", "truth", "complex", "reduction", "matrix", "control", "oracle", "list"]
 Meaning = Callable[..., Any]  # the library that computes, then the values of the arguments
 Enclosed = Literal["ends", "parts"]  # a monotone function by its values at the ends; by the parts of its definition
@@ -153,6 +155,7 @@ class Operation:
     degree: Degree | Absent
     parity: Parity | Absent
     monotone: Monotone | Absent
+    smooth: Smoothness | Absent
     range: str | Absent  # an interval: "[0, ∞)"
     domain: str | Absent  # the condition under which there is a value
     known: tuple[tuple[str, str], ...] | Absent  # exact values at exact arguments, as text

@@ -21,9 +21,8 @@ EMITTER = absent("its emitter writes statements for it: emit")
 
 def _row(kind: Kind, name: str, means: str, type: t.TypeRule, reason: Any, **columns: Any) -> Operation:
     """A row without the columns of functions of numbers, for `reason`."""
-    blank = dict.fromkeys(
-        ("definition", "derivative", "degree", "parity", "monotone", "range", "domain", "known", "axioms"), reason
-    )
+    facts = ("definition", "derivative", "degree", "parity", "smooth", "monotone", "range", "domain", "known", "axioms")
+    blank = dict.fromkeys(facts, reason)
     meanings = dict.fromkeys(("numpy", "exact", "enclosure", "sympy"), reason)
     words = {"opt": NO_SPELLING, "latex": NO_SPELLING, "torch": EMITTER, "c": NO_KERNEL, "triton": NO_KERNEL}
     head = {"kind": kind, "name": name, "means": means, "type": type}

@@ -40,7 +40,8 @@ BY_ENTRIES = absent("written in entries: analysis/symbolic")
 
 _constant: dict[str, Any] = {
     "kind": "constant", "arity": 0, "definition": PRIMITIVE, "derivative": (), "parity": NOT_CONSTANT,
-    "monotone": NOT_CONSTANT, "domain": EVERYWHERE, "known": NOT_CONSTANT, "axioms": BY_LAW, "exact": ENTRIES,
+    "smooth": NOT_CONSTANT, "monotone": NOT_CONSTANT, "domain": EVERYWHERE, "known": NOT_CONSTANT, "axioms": BY_LAW,
+    "exact": ENTRIES,
     "enclosure": ENTRIES, "sympy": BY_ENTRIES,
 }  # fmt: skip
 
@@ -101,7 +102,8 @@ CONSTANTS = (
 
 _reduction: dict[str, Any] = {
     "kind": "reduction", "attributes": Reduced, "type": t.reduced, "definition": PRIMITIVE, "derivative": ADJOINT,
-    "degree": SAME, "parity": TENSOR, "monotone": TENSOR, "domain": EVERYWHERE, "known": TENSOR, "axioms": BY_LAW,
+    "degree": SAME, "parity": TENSOR, "smooth": "kinks", "monotone": TENSOR, "domain": EVERYWHERE, "known": TENSOR,
+    "axioms": BY_LAW,
     "exact": ENTRIES, "enclosure": ENTRIES, "sympy": BY_ENTRIES,
 }  # fmt: skip
 
@@ -132,12 +134,13 @@ def _norm(np: Any, x: Any, axis: tuple[int, ...], order: Any = 2) -> Any:
 
 REDUCTIONS = (
     _reduced(
-        name="sum", means="the sum of the entries", range="(-∞, ∞)", numpy=lambda np, x, axis: np.sum(x, axis=axis),
+        name="sum", smooth="smooth", means="the sum of the entries", range="(-∞, ∞)",
+        numpy=lambda np, x, axis: np.sum(x, axis=axis),
         opt=Call("sum", keywords=AXES), latex=Form(r"\sum x"), torch=Call("torch.sum"), c=Form("total += x"),
         triton=Call("tl.sum"),
     ),
     _reduced(
-        name="mean", type=t.real_reduced, means="the mean of the entries", range="x",
+        name="mean", smooth="smooth", type=t.real_reduced, means="the mean of the entries", range="x",
         numpy=_mean, opt=Call("mean", keywords=AXES), latex=Call("mean"), torch=Call("torch.mean"),
         c=Form("a sum, divided"), triton=Form("a sum, divided"),
     ),
@@ -166,13 +169,15 @@ REDUCTIONS = (
         c=Form("a sum, and its root"), triton=Form("a sum, and its root"),
     ),
     _reduced(
-        name="size", type=t.constant(INT), means="how many entries; of an index set, how many elements", degree=LOST,
+        name="size", smooth="steps", type=t.constant(INT),
+        means="how many entries; of an index set, how many elements", degree=LOST,
         range="[1, ∞)", derivative=("0",), numpy=absent("the count of what a reduction covers: evaluate/numeric"),
         opt=Call("size", keywords=AXES), latex=Call("size"), torch=Form("x.numel()"), c=Form("extent"),
         triton=Form("extent"),
     ),
     _reduced(
-        name="native", attributes=Placed, type=t.constant(INT), degree=LOST, range="[1, ∞)", derivative=("0",),
+        name="native", smooth="steps", attributes=Placed, type=t.constant(INT), degree=LOST, range="[1, ∞)",
+        derivative=("0",),
         means="the size of one axis of the tensor as the user made it; −1 is the last",
         numpy=absent("of the tensor as the user made it: evaluate/frame"), sympy=NO_SYMPY,
         opt=Call("native", 2, 2), latex=Call("native"), torch=Form("x.shape[k]"), c=Form("extent"),
@@ -184,7 +189,7 @@ REDUCTIONS = (
 
 _linear: dict[str, Any] = {
     "kind": "matrix", "type": t.same, "definition": PRIMITIVE, "derivative": ADJOINT, "degree": SAME,
-    "parity": TENSOR, "monotone": TENSOR, "range": "(-∞, ∞)",
+    "parity": TENSOR, "smooth": "kinks", "monotone": TENSOR, "range": "(-∞, ∞)",
     "domain": EVERYWHERE, "known": TENSOR, "axioms": BY_LAW,
     "exact": ENTRIES, "enclosure": ENTRIES, "sympy": NO_SYMPY, "c": NO_KERNEL, "triton": NO_KERNEL,
 }  # fmt: skip
@@ -241,34 +246,37 @@ def _positive_definite(np: Any, a: Any) -> Any:
 
 MATRICES = (
     _matrix(
-        name="matmul", arity=2, type=t.product, means="the product of matrices and vectors, `A @ b`",
+        name="matmul", smooth="smooth", arity=2, type=t.product, means="the product of matrices and vectors, `A @ b`",
         degree=Powers(("1", "1")), numpy=lambda np, a, b: a @ b, sympy=BY_ENTRIES,
         opt=Infix(" @ ", "product"), latex=Form("A b"), torch=Call("torch.matmul"),
     ),
     _matrix(
-        name="outer", arity=2, type=t.outer, means="the matrix of products of entries", degree=Powers(("1", "1")),
+        name="outer", smooth="smooth", arity=2, type=t.outer, means="the matrix of products of entries",
+        degree=Powers(("1", "1")),
         numpy=lambda np, a, b: a[..., :, None] * b[..., None, :], sympy=BY_ENTRIES, latex=Form(r"a b^{\top}"),
     ),
     _matrix(
-        name="transpose", type=t.transposed, means="rows and columns exchanged, also `Xᵀ`", range="x",
+        name="transpose", smooth="smooth", type=t.transposed, means="rows and columns exchanged, also `Xᵀ`", range="x",
         numpy=lambda np, x: np.swapaxes(x, -1, -2), sympy=BY_ENTRIES, latex=Form(r"X^{\top}"), torch=Form("x.mT"),
     ),
     _matrix(
-        name="trace", type=t.scalar_kind, means="the sum of the diagonal",
+        name="trace", smooth="smooth", type=t.scalar_kind, means="the sum of the diagonal",
         numpy=lambda np, a: np.trace(a, axis1=-2, axis2=-1), sympy=BY_ENTRIES, latex=Call("tr"),
     ),
     _matrix(
-        name="diagonal", type=t.diagonal, means="the diagonal of a square matrix", range="x", axioms=NO_LAW,
+        name="diagonal", smooth="smooth", type=t.diagonal, means="the diagonal of a square matrix", range="x",
+        axioms=NO_LAW,
         numpy=lambda np, a: np.diagonal(a, axis1=-2, axis2=-1), latex=Call("diag"),
     ),
-    _matrix(name="tril", means="the part on and below the diagonal", axioms=NO_LAW, numpy=lambda np, a: np.tril(a)),
+    _matrix(name="tril", smooth="smooth", means="the part on and below the diagonal", axioms=NO_LAW,
+    numpy=lambda np, a: np.tril(a)),
     _matrix(
-        name="inverse", type=t.square, means="the inverse of a square matrix", degree=Powers(("-1",)),
+        name="inverse", smooth="smooth", type=t.square, means="the inverse of a square matrix", degree=Powers(("-1",)),
         numpy=lambda np, a: np.linalg.inv(a), latex=Form("X^{-1}"),
         domain=absent("det(x) is not 0: no sentence says it"),
     ),
     _matrix(
-        name="solve", arity=2, type=t.solution, means="`inverse(A) @ b`, without the inverse",
+        name="solve", smooth="smooth", arity=2, type=t.solution, means="`inverse(A) @ b`, without the inverse",
         degree=Powers(("-1", "1")), numpy=_solve, latex=Form("A^{-1} b"),
         domain=absent("det(x) is not 0: no sentence says it"),
     ),
@@ -307,7 +315,8 @@ MATRICES = (
         numpy=lambda np, a: np.max(np.abs(np.linalg.eigvals(a)), axis=-1),
     ),
     _matrix(
-        name="positive_definite", type=t.constant(BOOL), means="whether xᵀ A x > 0 for every x that is not 0",
+        name="positive_definite", smooth="steps", type=t.constant(BOOL),
+        means="whether xᵀ A x > 0 for every x that is not 0",
         degree=LOST, range="[0, 1]", derivative=("0",), numpy=_positive_definite,
     ),
     _matrix(
@@ -319,17 +328,20 @@ MATRICES = (
         domain=absent("‖x‖ is not 0, by the axes: prove/forms/domain"), numpy=_unit, opt=Call("unit", keywords=AXES),
     ),
     _matrix(
-        name="argmax", type=t.constant(INT), means="the place of the largest entry", degree=LOST, derivative=("0",),
+        name="argmax", smooth="steps", type=t.constant(INT), means="the place of the largest entry", degree=LOST,
+        derivative=("0",),
         range="[0, ∞)", exact=NO_EXACT, enclosure=NO_EXACT, axioms=NO_LAW, opt=Call("argmax", keywords=AXES),
         numpy=lambda np, x: float(np.argmax(x)), latex=Call("argmax"), torch=Call("torch.argmax"),
     ),
     _matrix(
-        name="argsort", type=t.of_kind("int"), means="the places of the entries, from the smallest", degree=LOST,
+        name="argsort", smooth="steps", type=t.of_kind("int"), means="the places of the entries, from the smallest",
+        degree=LOST,
         derivative=("0",), range="[0, ∞)", exact=NO_EXACT, enclosure=NO_EXACT, axioms=NO_LAW,
         numpy=lambda np, x: np.argsort(x, axis=-1, kind="stable").astype(float), opt=Call("argsort", keywords=AXES),
     ),
     _matrix(
-        name="rank_of", type=t.of_kind("int"), means="1 for the largest entry, 2 for the next", degree=LOST,
+        name="rank_of", smooth="steps", type=t.of_kind("int"), means="1 for the largest entry, 2 for the next",
+        degree=LOST,
         derivative=("0",), range="[1, ∞)", exact=NO_EXACT, enclosure=NO_EXACT, axioms=NO_LAW, numpy=_rank_of,
         opt=Call("rank_of", keywords=AXES),
     ),
@@ -338,7 +350,8 @@ MATRICES = (
         enclosure=NO_EXACT, axioms=NO_LAW, numpy=_keep_largest,
     ),
     _matrix(
-        name="cumsum", means="running sums along the last axis", exact=NO_EXACT, enclosure=NO_EXACT, axioms=NO_LAW,
+        name="cumsum", smooth="smooth", means="running sums along the last axis", exact=NO_EXACT, enclosure=NO_EXACT,
+        axioms=NO_LAW,
         numpy=lambda np, x: np.cumsum(x, axis=-1), opt=Call("cumsum", keywords=AXES), torch=Call("torch.cumsum"),
     ),
 )  # fmt: skip
@@ -347,6 +360,7 @@ COMPLEX = absent("of complex numbers, of which no claim speaks")
 _complex: dict[str, Any] = {
     "kind": "complex", "definition": PRIMITIVE,
     "derivative": absent("of complex numbers, which are not differentiated"), "degree": SAME, "parity": COMPLEX,
+    "smooth": COMPLEX,
     "monotone": COMPLEX, "range": "(-∞, ∞)",
     "domain": EVERYWHERE, "known": COMPLEX, "axioms": COMPLEX, "exact": COMPLEX,
     "enclosure": COMPLEX, "sympy": COMPLEX, "c": absent("no kernel computes complex numbers"),

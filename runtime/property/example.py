@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dotopt.compiler.ir import REDUCTIONS, Node, Program
+from dotopt.compiler.ir import ENTRYWISE, REDUCTIONS, Node, Program
 from dotopt.runtime.loading import load
 
 Array = NDArray[np.float64]
 
-ENTRYWISE = {
-    "leaf", "const", "bool", "inf", "pi", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "sigmoid",
-    "gelu", "neg", "abs", "sign", "relu", "floor", "ceil", "add", "sub", "mul", "min", "max", "lt", "le", "gt", "ge",
-    "eq", "ne", "and", "or", "not", "div", "pow", "mod", "select", "stop", "cast", "oracle", "fires", "zeros", "ones",
-}  # fmt: skip
+POINTWISE = {*ENTRYWISE, "leaf", "const", "bool", "inf", "pi", "cast", "oracle", "fires", "zeros", "ones"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +82,7 @@ def together(step: Program) -> bool:
 
 def entrywise(step: Program) -> bool:
     """Whether every entry of a tensor goes its own way."""
-    return all(here.op in ENTRYWISE for root in step.roots for here in root.walk())
+    return all(here.op in POINTWISE for root in step.roots for here in root.walk())
 
 
 DECOMPOSITIONS = frozenset(

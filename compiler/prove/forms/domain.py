@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.analysis.intervals import never_below_zero
+from dotopt.compiler.ir import Node, node, number, sentence
+from dotopt.compiler.ops import OPERATIONS, Absent
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.polynomial import Polynomial
 from dotopt.compiler.prove.forms.scalars import Unsupported
@@ -53,38 +56,36 @@ def conditions(roots: Iterable[Node]) -> list[Condition]:
 
 
 def _needed(here: Node) -> Node | None:
+    """The condition under which a node has a value where its arguments do; None if it always has."""
     zero = number(0)
     match here.op:
-        case "div" if not here.args[1].value:
-            return node("ne", here.args[1], zero)
-        case "sqrt" if here.args[0].value is None:
-            return node("ge", here.args[0], zero)
-        case "log":
-            return node("gt", here.args[0], zero)
-        case "pow" if here.args[1].value is not None and here.args[0].value is None:
-            power = here.args[1].value
-            if power.denominator > 1:
-                return node("gt" if power < 0 else "ge", here.args[0], zero)
-            if power < 0:
-                return node("ne", here.args[0], zero)
-        case "pow" if here.args[1].value is None:
-            base, exponent = here.args
-            natural = node("ge", exponent, zero)
-            if exponent.type.kind == "int":
-                return node("or", natural, node("ne", base, zero))
-            whole = node("and", node("eq", exponent, node("floor", exponent)), node("ne", base, zero))
-            return node("or", node("gt", base, zero), node("or", node("and", node("ge", base, zero), natural), whole))
+        case "pow" if here.args[1].value is not None:
+            base, power = here.args[0], here.args[1].value
+            if base.value is not None or (power.denominator == 1 and power >= 0):
+                return None
+            if power.denominator == 1:
+                return node("ne", base, zero)
+            return node("gt" if power < 0 else "ge", base, zero)
+        case "pow" if here.args[1].type.kind == "int":
+            return node("or", node("ge", here.args[1], zero), node("ne", here.args[0], zero))
         case "std":
             return node("gt", node("size", here.args[0], attrs=here.attrs), number(1))
         case "unit":
             return node("ne", node("norm", here.args[0], attrs=(here.type.axes, False, Fraction(2))), zero)
-        case "tan":
-            return node("ne", node("cos", here.args[0]), zero)
-        case "acos":
-            return node("le", node("abs", here.args[0]), number(1))
-        case "atanh":
-            return node("lt", node("abs", here.args[0]), number(1))
-    return None
+    stated = OPERATIONS[here.op].domain
+    if isinstance(stated, Absent) or stated == "true":
+        return None
+    condition = sentence(stated, *here.args)
+    return None if _plain(condition) else condition
+
+
+def _plain(condition: Node) -> bool:
+    """Whether a comparison of two numbers holds."""
+    x, y = (arg.value for arg in condition.args)
+    return x is not None and y is not None and COMPARED[condition.op](x, y)
+
+
+COMPARED = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt, "ne": operator.ne}
 
 
 def unmet(facts: Facts, roots: Iterable[Node], work: int = 150_000) -> list[Condition]:
@@ -110,10 +111,10 @@ def never_negative(here: Node) -> bool:
     (True, False)
     """
     match here.op, here.args:
-        case (("abs" | "sqrt" | "exp" | "norm" | "size" | "std" | "sigmoid"), _):
+        case op, _ if op in never_below_zero():
             return True
         case "const", _:
-            return bool(here.attrs[0] >= 0)
+            return bool(here.attrs.value >= 0)
         case "mul", (x, y) if x is y and x.type.kind != "complex":
             return True
         case "pow", (x, power) if power.value is not None and power.value.denominator == 1 and power.value % 2 == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import FUNCTIONS, Node
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
@@ -26,7 +26,7 @@ from dotopt.compiler.prove.forms.words import MODEL, Letter, Sum, Word, Words, a
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.normal import Normaliser
 
-ENTRYWISE = ("abs", "sqrt", "sign", "inverse", "exp", "log", "cos", "sin", "tanh")
+ENTRYWISE = ("inverse", *FUNCTIONS)  # kinds of atoms that are functions of one value
 Ends = tuple[str | None, str | None]  # the row and the column axis of a matrix; of a vector the second is None
 
 

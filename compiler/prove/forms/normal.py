@@ -14,7 +14,8 @@ from fractions import Fraction
 from functools import partial
 
 from dotopt.compiler.calculus import gradient
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import FUNCTIONS, Node, sentence
+from dotopt.compiler.ops import OPERATIONS, Absent, present
 from dotopt.compiler.prove.forms import reductions
 from dotopt.compiler.prove.forms.families import family
 from dotopt.compiler.prove.forms.matrices import direction, inverted, matrix, spectral, turn
@@ -42,7 +43,9 @@ LAWFUL = frozenset(
     ("inverse", "sqrt", "abs", "sign", "pow", "sum", "amax", "amin", "trace", "size", "ones", "word", "floor")
 )
 HALF = Fraction(1, 2)
-FUNCTIONS = ("exp", "log", "cos", "sin", "tanh", "erf")
+# made of other operations, without laws of their own; and functions of one number that are atoms
+DEFINED = tuple(op for op, row in OPERATIONS.items() if row.definition and row.axioms == ())
+ATOMIC = tuple(op for op in FUNCTIONS if op not in (*DEFINED, "neg", "sqrt", "abs", "sign", "floor"))
 
 
 @dataclass
@@ -191,11 +194,25 @@ def _clipped(normal: Normaliser, here: Node) -> Polynomial | None:
     return None
 
 
+def _defined(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
+    """Of an operation without axioms: the form of its definition."""
+    return normal(sentence(present(OPERATIONS[here.op].definition), *here.args))
+
+
+def _function(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
+    """An atom, or its value where that is known exactly."""
+    known = OPERATIONS[here.op].known
+    for at, value in () if isinstance(known, Absent) else known:
+        if a[0].constant == Fraction(at):
+            return normal(sentence(value))
+    return normal.function(here.op, a[0])
+
+
 Law = Callable[[Normaliser, Node, list[Polynomial]], Polynomial]
 
 LAWS: dict[str, Law] = {
-    "const": lambda normal, here, a: number(here.attrs[0]),
-    "bool": lambda normal, here, a: number(int(here.attrs[0])),
+    "const": lambda normal, here, a: number(here.attrs.value),
+    "bool": lambda normal, here, a: number(int(here.attrs.value)),
     "inf": _infinity,
     "leaf": _leaf,
     "add": lambda normal, here, a: a[0] + a[1],
@@ -208,10 +225,8 @@ LAWS: dict[str, Law] = {
     "abs": lambda normal, here, a: normal.absolute(a[0]),
     "sign": lambda normal, here, a: normal.sign(a[0]),
     "floor": lambda normal, here, a: normal.floor(a[0]),
-    "ceil": lambda normal, here, a: -normal.floor(-a[0]),
-    "relu": lambda normal, here, a: (a[0] + normal.absolute(a[0])) * HALF,
-    "max": lambda normal, here, a: _clipped(normal, here) or (a[0] + a[1] + normal.absolute(a[0] - a[1])) * HALF,
-    "min": lambda normal, here, a: _clipped(normal, here) or (a[0] + a[1] - normal.absolute(a[0] - a[1])) * HALF,
+    "max": lambda normal, here, a: _clipped(normal, here) or _defined(normal, here, a),
+    "min": lambda normal, here, a: _clipped(normal, here) or _defined(normal, here, a),
     "gt": lambda normal, here, a: normal.truth(a[0] - a[1]),
     "lt": lambda normal, here, a: normal.truth(a[1] - a[0]),
     "ge": lambda normal, here, a: ONE - normal.truth(a[1] - a[0]),
@@ -222,9 +237,8 @@ LAWS: dict[str, Law] = {
     "or": lambda normal, here, a: a[0] + a[1] - a[0] * a[1],
     "not": lambda normal, here, a: ONE - a[0],
     "select": lambda normal, here, a: a[2] + a[0] * (a[1] - a[2]),
-    **dict.fromkeys(FUNCTIONS, lambda normal, here, a: normal.function(here.op, a[0])),
-    "gelu": lambda normal, here, a: a[0] * (normal.function("erf", a[0] * normal.root(number(HALF))) + 1) * HALF,
-    "sigmoid": lambda normal, here, a: inverse(ONE + inverse(normal.function("exp", a[0]))),
+    **dict.fromkeys(ATOMIC, _function),
+    **dict.fromkeys(DEFINED, _defined),
     "stop": lambda normal, here, a: a[0],
     "cast": lambda normal, here, a: a[0],
     "pi": lambda normal, here, a: single(atom("pi")),

@@ -8,33 +8,27 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from itertools import combinations, product
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from dotopt.compiler.analysis.intervals import never_below_zero
+from dotopt.compiler.prove.forms.axioms import MOST, of_two
 from dotopt.compiler.prove.forms.polynomial import Atom, Monomial, Polynomial, atom, existing
-from dotopt.compiler.prove.solver.logic import And, If, Implies, Term
+from dotopt.compiler.prove.solver.logic import Term
 
 if TYPE_CHECKING:
     from dotopt.compiler.prove.forms.smt import Smt
 
-NEVER_NEGATIVE = ("sqrt", "abs", "truth", "exp", "size")  # kinds of atoms
-MOST = 4  # atoms of one kind that are compared with each other
+NEVER_NEGATIVE = frozenset(("truth", *never_below_zero()))  # kinds of atoms
 
 
 def laws(atoms: set[Atom], smt: Smt) -> Iterator[Term]:
     """What holds between these atoms, all that are inside others included."""
-    ordered, uses = sorted(atoms, key=lambda a: a.number), set[Atom]()
+    ordered = sorted(atoms, key=lambda a: a.number)
     yield from _cauchy_schwarz(ordered, smt)
-    for kind, law in (("exp", _exponentials), ("tanh", _increasing), ("erf", _increasing), ("log", _logarithms)):
-        for a, b in combinations(_of(kind, ordered), 2):
-            yield from law(smt.variable(a), smt.term(_below(a), uses), smt.variable(b), smt.term(_below(b), uses))
     for a, b in combinations(_of("exp", ordered), 2):
         yield from _multiples(a, b, smt)
-    for a, b in product(_of("log", ordered), _of("exp", ordered)):
-        inside, exponent = smt.term(_below(a), uses), smt.term(_below(b), uses)
-        yield from _inverse(smt.variable(a), inside, smt.variable(b), exponent)
-    for a, b in combinations(_of("pow", ordered), 2):
-        yield from _powers(a, b, smt, uses)
+    yield from of_two(ordered, smt)
 
 
 def _of(kind: str, atoms: list[Atom]) -> list[Atom]:
@@ -46,12 +40,6 @@ def _below(a: Atom) -> Polynomial:
     return inside
 
 
-def _increasing(v: Any, x: Any, w: Any, y: Any) -> Iterator[Term]:
-    """v = f(x), w = f(y), f strictly increasing."""
-    yield (x < y) == (v < w)
-    yield (y < x) == (w < v)
-
-
 def _multiples(a: Atom, b: Atom, smt: Smt) -> Iterator[Term]:
     """exp(p*x)^q = exp(q*x)^p for small whole p and q."""
     (first, c), *more = _below(a).terms
@@ -59,46 +47,6 @@ def _multiples(a: Atom, b: Atom, smt: Smt) -> Iterator[Term]:
     ratio = c / d
     if first == second and not more and not others and 0 < max(ratio.numerator, ratio.denominator) <= MOST:
         yield smt.variable(a) ** ratio.denominator == smt.variable(b) ** ratio.numerator
-
-
-def _exponentials(v: Any, x: Any, w: Any, y: Any) -> Iterator[Term]:
-    """Each is above the tangent at the other."""
-    yield from _increasing(v, x, w, y)
-    yield And(v >= w * (1 + x - y), w >= v * (1 + y - x))
-
-
-def _logarithms(v: Any, x: Any, w: Any, y: Any) -> Iterator[Term]:
-    yield Implies(And(x > 0, y > 0), And(*_increasing(v, x, w, y)))
-
-
-def _inverse(log: Any, inside: Any, exp: Any, exponent: Any) -> Iterator[Term]:
-    """log(p) >= q where p >= exp(q), and the other way round."""
-    yield Implies(inside > 0, And((inside < exp) == (log < exponent), (inside > exp) == (log > exponent)))
-
-
-def _powers(a: Atom, b: Atom, smt: Smt, uses: set[Atom]) -> Iterator[Term]:
-    """b^e grows with b for e >= 0; with e for b >= 1; it falls with e for 0 < b <= 1."""
-    (base, exponent), (other, its) = a.key, b.key
-    v, w = smt.variable(a), smt.variable(b)
-    if exponent == its:
-        x, y, e = smt.term(base, uses), smt.term(other, uses), smt.term(exponent, uses)
-        for low, high, small, large in ((x, y, v, w), (y, x, w, v)):
-            yield Implies(And(low >= 0, low <= high, e > 0), small <= large)
-            yield Implies(And(low >= 0, low < high, e > 0), small < large)
-            yield from _tangent_and_chord(low, high, e, small, large)
-    if base == other:
-        x, d, e = smt.term(base, uses), smt.term(exponent, uses), smt.term(its, uses)
-        for low, high, small, large in ((d, e, v, w), (e, d, w, v)):
-            yield Implies(And(x >= 1, low <= high), small <= large)
-            yield Implies(And(x > 0, x <= 1, low <= high), small >= large)
-
-
-def _tangent_and_chord(x: Any, y: Any, e: Any, v: Any, w: Any) -> Iterator[Term]:
-    """v = x^e is on one side of the tangent at y, w = y^e, and for x <= y on one side of the chord from 0."""
-    inside, tangent = And(e >= 0, e <= 1), w * (y + e * (x - y))
-    yield Implies(And(x > 0, y > 0), If(inside, v * y <= tangent, v * y >= tangent))
-    chord = If(inside, v * y >= w * x, Implies(e >= 1, v * y <= w * x))
-    yield Implies(And(x > 0, x <= y), chord)
 
 
 # ---- sums ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isqrt
 
+from dotopt.compiler.ops import OPERATIONS, Absent
 from dotopt.compiler.prove.forms.polynomial import (
     ONE,
     ZERO,
@@ -252,11 +253,13 @@ class Scalars:
         return outside if rest.constant is not None else outside + single(atom("floor", rest, axes=rest.axes))
 
     def function(self, name: str, p: Polynomial) -> Polynomial:
-        """exp, log, cos, sin, tanh or erf of p: sums below exp become products, signs come out of the odd and even."""
-        if p.zero:
-            known = {"exp": ONE, "cos": ONE, "sin": ZERO, "tanh": ZERO, "erf": ZERO}
-            return known[name] if name in known else single(atom(name, p))
-        if name == "log":
+        """A function of one number, of p: sums below exp become products, signs come out of odd and even functions."""
+        row = OPERATIONS[name]
+        if p.zero and not isinstance(row.known, Absent):
+            for at, exact in row.known:
+                if at == "0" and exact.isdigit():
+                    return number(Fraction(exact))
+        if name == "log" and not p.zero:
             return self._logarithm(p)
         if name == "exp":
             result = ONE
@@ -266,15 +269,10 @@ class Scalars:
                 value = single(atom("exp", part, axes=part.axes))
                 result = result * (value**power if c > 0 else inverse(value) ** power)
             return result
-        negative = p.terms[-1][1] < 0
-        if not negative:
+        if p.zero or isinstance(row.parity, Absent) or p.terms[-1][1] > 0:
             return single(atom(name, p, axes=p.axes))
         value = single(atom(name, -p, axes=p.axes))
-        match name:
-            case "cos":
-                return value
-            case _:
-                return -value
+        return value if row.parity == "even" else -value
 
     def _logarithm(self, p: Polynomial) -> Polynomial:
         """log p: positive factors become terms."""

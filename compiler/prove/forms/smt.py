@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from dotopt.compiler.ir import Node
+from dotopt.compiler.prove.forms.axioms import of_one
 from dotopt.compiler.prove.forms.normal import Normaliser
 from dotopt.compiler.prove.forms.norms import norm_axioms
 from dotopt.compiler.prove.forms.pairs import laws, never_negative, squares
@@ -94,58 +95,11 @@ class Smt:
             case "inverse", (p,):
                 inside = self.term(p, uses)
                 yield Implies(inside != 0, v * inside == 1)
-            case "sqrt", (p,):
-                inside = self.term(p, uses)
-                yield v >= 0
-                yield Implies(inside >= 0, v * v == inside)
-            case "abs", (p,):
-                inside = self.term(p, uses)
-                yield v == If(inside >= 0, inside, -inside)
-            case "sign", (p,):
-                inside = self.term(p, uses)
-                yield v == If(inside > 0, term(1), If(inside < 0, term(-1), term(0)))
             case "truth", (relation, p):
                 inside = self.term(p, uses)
                 yield v == If(inside > 0 if relation == "gt" else inside == 0, term(1), term(0))
             case "pow", (base, exponent):
-                yield from self._power_axioms(v, base, exponent, uses)
-            case "exp", (p,):
-                inside = self.term(p, uses)
-                yield v > 0
-                yield If(inside == 0, v == 1, v > 1 + inside)
-                yield Implies(And(inside < 1, inside != 0), v * (1 - inside) < 1)
-            case "log", (p,):
-                inside = self.term(p, uses)
-                yield Implies(inside == 1, v == 0)
-                yield Implies(And(inside > 0, inside != 1), And(v < inside - 1, v * inside > inside - 1))
-            case "tanh", (p,):
-                inside = self.term(p, uses)
-                yield And(v < 1, v > -1)
-                yield Implies(inside == 0, v == 0)
-                yield Implies(inside > 0, And(v > 0, v < inside))
-                yield Implies(inside < 0, And(v < 0, v > inside))
-            case "sin", (p,):
-                inside = self.term(p, uses)
-                size = If(inside >= 0, inside, -inside)
-                yield And(v <= 1, v >= -1, v <= size, v >= -size)
-            case "cos", (p,):
-                inside = self.term(p, uses)
-                yield And(v <= 1, v >= -1, 2 * v >= 2 - inside * inside)
-            case "erf", (p,):
-                inside, slope = self.term(p, uses), term("1.12838")  # 2/√π is a little less
-                yield And(
-                    v < 1,
-                    v > -1,
-                    Implies(inside >= 0, And(v >= 0, v <= slope * inside)),
-                    Implies(inside <= 0, And(v <= 0, v >= slope * inside)),
-                )
-            case "floor", (p,):
-                inside = self.term(p, uses)
-                yield And(v <= inside, inside < v + 1)
-            case "size", _:
-                yield v >= 1
-            case "pi", _:
-                yield And(v > term("3.1415926"), v < term("3.1415927"))
+                yield from self._power_axioms(a, v, base, exponent)
             case "leaf", ("time", *_):
                 yield v >= 1
             case ("leaf", ("rank" | "axis", *_)):
@@ -178,8 +132,8 @@ class Smt:
                     yield v * sign >= 0
             case (kind, _) if kind in TRUTHS:
                 yield Or(v == 0, v == 1)
-            case ("spectral_norm", *_) | ("spectral_radius", *_):
-                yield v >= 0
+            case _:
+                yield from of_one(a, v, self)
 
     def _no_negative_term(self, p: Polynomial) -> bool:
         """Whether every term of p is at least zero, by its form or by the premises."""
@@ -188,29 +142,15 @@ class Smt:
             for monomial, c in p.terms
         )
 
-    def _power_axioms(self, v: Any, base: Polynomial, exponent: Polynomial, uses: set[Atom]) -> Iterator[Term]:
-        b = self.term(base, uses)
+    def _power_axioms(self, a: Atom, v: Any, base: Polynomial, exponent: Polynomial) -> Iterator[Term]:
         constant = exponent.constant
         if constant is not None:
-            p, q = constant.numerator, constant.denominator
+            b, p, q = self.term(base, self.uses[a]), constant.numerator, constant.denominator
             yield Implies(b >= 0, And(v >= 0, v**q == b**p) if p > 0 else v >= 0)
             return
-        e = self.term(exponent, uses)
-        yield Implies(b != 0, v != 0)
         if base.constant == -1 and self.normal.whole(exponent):
             yield Or(v == 1, v == -1)
-        yield Implies(b >= 0, v >= 0)
-        yield Implies(b > 0, v > 0)
-        yield Implies(And(b >= 0, b <= 1, e >= 1), v <= b)
-        yield Implies(And(b >= 0, b < 1, e > 0), v < 1)
-        yield Implies(And(b >= 1, e >= 1), v >= b)
-        yield Implies(And(b >= 0, e == 1), v == b)
-        yield Implies(And(b > 0, e == 0), v == 1)
-        yield Implies(And(b == 0, e > 0), v == 0)
-        yield Implies(b == 1, v == 1)
-        tangent = 1 + e * (b - 1)  # Bernoulli's inequality; 0^e is 0, and 0^0 is 1
-        yield Implies(And(b >= 0, e >= 0), If(e <= 1, v <= tangent, v >= tangent))
-        yield Implies(And(b > 0, e <= 0), v >= tangent)
+        yield from of_one(a, v, self)
 
     def whole(self, atoms: set[Atom]) -> list[Term]:
         """That those of the atoms are integers which are."""

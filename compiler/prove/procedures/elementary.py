@@ -11,13 +11,17 @@ The checker verifies a step with what stands here; it trusts `mpmath.iv` and not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from itertools import pairwise, zip_longest
 from typing import Any
 
 import mpmath
 
+from dotopt.compiler.ir import Node, leaf, sentence
+from dotopt.compiler.ops import OPERATIONS, Absent
 from dotopt.compiler.prove.fuel import spend
+from dotopt.compiler.prove.worlds.enclosures import function
 
 Tree = Any
 Step = Any
@@ -115,24 +119,8 @@ def _bound(tree: Tree, x: Any) -> Any:
             return _checked(_power(a[0], 2) if arguments[0] == arguments[1] else a[0] * a[1])
         case "div":
             return _checked(a[0] / _nonzero(a[1]))
-        case "exp":
-            return _exp(a[0])
-        case "log":
-            if a[0].a <= 0:
-                raise ValueError("a logarithm")
-            return _checked(iv.log(a[0]))
-        case "sqrt":
-            if a[0].a < 0:
-                raise ValueError("a root")
-            return _checked(iv.sqrt(a[0]))
-        case "sin" | "cos":
-            if not -(10**6) < a[0].a <= a[0].b < 10**6:
-                return iv.mpf([-1, 1])
-            return _checked(iv.sin(a[0]) if operation == "sin" else iv.cos(a[0]))
-        case "tanh":  # increasing, from the ends
-            return _tanh(a[0])
-        case "sigmoid":
-            return (1 + _tanh(a[0] / 2)) / 2
+    if len(a) == 1 and operation in OPERATIONS:
+        return _checked(function(operation, a[0]))
     raise ValueError(operation)
 
 
@@ -145,28 +133,6 @@ def _power(base: Any, power: int) -> Any:
     return base**power
 
 
-def _exp(x: Any) -> Any:
-    iv, far = mpmath.iv, mpmath.iv.mpf(1000)
-    low = iv.exp(far).a if x.a > 1000 else iv.mpf(0) if x.a < -1000 else iv.exp(x.a).a
-    high = iv.inf if x.b > 1000 else iv.exp(-far).b if x.b < -1000 else iv.exp(x.b).b
-    return iv.mpf([low, high])
-
-
-def _tanh(x: Any) -> Any:
-    low, high = _tanh_at(x.a), _tanh_at(x.b)
-    return mpmath.iv.mpf([low.a, high.b])
-
-
-def _tanh_at(end: Any) -> Any:
-    iv = mpmath.iv
-    if end > 200:
-        return iv.mpf([iv.mpf(1).a - (iv.mpf(10) ** -20).b, 1])
-    if end < -200:
-        return iv.mpf([-1, (iv.mpf(10) ** -20).b - 1])
-    e = iv.exp(2 * end)
-    return (e - 1) / (e + 1)
-
-
 def _nonzero(value: Any) -> Any:
     if value.a <= 0 <= value.b:
         raise ZeroDivisionError
@@ -174,7 +140,7 @@ def _nonzero(value: Any) -> Any:
 
 
 def _checked(value: Any) -> Any:
-    if not value.a <= value.b:  # nan
+    if value is None or not value.a <= value.b:  # nan
         raise ValueError("not a number")
     return value
 
@@ -202,21 +168,36 @@ def derivative(tree: Tree) -> Tree:
             return "0" if top == "0" else ["div", top, ["pow", a[1], "2"]]
         case "pow":
             return times(times(a[1], power(a[0], int(a[1]) - 1)), d[0])
-        case "exp":
-            return times(tree, d[0])
-        case "log":
-            return "0" if d[0] == "0" else ["div", d[0], a[0]]
-        case "sqrt":
-            return "0" if d[0] == "0" else ["div", d[0], times("2", tree)]
-        case "sin":
-            return times(["cos", a[0]], d[0])
-        case "cos":
-            return plus("sub", "0", times(["sin", a[0]], d[0]))
-        case "tanh":
-            return times(["sub", "1", ["pow", tree, "2"]], d[0])
-        case "sigmoid":
-            return times(["mul", tree, ["sub", "1", tree]], d[0])
-    raise ValueError(operation)
+    stated = OPERATIONS[operation].derivative if operation in OPERATIONS else ()
+    if isinstance(stated, Absent) or len(stated) != 1 or len(a) != 1:
+        raise ValueError(operation)
+    x = leaf("free", "x")
+    return "0" if d[0] == "0" else times(written(sentence(stated[0], x), {x: a[0]}), d[0])
+
+
+def written(here: Node, known: Mapping[Node, Tree]) -> Tree:
+    """A node as a tree, where the trees of some nodes are known; raises ValueError for what trees do not have."""
+    if here in known:
+        return known[here]
+    if here.value is not None:
+        return str(here.value)
+    a = [written(arg, known) for arg in here.args]
+    match here.op:
+        case "pi":
+            return "π"
+        case "neg":
+            return plus("sub", "0", a[0])
+        case "add" | "sub":
+            return plus(here.op, *a)
+        case "mul":
+            return times(*a)
+        case "pow" if here.args[1].value is not None and here.args[1].value.denominator == 1:
+            return power(a[0], int(here.args[1].value))
+        case "div":
+            return ["div", *a]
+        case op if len(a) == 1 and isinstance(OPERATIONS[op].derivative, tuple):
+            return [op, *a]
+    raise ValueError(here.op)
 
 
 def plus(operation: str, x: Tree, y: Tree) -> Tree:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import FUNCTIONS, Node
+from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported, atoms_below
 from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction
@@ -14,7 +15,7 @@ LONGEST = 60  # characters of a term of the claim in a reason
 UNDERSTOOD = {"leaf", "oracle", "base", "inverse", "sqrt", "abs", "sign", "truth", "size", "pi", "eye"}
 # The first kind that occurs is blamed; kinds that are not listed have no laws at all and come before these.
 SAID = {
-    **dict.fromkeys(("exp", "log", "tanh", "cos", "sin", "erf", "gelu"), "`{}` is known by its bounds only"),
+    **{op: "`{}` is known by its bounds only" for op in FUNCTIONS if OPERATIONS[op].axioms},
     "pow": "powers such as `{}` are known by their order, tangents and chords only",
     "amax": "of `{}` only bounds at every place are known",
     "amin": "of `{}` only bounds at every place are known",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dotopt.compiler.calculus import NotDifferentiable, jacobian_vector
 from dotopt.compiler.ir import Node, node, number, substitute
+from dotopt.compiler.ops import having
 from dotopt.compiler.prove.procedures.univariate import bounds
 from dotopt.compiler.prove.statements.simplify import fold
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
@@ -15,10 +16,11 @@ from dotopt.compiler.prove.statements.unroll import state_leaves
 from dotopt.compiler.text import syntax as s
 
 MOST = 6  # the highest order that is asked for
-SMOOTH = {  # what may be done to h: no kinks and no roots, whose derivative at 0 is a convention
-    "leaf", "const", "add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sin", "cos", "tanh", "sigmoid",
-    "sum", "mean", "matmul", "transpose", "outer", "oracle",
-}  # fmt: skip
+# what may be done to h: no kinks and no roots, whose derivative at 0 is a convention
+SMOOTH = {
+    *(op for op, smooth in having(lambda row: row.smooth).items() if smooth == "smooth"),
+    *("leaf", "const", "oracle"),
+}
 
 
 def speaks_of_orders(goal: Node) -> bool:

@@ -17,10 +17,11 @@ from dotopt.compiler.calculus import NotDifferentiable, gradient, jacobian_vecto
 from dotopt.compiler.evaluate import Simulation
 from dotopt.compiler.evaluate.frame import Frame, Value, World
 from dotopt.compiler.evaluate.random import draw, place
-from dotopt.compiler.ir import Node, Program, leaf
+from dotopt.compiler.ir import FUNCTIONS, Node, Program, leaf
 from dotopt.compiler.lower import Static, lower, value
 from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Local
+from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.ops.types import INT, Type
 from dotopt.compiler.prove.fuel import spend, spent
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
@@ -30,7 +31,11 @@ from dotopt.compiler.text import syntax as s
 NODE = 15  # work for the value of a node in a run
 SIZE = 4  # of an axis that nothing tells
 WHOLE = 8  # a whole number is drawn from so many
-EXACT = {"size", "rank", "native", "arange", "eye", "zeros", "ones", "sign", "floor", "ceil", "indicator"}
+# what rounding does not touch: whole numbers, by the shapes or by their steps
+EXACT = {
+    *(op for op in FUNCTIONS if OPERATIONS[op].smooth == "steps"),
+    *("size", "rank", "native", "arange", "eye", "zeros", "ones", "indicator"),
+}
 NOT_EVALUATED = (KeyError, NotImplementedError, IndexError, ValueError, np.linalg.LinAlgError)
 LONGEST = 200  # characters of a reason
 KNOWN = ("time", "axis", "rank", "index", "set")

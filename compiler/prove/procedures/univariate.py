@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
+from dotopt.compiler import ir
 from dotopt.compiler.ir import Node
+from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.prove.forms.facts import conjuncts
 from dotopt.compiler.prove.fuel import remaining, spent
 from dotopt.compiler.prove.procedures.elementary import End, Step, Tree, bound, derivative, plus, rational, shows, times
 
-FUNCTIONS = ("exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid")
+# continuous, so that the sign of the derivative says where they rise
+FUNCTIONS = tuple(op for op in ir.FUNCTIONS if OPERATIONS[op].smooth in ("smooth", "roots") and op != "neg")
 TRANSPARENT = ("stop", "cast")
 WORK = 400_000
 FINEST = Fraction(1, 2000)  # of the width, for pieces

@@ -13,6 +13,11 @@ from typing import Any
 
 import mpmath
 
+from dotopt.compiler.analysis.intervals import domain_of
+from dotopt.compiler.ir import Node, leaf, sentence
+from dotopt.compiler.ops import OPERATIONS, Absent, Operation, present
+from dotopt.compiler.ops.row import ENDS, PARTS
+
 iv = mpmath.iv
 Enclosure = type(iv.mpf(0))
 _ACTIVE: list[int] = []
@@ -95,34 +100,80 @@ def floor(x: Any) -> Fraction | None:
     return low if low == high else None
 
 
+FAR = 10**15  # beyond it waves are enclosed by their ranges
+HUGE = mpmath.mpf(10) ** 100  # beyond it numbers are taken for infinite
+
+
 def function(name: str, x: Any) -> Any:
     """A function of one real number by its name in the IR; None where it may have no value."""
-    match name:
-        case "exp" | "sin" | "cos":
-            return getattr(iv, name)(x)
-        case "log":
-            return iv.log(x) if order(x) == 1 else None
-        case "tan":
-            below = iv.cos(x)
-            return iv.sin(x) / below if order(below) is not None else None
-        case "sigmoid":
-            return 1 / (1 + iv.exp(-x))
-        case "tanh":
-            return 1 - 2 / (1 + iv.exp(2 * x))
-        case "atanh":
-            inside = order(1 - x) == 1 == order(1 + x)
-            return iv.log((1 + x) / (1 - x)) / 2 if inside else None
-        case "gelu":
-            return x * (1 + function("erf", x / iv.sqrt(iv.mpf(2)))) / 2
-        case "erf":
-            return _monotone(mpmath.erf, x)
-        case "acos":
-            return _monotone(mpmath.acos, x) if order(1 - x) == 1 == order(1 + x) else None
-    return None
+    row = OPERATIONS[name]
+    domain = row.domain if isinstance(row.domain, str) else "true"
+    if row.enclosure == ENDS:
+        return _by_ends(row, x) if _inside(name, x) else None
+    if row.enclosure == PARTS and isinstance(row.definition, str):
+        return _of(sentence(row.definition, _X), x)
+    if isinstance(row.enclosure, Absent | str) or domain != "true":
+        return None
+    if not -FAR < x.a <= x.b < FAR and "∞" not in present(row.range):
+        return _range(row)
+    return row.enclosure(iv, x)
 
 
-def _monotone(body: Callable[[Any], Any], x: Any) -> Any:
-    """A monotone function from the ends, whose values have a few digits more than are believed."""
+_X = leaf("free", "x")
+
+
+def _of(root: Node, x: Any) -> Any:
+    """An expression in x, operation by operation; None where it may have no value."""
+    known: dict[Node, Any] = {_X: x}
+    for here in root.walk():
+        if here in known:
+            continue
+        args = [known[arg] for arg in here.args]
+        if any(arg is None for arg in args):
+            return None
+        row = OPERATIONS[here.op]
+        if here.value is not None:
+            known[here] = enclosure(here.value)
+        elif here.op == "pi":
+            known[here] = +iv.pi
+        elif len(args) == 1:
+            known[here] = function(here.op, *args)
+        elif here.op == "pow":
+            exponent = here.args[1].value
+            known[here] = power(args[0], args[1] if exponent is None else exponent)
+        elif isinstance(row.enclosure, Absent | str):
+            return None
+        else:
+            known[here] = row.enclosure(iv, *args)
+    return known[root]
+
+
+def _range(row: Operation) -> Any:
+    low, high = present(row.range)[1:-1].split(", ")
+    ends = [_of(sentence(end), None) if "∞" not in end else iv.mpf(end.replace("∞", "inf")) for end in (low, high)]
+    return iv.mpf([ends[0].a, ends[1].b])
+
+
+def _inside(name: str, x: Any) -> bool:
+    """Whether an interval lies in the domain of a function."""
+    domain = domain_of(name)
+    low = x.a > domain.low if domain.open_low else x.a >= domain.low
+    return bool(low and (x.b < domain.high if domain.open_high else x.b <= domain.high))
+
+
+def _by_ends(row: Operation, x: Any) -> Any:
+    """A monotone function from the values at the ends, with more digits than are believed, and inside its range."""
+    left, right = (mpmath.mp.make_mpf(end) for end in x._mpi_)
+    left = -mpmath.inf if left < -HUGE else min(left, HUGE)
+    right = mpmath.inf if right > HUGE else max(right, -HUGE)
+    first, last = (left, right) if row.monotone in ("increasing", "nondecreasing") else (right, left)
+    within = _range(row)
+    return iv.mpf([max(iv.mpf(_at(row, first)[0]).a, within.a), min(iv.mpf(_at(row, last)[1]).b, within.b)])
+
+
+def _at(row: Operation, x: Any) -> tuple[Any, Any]:
+    """Numbers below and above the value at a number."""
     with mpmath.workdps(iv.dps + 10):
-        values = sorted(body(mpmath.mp.make_mpf(end)) for end in x._mpi_)
-        return iv.mpf([values[0], values[1]]) + iv.mpf([-1, 1]) * iv.mpf(10) ** -iv.dps
+        value = present(row.exact)(mpmath.mp, x)
+        error = 0 if mpmath.isinf(value) else abs(value) * mpmath.mpf(10) ** -iv.dps
+        return value - error, value + error

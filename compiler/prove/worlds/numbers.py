@@ -14,6 +14,7 @@ from typing import Any
 
 import mpmath
 
+from dotopt.compiler.ops import OPERATIONS, Absent, present
 from dotopt.compiler.prove.worlds import enclosures
 from dotopt.compiler.prove.worlds.enclosures import Enclosure, enclosure
 
@@ -195,32 +196,21 @@ def smallest(x: Any, y: Any) -> Any:
     return x if real(x) <= real(y) else y
 
 
-_KNOWN = {(name, Fraction(0)): Fraction(0) for name in ("sin", "tan", "tanh", "atanh", "erf", "gelu")} | {
-    ("exp", Fraction(0)): Fraction(1),
-    ("cos", Fraction(0)): Fraction(1),
-    ("log", Fraction(1)): Fraction(0),
-    ("acos", Fraction(1)): Fraction(0),
-    ("sigmoid", Fraction(0)): Fraction(1, 2),
-}
-
-
 def function(name: str) -> Callable[[Any], Any]:
     """A function of one real number by its name in the IR."""
-    other: dict[str, Callable[[Any], Any]] = {
-        "gelu": lambda x: x * mpmath.ncdf(x),
-        "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
-    }
-    body = other.get(name) or getattr(mpmath, name)
+    row = OPERATIONS[name]
+    pairs = () if isinstance(row.known, Absent) else row.known
+    known = {Fraction(at): Fraction(value) for at, value in pairs if "π" not in value}
 
     def apply(x: Any) -> Any:
         if x is None:
             return None
         x = plain(x)
-        if isinstance(x, Fraction) and (name, x) in _KNOWN:
-            return _KNOWN[name, x]
+        if isinstance(x, Fraction) and x in known:
+            return known[x]
         if enclosures.active():
             return enclosures.function(name, real(x))
-        value = body(real(x)) if not (name == "log" and x <= 0) else None
+        value = present(row.exact)(mpmath.mp, real(x))
         return value if isinstance(value, mpmath.mpf) and mpmath.isfinite(value) else None
 
     return apply

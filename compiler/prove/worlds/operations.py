@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import numpy as np
 
+from dotopt.compiler import ir
 from dotopt.compiler.ir import Node
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.worlds import numbers as num
@@ -73,6 +74,7 @@ def _negative(x: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: num.function(name) for name in ir.FUNCTIONS},
     "neg": _negative,
     "abs": num.absolute,
     "sign": num.sign,
@@ -81,10 +83,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floor": num.floor,
     "ceil": lambda x: _negative(num.floor(_negative(x))),
     "not": lambda x: None if x is None else not x,
-    **{
-        name: num.function(name)
-        for name in ("exp", "log", "sin", "cos", "tan", "tanh", "acos", "atanh", "erf", "sigmoid", "gelu")
-    },
     "add": num.add,
     "sub": num.sub,
     "mul": num.mul,
@@ -107,12 +105,12 @@ def _size(world: World, here: Node, a: list[Value]) -> Value:
     array = a[0][1]
     if isinstance(array, list):
         return (), scalar(Fraction(len(array)))
-    sizes = [world.size(axis) for axis in here.attrs[0]]
+    sizes = [world.size(axis) for axis in here.attrs.axes]
     return (), scalar(reduce(num.mul, map(Fraction, sizes), Fraction(1)))
 
 
 def _reduction(world: World, here: Node, a: list[Value]) -> Value:
-    reduced = tuple(here.attrs[0])
+    reduced = tuple(here.attrs.axes)
     axes, array = a[0]
     positions = tuple(i for i, axis in enumerate(axes) if axis in reduced)
     kept = tuple(axis for axis in axes if axis not in reduced)
@@ -141,11 +139,11 @@ def _reduction(world: World, here: Node, a: list[Value]) -> Value:
             return kept, fold(num.largest, array)
         case "amin":
             return kept, fold(num.smallest, array)
-        case "norm" if here.attrs[2] is None:
+        case "norm" if here.attrs.order is None:
             return kept, fold(num.largest, each(num.absolute, array))
-        case "norm" if here.attrs[2] == 1:
+        case "norm" if here.attrs.order == 1:
             return kept, total(each(num.absolute, array))
-        case "norm" if here.attrs[2] == 2:
+        case "norm" if here.attrs.order == 2:
             return kept, each(num.sqrt, total(each(lambda v: num.mul(v, v), array)))
         case "std":
             mean = total(array)
@@ -154,14 +152,14 @@ def _reduction(world: World, here: Node, a: list[Value]) -> Value:
                 lambda s, m: num.sqrt(num.div(num.sub(s, num.div(num.mul(m, m), count)), count - 1)), squares, mean
             )
         case _:
-            raise Undecidable(f"a norm of order {here.attrs[2]}")
+            raise Undecidable(f"a norm of order {here.attrs.order}")
 
 
 # ---- matrices ------------------------------------------------------------------------------------------------------
 
 
 def _eye(world: World, here: Node, _: list[Value]) -> Value:
-    return here.type.axes, identity(world.size(here.attrs[0]))
+    return here.type.axes, identity(world.size(here.attrs.axis))
 
 
 def _matrix(world: World, here: Node, a: list[Value]) -> Value:
@@ -247,8 +245,8 @@ def _constant(world: World, here: Node, _: list[Value]) -> Value:
 
 LAWS: dict[str, Law] = {
     **{op: _entrywise(function) for op, function in FUNCTIONS.items()},
-    "const": lambda world, here, a: ((), scalar(here.attrs[0])),
-    "bool": lambda world, here, a: ((), scalar(bool(here.attrs[0]))),
+    "const": lambda world, here, a: ((), scalar(here.attrs.value)),
+    "bool": lambda world, here, a: ((), scalar(here.attrs.value)),
     "pi": lambda world, here, a: ((), scalar(num.pi())),
     "stop": lambda world, here, a: a[0],
     "cast": lambda world, here, a: a[0],
@@ -260,5 +258,5 @@ LAWS: dict[str, Law] = {
     **dict.fromkeys(("matmul", "transpose", "outer", "trace", "diagonal", "inverse", "solve", "tril"), _matrix),
     "unit": _unit,
     **dict.fromkeys(("polar", "svdvals", "spectral_norm", "spectral_radius", "eigenvectors"), _spectral),
-    "native": lambda world, here, a: ((), scalar(Fraction(world.size(here.args[0].type.axes[here.attrs[0]])))),
+    "native": lambda world, here, a: ((), scalar(Fraction(world.size(here.args[0].type.axes[here.attrs.axis])))),
 }

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from dotopt.compiler.ir import Node
+from dotopt.compiler.ir import ENTRYWISE, Node
+from dotopt.compiler.ops import having, named
 from dotopt.compiler.ops.types import REST
 from dotopt.compiler.prove.fuel import spend
 
@@ -220,38 +222,10 @@ def _like(k: Any, array: Any) -> Any:
     return np.reshape(k, (-1, *([1] * (np.ndim(array) - 1))))
 
 
-ARITHMETIC = ("add", "sub", "mul", "div", "neg", "pow", "abs", "sign", "max", "min")
+# what computes each entry from entries at the same place; of numbers, truth values count as 0 and 1
 _ENTRYWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "neg": np.negative,
-    "pow": lambda x, y: np.power(x, y),
-    "max": np.maximum,
-    "min": np.minimum,
-    "abs": np.abs,
-    "sign": np.sign,
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "tanh": np.tanh,
-    "sin": np.sin,
-    "cos": np.cos,
-    "relu": lambda x: np.maximum(x, 0),
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "stop": lambda x: x,
-    "cast": lambda x: x,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "and": np.logical_and,
-    "or": np.logical_or,
-    "not": np.logical_not,
-    "select": lambda c, x, y: np.where(c, x, y),
+    op: partial(meaning, np)
+    for op, meaning in having(lambda row: row.numpy).items()
+    if op in ENTRYWISE or op == "cast"
 }
+ARITHMETIC = frozenset(named("number"))
