@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dotopt.compiler.ops import OPERATIONS, Absent, Operation
+from dotopt.compiler.ops.row import COLUMNS, Powers
 from dotopt.compiler.text.library import Library
 from dotopt.grammar.spelling import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/language.md", "docs/library.md", "docs/nested.md")
+PAGES = ("README.md", "docs/language.md", "docs/library.md", "docs/nested.md", "docs/operations.md")
 PART = re.compile(r"(<!-- begin ([\w-]+): generated -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 # (names, how they are called, what they are); a test compares the names with those that the compiler knows
@@ -264,7 +266,95 @@ def theorems() -> str:
     return "\n".join(lines)
 
 
+# ---- docs/operations.md: the table of operations ----------------------------------------------------------------
+
+
+def operations() -> str:
+    """The rows of the table of operations, kind by kind; then the axioms, and why columns are absent."""
+    kinds = dict.fromkeys(row.kind for row in OPERATIONS.values())
+    parts = [f"## {KINDS[kind]}\n\n{_facts(kind)}\n\n{_columns(kind)}" for kind in kinds]
+    return "\n\n".join([*parts, f"## Axioms\n\n{_axioms()}", f"## What is absent, and why\n\n{_reasons()}"])
+
+
+KINDS = {
+    "constant": "Constants and names", "number": "Functions of numbers, entry by entry", "truth": "Order and logic",
+    "complex": "Complex numbers", "reduction": "Reductions", "matrix": "Matrices", "control": "Control",
+    "list": "Sets and lists", "oracle": "What the user gives",
+}  # fmt: skip
+FACTS = ("definition", "derivative", "degree", "parity", "monotone", "range", "domain")
+SHORT = {"numpy": "float", "sympy": "SymPy", "latex": "LaTeX", "c": "C", "triton": "Triton", "opt": ".opt"}
+
+
+def _facts(kind: str) -> str:
+    rows = [row for row in OPERATIONS.values() if row.kind == kind]
+    shown = [f for f in FACTS if any(_shown(row, f) for row in rows)]
+    lines = [_line("operation", "what it is", *shown), "|---" * (len(shown) + 2) + "|"]
+    lines += [_line(f"`{row.name}`", _escaped(row.means), *(_shown(row, f) for f in shown)) for row in rows]
+    return "\n".join(lines)
+
+
+def _shown(row: Operation, column: str) -> str:
+    entry = getattr(row, column)
+    match entry:
+        case Absent():
+            return ""
+        case "true":
+            return "everywhere" if column == "domain" else entry
+        case Powers(powers):
+            return ", ".join(powers)
+        case tuple():
+            return "; ".join(f"`{_escaped(text)}`" for text in entry)
+        case str() if column in ("definition", "range", "domain"):
+            return f"`{_escaped(entry)}`"
+    return str(entry)
+
+
+def _columns(kind: str) -> str:
+    """Which columns each row has."""
+    rows = [row for row in OPERATIONS.values() if row.kind == kind]
+    lines = [_line("", *(SHORT.get(column, column) for column in COLUMNS)), "|---" * (len(COLUMNS) + 1) + "|"]
+    for row in rows:
+        has = ("–" if isinstance(getattr(row, column), Absent) else "✓" for column in COLUMNS)
+        lines.append(_line(f"`{row.name}`", *has))
+    return "\n".join(lines)
+
+
+def _axioms() -> str:
+    lines = [_line("axiom", "given", "since"), "|---|---|---|"]
+    for row in OPERATIONS.values():
+        for axiom in () if isinstance(row.axioms, Absent) else row.axioms:
+            given = "" if axiom.given == "true" else f"`{axiom.given}`"
+            lines.append(_line(f"`{_escaped(axiom.show)}`", given, axiom.source))
+    return "\n".join(lines)
+
+
+def _reasons() -> str:
+    """Each reason, with the columns that it is for, and the operations."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in OPERATIONS.values():
+        for column in COLUMNS:
+            if isinstance(entry := getattr(row, column), Absent):
+                found.setdefault(entry.why, {}).setdefault(row.name, []).append(SHORT.get(column, column))
+    lines = []
+    for why, rows in sorted(found.items()):
+        by_columns: dict[str, list[str]] = {}
+        for name, columns in rows.items():
+            by_columns.setdefault(", ".join(columns), []).append(f"`{name}`")
+        where = "; ".join(f"{columns} of {', '.join(names)}" for columns, names in by_columns.items())
+        lines.append(f"- *{why}*: {where}")
+    return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", chr(92) + "|")
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "operations": operations,
     "built-ins": built_ins,
     "families": families,
     "library": library,

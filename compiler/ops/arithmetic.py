@@ -33,6 +33,9 @@ PAIR = absent("it has two arguments")
 TRUTH = absent("its value is a truth value")
 ARITHMETIC = absent("arithmetic of fractions and intervals knows it")
 NATIVE = absent("normal forms, and z3, know it without axioms")
+CONCAVE = "it is concave in its base: below its tangent at y"
+CONVEX = "it is convex in its base: above its tangent at y"
+CHORD = "it lies on one side of its chord from 0 to y"
 STEPS = absent("it is constant in steps: its value at one point says nothing of others")
 
 
@@ -189,21 +192,15 @@ TWO = (
             Axiom("x^y == 1", "definition", given="x > 0 and y == 0"),
             Axiom("x^y == 0", "definition", given="x == 0 and y > 0"),
             Axiom("x^y == 1", "definition", given="x == 1"),
-            Axiom(
-                "x^y <= 1 + y*(x - 1) if y <= 1 else x^y >= 1 + y*(x - 1)", "Bernoulli's inequality",
-                given="x >= 0 and y >= 0",
-            ),
+            Axiom("x^y <= 1 + y*(x - 1)", "Bernoulli's inequality", given="x >= 0 and y >= 0 and y <= 1"),
+            Axiom("x^y >= 1 + y*(x - 1)", "Bernoulli's inequality", given="x >= 0 and y >= 1"),
             Axiom("x^y >= 1 + y*(x - 1)", "Bernoulli's inequality", given="x > 0 and y <= 0"),
             Axiom("x^z <= y^z", "it rises with the base", given="x >= 0 and x <= y and z > 0"),
             Axiom("x^z < y^z", "it rises with the base", given="x >= 0 and x < y and z > 0"),
-            Axiom(
-                "x^z*y <= y^z*(y + z*(x - y)) if z >= 0 and z <= 1 else x^z*y >= y^z*(y + z*(x - y))",
-                "it lies on one side of its tangent at y", given="x > 0 and y > 0",
-            ),
-            Axiom(
-                "x^z*y >= y^z*x if z >= 0 and z <= 1 else z < 1 or x^z*y <= y^z*x",
-                "it lies on one side of its chord from 0 to y", given="x > 0 and x <= y",
-            ),
+            Axiom("x^z*y <= y^z*(y + z*(x - y))", CONCAVE, given="x > 0 and y > 0 and z >= 0 and z <= 1"),
+            Axiom("x^z*y >= y^z*(y + z*(x - y))", CONVEX, given="x > 0 and y > 0 and not (z >= 0 and z <= 1)"),
+            Axiom("x^z*y >= y^z*x", CHORD, given="x > 0 and x <= y and z >= 0 and z <= 1"),
+            Axiom("x^z*y <= y^z*x", CHORD, given="x > 0 and x <= y and z >= 1"),
             Axiom("x^y <= x^z", "it rises with the exponent", given="x >= 1 and y <= z"),
             Axiom("x^y >= x^z", "it falls with the exponent", given="x > 0 and x <= 1 and y <= z"),
         ),

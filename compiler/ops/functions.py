@@ -54,7 +54,8 @@ FUNCTIONS = (
         parity=absent("exp(-x) is 1/exp(x)"), smooth="smooth", monotone="increasing", range="(0, ∞)", domain=EVERYWHERE,
         known=(("0", "1"),),
         axioms=(
-            Axiom("exp(x) == 1 if x == 0 else exp(x) > 1 + x", TANGENT),
+            Axiom("exp(x) == 1", "definition of a power", given="x == 0"),
+            Axiom("exp(x) > 1 + x", TANGENT, given="x != 0"),
             Axiom("exp(x)*(1 - x) < 1", "the tangent of exp(-x)", given="x < 1 and x != 0"),
             Axiom("exp(x) >= exp(y)*(1 + x - y)", "convexity: the graph lies above its tangent at y"),
         ),

@@ -36,7 +36,7 @@ def literal(value: Fraction) -> str:
 
 def by_torch(op: str, argument: str) -> str:
     """A function of a number that is no word of `scalars`, by what it is in torch."""
-    return f"scalars.of(lambda x: scalars.{in_torch(op, 'x')}, {argument})"
+    return f"scalars.of(lambda x: {in_torch(op, 'x').replace('torch.', 'scalars.torch.')}, {argument})"
 
 
 class Scalars:

@@ -172,7 +172,11 @@ def _by_ends(row: Operation, x: Any) -> Any:
 
 
 def _at(row: Operation, x: Any) -> tuple[Any, Any]:
-    """Numbers below and above the value at a number."""
+    """Numbers below and above the value at a number; the value itself where the row knows it."""
+    for at, exact in () if isinstance(row.known, Absent) else row.known:
+        if x * Fraction(at).denominator == Fraction(at).numerator and "π" not in exact:
+            value = mpmath.mpf(Fraction(exact).numerator) / Fraction(exact).denominator
+            return value, value
     with mpmath.workdps(iv.dps + 10):
         value = present(row.exact)(mpmath.mp, x)
         error = 0 if mpmath.isinf(value) else abs(value) * mpmath.mpf(10) ** -iv.dps
