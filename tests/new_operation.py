@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler.ops import add, absent
+from dotopt.compiler.ops import absent, add
 from dotopt.compiler.ops import typing as t
 from dotopt.compiler.ops.row import PLAIN, Axiom, Call, Inline, Operation, Template
 

@@ -6,6 +6,7 @@ sentences, NumPy for the functions that kernels are given.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def exact(name: str, x: Any) -> Any:
         return mpmath.mpf(present(OPERATIONS[name].exact)(mpmath.mp, value))
 
 
-# ---- every column ------------------------------------------------------------------------------------------------------
+# ---- every column ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", OPERATIONS.values(), ids=OPERATIONS)
@@ -141,7 +142,7 @@ def test_derivatives_are_slopes(name: str) -> None:
     (text,) = present(row.derivative)
     slope = sentence(text, X)
     for x in list(domain(name)):
-        kink = row.smooth in ("kinks", "steps", "roots") and x in (0, 1, -1) or (row.smooth == "steps" and x == int(x))
+        kink = x in (0, 1, -1) if row.smooth in ("kinks", "roots") else row.smooth == "steps" and x == int(x)
         if kink or not abs(x) < 6 or (name == "atanh" and abs(x) > 0.99):
             continue
         with mpmath.workdps(40):
@@ -157,7 +158,7 @@ def test_facts(name: str) -> None:
     values = {x: exact(name, x) for x in points}
     within = stated(present(row.range))
     assert all(within.low <= value <= within.high for value in values.values())
-    pairs = list(zip(points, points[1:], strict=False))
+    pairs = list(itertools.pairwise(points))
     match row.monotone:
         case "increasing":
             assert all(values[a] < values[b] for a, b in pairs)
@@ -206,7 +207,7 @@ def axioms() -> Iterator[Any]:
 def failure(axiom: Axiom) -> tuple[Fraction, ...] | None:
     """Values at which an axiom is false for certain, by enclosures of 40 digits."""
     show, given = sentence(axiom.show, X, Y, Z), sentence(axiom.given, X, Y, Z)
-    few = POINTS[::2] + [Fraction(1), Fraction(-1)]
+    few = [*POINTS[::2], Fraction(1), Fraction(-1)]
     free = [x for x in (X, Y, Z) if x in {*show.walk(), *given.walk()}]
     choices: list[tuple[Fraction, ...]] = [()]
     for _ in free:
