@@ -75,9 +75,9 @@ def supported(routine: Routine) -> None:
     for here in region(routine.roots, {*routine.inputs, *routine.states, *routine.asks}):
         if here.op not in KNOWN:
             raise Unsupported(f"it needs {here.op}")
-        if here.op in REDUCTIONS and here.attrs[1]:
+        if here.op in REDUCTIONS and here.attrs.model:
             raise Unsupported(f"matrix work needs {here!r}, which is one number for all tensors")
-        if here.op == "loop" and (here.attrs[0].until is not None or here.attrs[0].index is not None):
+        if here.op == "loop" and (here.attrs.body.until is not None or here.attrs.body.index is not None):
             raise Unsupported("it loops over something else than a number of passes")
 
 
@@ -294,7 +294,7 @@ class _Evaluation:
             case "leaf" | "const" | "inf" | "pi" | "bool" | "fires":
                 return self.number(here)
             case "size":
-                return float(_product(self.sizes[axis] for axis in here.attrs[0]))
+                return float(_product(self.sizes[axis] for axis in here.attrs.axes))
             case "matmul" if len(here.args[1].type.axes) == 1:
                 return (args[0] @ args[1].unsqueeze(-1)).squeeze(-1)
             case "matmul" if len(here.args[0].type.axes) == 1:
@@ -311,7 +311,7 @@ class _Evaluation:
             case "loop":
                 return self._loop(here, args)
             case "item":
-                return args[0][here.attrs[0]]
+                return args[0][here.attrs.position]
             case "select":
                 chosen, yes, no = (
                     _aligned(value, arg.type.axes, here.type.axes) for value, arg in zip(args, here.args, strict=True)
@@ -327,9 +327,9 @@ class _Evaluation:
                 return matrices.matrix_power([args[0]], args[1])[0]
             case op if op in REDUCTIONS:
                 axes = here.args[0].type.axes
-                dims = [axes.index(axis) - len(axes) for axis in here.attrs[0]]
+                dims = [axes.index(axis) - len(axes) for axis in here.attrs.axes]
                 if op == "norm":
-                    degree = math.inf if here.attrs[2] is None else float(here.attrs[2])
+                    degree = math.inf if here.attrs.order is None else float(here.attrs.order)
                     return torch.linalg.vector_norm(args[0], degree, dim=dims)
                 return REDUCTIONS[op](args[0], dim=dims)
             case op if op in BINARY:
@@ -341,7 +341,7 @@ class _Evaluation:
                 return UNARY[op](args[0])
 
     def _loop(self, here: Node, args: Sequence[Value]) -> tuple[Value, ...]:
-        body: Loop = here.attrs[0]
+        body: Loop = here.attrs.body
         now = tuple(args[-len(body.variables) :])
         if self.low is not None and steers(body):
             before = now[0].dtype

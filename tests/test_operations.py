@@ -7,6 +7,7 @@ sentences, NumPy for the functions that kernels are given.
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,6 +95,16 @@ def test_the_language_reads_every_sentence_alike(text: str) -> None:
     (root,) = lower(file).outputs.values()
     table = {here: {"x": X, "y": Y, "z": Z}[here.name] for here in root.walk() if here.role == "input"}
     assert substitute(root, table) is (node("select", found, ONE, NOTHING) if truth else node("sign", found))
+
+
+def test_attributes_are_read_by_their_names() -> None:
+    """Outside the prover, where some are still read by their places."""
+    fields = {name for row in OPERATIONS.values() for name in row.attributes._fields}  # type: ignore[attr-defined]
+    for path in sorted([*(ROOT / "compiler").rglob("*.py"), *(ROOT / "runtime").rglob("*.py")]):
+        if "prove" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            read = set(re.findall(r"\w\.attrs\.(\w+)", text)) - {"reduced", "_replace"}
+            assert not re.search(r"\w\.attrs\[", text) and read <= fields, path
 
 
 # ---- functions of one number ----------------------------------------------------------------------------------------

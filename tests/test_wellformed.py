@@ -12,6 +12,7 @@ import pytest
 from dotopt.compiler.ir import Fold, Loop, Node, leaf, node, number
 from dotopt.compiler.ir.wellformed import TABLE, Malformed, after, check, check_node, checking
 from dotopt.compiler.lower import Static, lower
+from dotopt.compiler.ops.attributes import Member, Number
 from dotopt.compiler.ops.types import BOOL, REAL, Type
 from dotopt.compiler.text.library import Library, load
 
@@ -41,7 +42,7 @@ BROKEN: dict[str, Node] = {
     "the type is the one that the rule of the operation gives": forged("add", v, s),
     "it has as many attributes as the table says": forged("sum", v, attrs=(("n",),)),
     "a leaf has a known role and a name": leaf("rolle", "x"),
-    "a number is an exact fraction": forged("const", attrs=(0.5,)),
+    "a number is an exact fraction": forged("const", attrs=Number(0.5)),
     "a truth value is a bool": node("bool", attrs=("yes",)),
     "a comparison gives a proposition": forged("lt", s, s),
     "connectives take propositions": node("and", s, leaf("free", "p", BOOL)),
@@ -51,7 +52,7 @@ BROKEN: dict[str, Node] = {
         "loop", number(3), s, s, attrs=(Loop((loop,), (loop,)),)
     ),
     "a fold binds at least one index": node("fold", node("range", number(1), number(2)), attrs=(Fold("sum", (), s),)),
-    "an item is one that the tuple has": forged("item", node("tuple", s, s), attrs=(2,)),
+    "an item is one that the tuple has": forged("item", node("tuple", s, s), attrs=Member(2)),
     "indices and points of a question are among its arguments": node(
         "oracle", s, attrs=("f", "value", None, (1, 1), REAL)
     ),

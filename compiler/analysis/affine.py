@@ -251,7 +251,7 @@ def low_rank(here: Node) -> tuple[Node | None, tuple[Low, ...]] | None:
         case "div", (a, b) if not b.type.axes:
             inner = low_rank(a)
             return None if inner is None else _scaled_low_rank(inner, node("div", number(1), b))
-        case "window", (a, length) if here.attrs[0] == "sum" and length.type.kind == "int":
+        case "window", (a, length) if here.attrs.kind == "sum" and length.type.kind == "int":
             inner = low_rank(a)
             if inner is None or inner[0] is not None or any(window is not None for *_, window in inner[1]):
                 return None

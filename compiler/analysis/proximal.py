@@ -99,8 +99,8 @@ def _norm(here: Node, variable: Node) -> tuple[tuple[str, ...], Node] | None:
             return axes, ONE
         case "norm", (x,) if x is variable and here.attrs == (axes, False, 1):
             return (), ONE
-        case "sum", (Node(op="norm", args=(x,)) as lengths,) if x is variable and lengths.attrs[1:] == (False, 2):
-            return lengths.attrs[0], ONE
+        case "sum", (Node(op="norm", args=(x,), attrs=(along, False, 2)),) if x is variable:
+            return along, ONE
         case "sum", (x,) if here.attrs == (axes, False):
             match x.op, x.args:
                 case "abs", (y,) if y is variable:

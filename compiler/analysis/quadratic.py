@@ -146,7 +146,7 @@ class Reader:
                 known, other_side = (a, b) if self.constant(a) else (b, a)
                 if self.constant(known) and known.type.axes == other_side.type.axes:
                     return before(Factor(known, "row"), self.read(other_side), here)
-            case "sum", (a,) if not set(here.attrs[0]) & set(self.variable.type.axes):
+            case "sum", (a,) if not set(here.attrs.axes) & set(self.variable.type.axes):
                 return summed(self.read(a), here)
             case "transpose", (a,):
                 form = self.read(a)

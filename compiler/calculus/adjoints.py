@@ -51,12 +51,12 @@ def _sum(here: Node, bar: Node, position: int) -> Node:
 
 
 def _mean(here: Node, bar: Node, position: int) -> Node:
-    return spread(here, node("div", _own(here, bar), node("size", here.args[0], attrs=here.attrs[:2])))
+    return spread(here, node("div", _own(here, bar), node("size", here.args[0], attrs=here.attrs.reduced)))
 
 
 def _own(here: Node, bar: Node) -> Node:
     """The adjoint of a reduction; over the whole model it may be known only if nothing per tensor is left of it."""
-    if here.attrs[1] and not bar.type.scalar:
+    if here.attrs.model and not bar.type.scalar:
         raise NotDifferentiable(here, "a reduction over=model inside something per tensor has no gradient per tensor")
     return bar
 
@@ -64,12 +64,12 @@ def _own(here: Node, bar: Node) -> Node:
 def _extreme(here: Node, bar: Node, position: int) -> Node:
     x = here.args[0]
     attained = node("eq", x, here)
-    count = node("sum", attained, attrs=here.attrs[:2])
+    count = node("sum", attained, attrs=here.attrs.reduced)
     return times(node("div", bar, count), attained)
 
 
 def _deviation(here: Node, bar: Node, position: int) -> Node:
-    x, attrs = here.args[0], here.attrs[:2]
+    x, attrs = here.args[0], here.attrs.reduced
     centred = node("sub", x, node("mean", x, attrs=attrs))
     freedom = node("sub", node("size", x, attrs=attrs), number(1))
     slope = node("div", centred, node("mul", freedom, here))

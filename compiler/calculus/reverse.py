@@ -116,11 +116,11 @@ def _prepared(expression: Node, variable: Node) -> Node:
     """Squares of norms as sums of squares, whose derivative has no quotient; loops and matrix powers written out."""
 
     def change(here: Node) -> Node:
-        if here.op == "pow" and here.args[0].op == "norm" and here.args[0].attrs[2] == 2 and here.args[1].value == 2:
+        if here.op == "pow" and here.args[0].op == "norm" and here.args[0].attrs.order == 2 and here.args[1].value == 2:
             norm = here.args[0]
-            return node("sum", node("pow", norm.args[0], number(2)), attrs=norm.attrs[:2])
+            return node("sum", node("pow", norm.args[0], number(2)), attrs=norm.attrs.reduced)
         if here.op == "item" and here.args[0].op == "tuple":
-            member: Node = here.args[0].args[here.attrs[0]]
+            member: Node = here.args[0].args[here.attrs.position]
             return member
         if here.op == "loop" and any(variable in child.walk() for child in here.children):
             return unroll(here)
@@ -133,7 +133,7 @@ def _prepared(expression: Node, variable: Node) -> Node:
 
 def unroll(loop: Node) -> Node:
     """The results of a `repeat` loop with a fixed number of passes, written out, as a tuple."""
-    body: Loop = loop.attrs[0]
+    body: Loop = loop.attrs.body
     if body.until is not None or body.index is not None:
         raise NotDifferentiable(
             loop, "a loop with `until` or `for` has no derivative here: give its gradient by `∇… =`"
@@ -163,7 +163,7 @@ def _matrix_product(here: Node) -> Node:
 def _user(here: Node, bar: Node, position: int, names: Mapping[str, tuple[str, ...]]) -> Node:
     """The adjoint of what the user gives: gradients of values, Hessian-vector products of gradients."""
     arg = here.args[position]
-    name, what, argument, split = here.attrs[:4]
+    name, what, argument, split, _ = here.attrs
     several = names.get(name, ())
     point = position - split[0]
     if not 0 <= point < split[1]:
@@ -187,7 +187,7 @@ def _user(here: Node, bar: Node, position: int, names: Mapping[str, tuple[str, .
 
 def _through_fold(here: Node, bar: Node, variable: Node) -> Node:
     """A sum over an index: the sum of the adjoints, all that the body has of `variable` included."""
-    body: Fold = here.attrs[0]
+    body: Fold = here.attrs.body
     if body.kind not in ("sum", "mean"):
         raise NotDifferentiable(here, f"{body.kind} over an index has no derivative here")
     inner = pullback(body.body, variable, bar)

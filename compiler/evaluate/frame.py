@@ -148,7 +148,7 @@ class Frame:
                 case "zeros" | "ones" | "eye" | "indicator" | "arange":
                     return self._filled(here, tensor)
                 case "native":
-                    return np.asarray(float(self.world.size(f"native {here.attrs[0]}", tensor)))
+                    return np.asarray(float(self.world.size(f"native {here.attrs.axis}", tensor)))
                 case "argmin" | "root" | "cg":
                     from dotopt.compiler.evaluate.solve import solution
 
@@ -205,20 +205,20 @@ class Frame:
 
     def _filled(self, here: Node, tensor: int) -> Value:
         if here.op == "eye":
-            return np.eye(self.world.size(here.attrs[0], tensor))
+            return np.eye(self.world.size(here.attrs.axis, tensor))
         if here.op == "arange":
-            return here.attrs[1] + np.arange(float(self.world.size(here.attrs[0], tensor)))
+            return here.attrs.start + np.arange(float(self.world.size(here.attrs.axis, tensor)))
         if here.op == "arange":
-            return np.arange(self.world.size(here.attrs[0], tensor)) + here.attrs[1]
+            return np.arange(self.world.size(here.attrs.axis, tensor)) + here.attrs.start
         if here.op == "indicator":
             elements = self.known(here.args[0], tensor)
-            made = np.zeros(self.shape(here.attrs[0].axes, tensor))
+            made = np.zeros(self.shape(here.attrs.type.axes, tensor))
             made[[int(element) - 1 for element in elements]] = 1.0
             return made
         fill = np.zeros if here.op == "zeros" else np.ones
-        if here.args and here.args[0].type.axes == here.attrs[0].axes:
+        if here.args and here.args[0].type.axes == here.attrs.type.axes:
             return fill(np.shape(self.known(here.args[0], tensor)))
-        return fill(self.shape(here.attrs[0].axes, tensor))
+        return fill(self.shape(here.attrs.type.axes, tensor))
 
     def shape(self, axes: Sequence[str], tensor: int) -> tuple[int, ...]:
         """The sizes of axes; `…` has as many as the tensor leaves unnamed."""
@@ -235,7 +235,7 @@ class Frame:
     # ---- loops and folds ------------------------------------------------------------------------------------------
 
     def _loop(self, here: Node, tensor: int) -> Value:
-        body: Loop = here.attrs[0]
+        body: Loop = here.attrs.body
         together = any(_over_model(inner) or inner.op == "oracle" for root in body.nodes for inner in root.walk())
         tensors = list(self.world.tensors) if together else [tensor]
         twins = {k: self.world.twin(here, k) for k in tensors}
@@ -244,7 +244,7 @@ class Frame:
         values = {
             k: [
                 self._start(variable, start, k)
-                for variable, start in zip(twin.attrs[0].variables, twin.args[1:], strict=True)
+                for variable, start in zip(twin.attrs.body.variables, twin.args[1:], strict=True)
             ]
             for k, twin in twins.items()
         }
@@ -252,10 +252,10 @@ class Frame:
         for number, element in enumerate(passes, start=1):
             frame = self._pass(twins, values, element, number)
             if body.until is not None:
-                running = {k for k in running if not frame.value(twins[k].attrs[0].until, k)}
+                running = {k for k in running if not frame.value(twins[k].attrs.body.until, k)}
             if not running:
                 break
-            nexts = {k: [_each(frame, v, n, k) for v, n in _moves(twins[k].attrs[0])] for k in running}
+            nexts = {k: [_each(frame, v, n, k) for v, n in _moves(twins[k].attrs.body)] for k in running}
             values = {k: nexts.get(k, values[k]) for k in tensors}
         for k in tensors:
             self.memory[twins[k], k] = tuple(values[k])
@@ -271,7 +271,7 @@ class Frame:
         bound: dict[Key, Value] = {}
         roots: dict[Node, None] = {}
         for k, twin in twins.items():
-            body: Loop = twin.attrs[0]
+            body: Loop = twin.attrs.body
             bound.update({(variable, k): value for variable, value in zip(body.variables, values[k], strict=True)})
             if body.index is not None:
                 bound[body.index, k] = as_value(element)
@@ -280,7 +280,7 @@ class Frame:
         return Frame(self.world, self, bound, depending(tuple(roots), variables), (*self.path, number))
 
     def _fold(self, here: Node, tensor: int) -> Value:
-        body: Fold = here.attrs[0]
+        body: Fold = here.attrs.body
         domain = self.known(here.args[0], tensor)
         values: list[Value] = []
         elements: list[Value] = []
@@ -331,7 +331,7 @@ def _folded(kind: str, values: list[Value], elements: list[Value]) -> Value:
 
 
 def _over_model(here: Node) -> bool:
-    return here.op in (*REDUCTIONS, "size") and len(here.attrs) > 1 and bool(here.attrs[1])
+    return here.op in (*REDUCTIONS, "size") and len(here.attrs) > 1 and bool(here.attrs.model)
 
 
 _DEPENDING: dict[tuple[tuple[Node, ...], tuple[Node, ...]], frozenset[Node]] = {}

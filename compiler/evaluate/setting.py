@@ -190,7 +190,7 @@ class Setting(World):
             if name == index.name and of:
                 return self._set(of)
         for here in itertools.chain.from_iterable(root.walk() for root in p.roots):
-            if here.op == "fold" and index in here.attrs[0].indices:
+            if here.op == "fold" and index in here.attrs.body.indices:
                 return tuple(Frame(self).value(here.args[0], self.tensors[0]))
         return super().elements(index)
 
@@ -268,7 +268,7 @@ class Setting(World):
             return self._attention(here, tensor, frame)
         if here.op not in ("oracle", "apply"):
             raise NotImplementedError(f"{here.op} is not evaluated: {here!r}")
-        name, what, argument, (count, _) = here.attrs[:4]
+        name, what, argument, (count, _), _ = here.attrs
         together = here.op == "oracle" and bool(self.values)
         tensors = self.tensors if together else [tensor]
         if self.gradients is not None and what == "gradient" and here.args[count].role == "param":
@@ -306,7 +306,7 @@ class Setting(World):
         past = self.past.get((here, tensor), [])
         recent = [*past[max(0, len(past) - length + 1) :], frame.value(here.args[0], tensor)]
         stacked = np.stack([np.asarray(value) + 0.0 for value in recent])
-        match here.attrs[0]:
+        match here.attrs.kind:
             case "sum":
                 return stacked.sum(axis=0)
             case "mean":
@@ -315,7 +315,7 @@ class Setting(World):
                 return stacked.max(axis=0)
             case "min":
                 return stacked.min(axis=0)
-        raise NotImplementedError(f"{here.attrs[0]} over the last steps")
+        raise NotImplementedError(f"{here.attrs.kind} over the last steps")
 
     def _attention(self, here: Node, tensor: int, frame: Frame) -> Value:
         query, key, value = (frame.value(arg, tensor) for arg in here.args)
@@ -345,7 +345,7 @@ class Setting(World):
             for root in program.roots:
                 for here in root.walk():
                     body = any(isinstance(attr, Loop) for attr in here.attrs)
-                    model = here.op in REDUCTIONS and bool(here.attrs[1])
+                    model = here.op in REDUCTIONS and bool(here.attrs.model)
                     if body or model or here.op == "oracle":
                         found[here] = None
             self._twins[id(program)] = list(found)

@@ -25,8 +25,8 @@ Function = Callable[[Array], Array]
 
 def solution(frame: Frame, here: Node, tensor: int) -> Value:
     """The value of an argmin, root or cg node; raises NotImplementedError for a prox that is not smooth."""
-    function: Lambda = here.attrs[0]
-    options = dict(zip(here.attrs[-2], here.args[1:] if here.op == "cg" else here.args, strict=False))
+    function: Lambda = here.attrs.function
+    options = dict(zip(here.attrs.options, here.args[1:] if here.op == "cg" else here.args, strict=False))
     given = {name: frame.value(node, tensor) for name, node in options.items()}
     if here.op == "cg":
         return _conjugate_gradients(frame, function, frame.value(here.args[0], tensor), given, tensor)

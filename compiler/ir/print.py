@@ -129,7 +129,7 @@ def _binary(here: Node, args: list[Text]) -> Text:
 
 def _reduction(here: Node, args: list[Text]) -> Text:
     over = _over(here)
-    order = here.attrs[2] if here.op == "norm" else 2
+    order = here.attrs.order if here.op == "norm" else 2
     if here.op == "norm" and not over:
         text = f"‖{args[0][0]}‖"
     else:
@@ -142,7 +142,7 @@ def _reduction(here: Node, args: list[Text]) -> Text:
 
 
 def _over(here: Node) -> str:
-    axes, model = here.attrs[0], here.attrs[1]
+    axes, model = here.attrs.axes, here.attrs.model
     if model:
         return ", over=model"
     if tuple(axes) == here.args[0].type.axes:
@@ -157,7 +157,7 @@ def _leaf(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
 
 
 def _constant(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    text = decimal(here.attrs[0])
+    text = decimal(here.attrs.value)
     return text, SIGN if text.startswith("-") else PRODUCT if "/" in text else POSTFIX
 
 
@@ -181,7 +181,7 @@ def _selection(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text
 
 
 def _oracle(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    name, what, argument, split = here.attrs[:4]
+    name, what, argument, split, _ = here.attrs
     vector = args.pop()[0] if what == "hessian_vector" else ""
     called = _called(name, args, split)
     subscript = f"_{argument} " if argument else ""
@@ -207,18 +207,18 @@ def _called(name: str, args: list[Text], split: tuple[int, int]) -> str:
 
 
 def _apply(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    name, order, argument, split = here.attrs[:4]
+    name, order, argument, split, _ = here.attrs
     nabla = "" if not order else "∇" if order == 1 else "∇" + str(order).translate(SUPERSCRIPT)
     return f"{nabla}{f'_{argument} ' if argument and order else ''}{_called(name, args, split)}", POSTFIX
 
 
 def _conjugate(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    name, order = here.attrs[:2]
+    name, order, _ = here.attrs
     return f"{'∇' if order else ''}{name}^*({', '.join(text for text, _ in args)})", POSTFIX
 
 
 def _loop(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     names = [variable.name for variable in body.variables]
     starts = [text for text, _ in args[-len(names) :]] if names else []
     head = ", ".join(f"{name} from {start}" for name, start in zip(names, starts, strict=False))
@@ -236,13 +236,13 @@ def _item(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
     inner = here.args[0]
     indices = f"[{', '.join(text for text, _ in args[1:])}]" if args[1:] else ""
     if inner.op == "loop":
-        name = inner.attrs[0].variables[here.attrs[0]].name
+        name = inner.attrs.body.variables[here.attrs.position].name
         return f"({name}{indices} of {args[0][0]})", POSTFIX
-    return _bracketed(args[0], POSTFIX) + (indices or f"[{here.attrs[0] + 1}]"), POSTFIX
+    return _bracketed(args[0], POSTFIX) + (indices or f"[{here.attrs.position + 1}]"), POSTFIX
 
 
 def _fold(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    body: Fold = here.attrs[0]
+    body: Fold = here.attrs.body
     names = ", ".join(index.name for index in body.indices)
     domain = f" in {args[0][0]}" if args else ""
     condition = f" if {texts[body.condition][0]}" if body.condition is not None else ""
@@ -250,7 +250,7 @@ def _fold(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
 
 
 def _solved(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
-    function: Lambda = here.attrs[0]
+    function: Lambda = here.attrs.function
     names = ", ".join(variable.name for variable in function.variables)
     given = "".join(f", {text}" for text, _ in args)
     return f"{here.op}({names} -> {texts[function.body][0]}{given})", POSTFIX
@@ -259,7 +259,7 @@ def _solved(here: Node, args: list[Text], texts: Mapping[Node, Text]) -> Text:
 _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
     "leaf": _leaf,
     "const": _constant,
-    "bool": lambda here, args, texts: ("true" if here.attrs[0] else "false", POSTFIX),
+    "bool": lambda here, args, texts: ("true" if here.attrs.value else "false", POSTFIX),
     "inf": lambda here, args, texts: ("∞", POSTFIX),
     "pi": lambda here, args, texts: ("π", POSTFIX),
     "neg": _negative,
@@ -270,15 +270,15 @@ _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
     "select": _selection,
     "transpose": lambda here, args, texts: (_bracketed(args[0], POSTFIX) + "ᵀ", POSTFIX),
     "size": lambda here, args, texts: (f"size({args[0][0]}{_over(here)})", POSTFIX),
-    "native": lambda here, args, texts: (f"native({args[0][0]}, {here.attrs[0]})", POSTFIX),
+    "native": lambda here, args, texts: (f"native({args[0][0]}, {here.attrs.axis})", POSTFIX),
     "eye": lambda here, args, texts: ("I", POSTFIX),
     "zeros": lambda here, args, texts: ("0", POSTFIX),
     "ones": lambda here, args, texts: ("1", POSTFIX),
-    "cast": lambda here, args, texts: (f"{here.attrs[0]}({args[0][0]})", POSTFIX),
+    "cast": lambda here, args, texts: (f"{here.attrs.dtype}({args[0][0]})", POSTFIX),
     "set": lambda here, args, texts: (f"{{{', '.join(text for text, _ in args)}}}", POSTFIX),
     "tuple": lambda here, args, texts: (f"({', '.join(text for text, _ in args)})", POSTFIX),
     "contains": lambda here, args, texts: (f"{_bracketed(args[1], RANGE)} in {_bracketed(args[0], RANGE)}", COMPARE),
-    "window": lambda here, args, texts: (f"{here.attrs[0]}({args[0][0]} over last {args[1][0]})", POSTFIX),
+    "window": lambda here, args, texts: (f"{here.attrs.kind}({args[0][0]} over last {args[1][0]})", POSTFIX),
     "fires": lambda here, args, texts: (f"(every {args[0][0]} from {args[1][0]})", POSTFIX),
     "loop": _loop,
     "item": _item,
@@ -286,11 +286,11 @@ _FORMS: dict[str, Callable[[Node, list[Text], Mapping[Node, Text]], Text]] = {
     "oracle": _oracle,
     "apply": _apply,
     "conjugate": _conjugate,
-    "host": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
-    "claim": lambda here, args, texts: (f"{here.attrs[0]}({', '.join(text for text, _ in args)})", POSTFIX),
+    "host": lambda here, args, texts: (f"{here.attrs.name}({', '.join(text for text, _ in args)})", POSTFIX),
+    "claim": lambda here, args, texts: (f"{here.attrs.name}({', '.join(text for text, _ in args)})", POSTFIX),
     "base": lambda here, args, texts: (f"B({', '.join(text for text, _ in args)})", POSTFIX),
-    "base_member": lambda here, args, texts: (f"B.{here.attrs[0]}", POSTFIX),
-    "arange": lambda here, args, texts: (f"({here.attrs[1]}..)", POSTFIX),
+    "base_member": lambda here, args, texts: (f"B.{here.attrs.name}", POSTFIX),
+    "arange": lambda here, args, texts: (f"({here.attrs.start}..)", POSTFIX),
     "argmin": _solved,
     "root": _solved,
     "cg": _solved,

@@ -195,7 +195,7 @@ class Program:
             seen.add(here)
             for root in (states[here].start, states[here].next):
                 for node in root.walk() if root is not None else ():
-                    if (node.op in ("sum", "mean", "amax", "amin", "norm") and node.attrs[1]) or node.op == "oracle":
+                    if (node.op in ("sum", "mean", "amax", "amin", "norm") and node.attrs.model) or node.op == "oracle":
                         return True
                     if node.role == "state":
                         waiting.append(node.name)

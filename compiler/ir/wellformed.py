@@ -62,11 +62,11 @@ def _bool_or_any(type: Type) -> bool:
 
 def _axes_of_argument(here: Node) -> bool:
     argument = here.args[0].type
-    return argument.any or argument.kind in ("set", "list") or set(here.attrs[0]) <= set(argument.axes)
+    return argument.any or argument.kind in ("set", "list") or set(here.attrs.axes) <= set(argument.axes)
 
 
 def _loop(here: Node) -> bool:
-    body = here.attrs[0]
+    body = here.attrs.body
     return (
         isinstance(body, Loop)
         and len(body.variables) == len(body.nexts) == len(here.args) - 1
@@ -76,21 +76,21 @@ def _loop(here: Node) -> bool:
 
 
 def _fold(here: Node) -> bool:
-    body = here.attrs[0]
+    body = here.attrs.body
     return isinstance(body, Fold) and bool(body.indices) and all(index.role == "index" for index in body.indices)
 
 
 def _item(here: Node) -> bool:
     inner = here.args[0].type
-    return inner.kind != "tuple" or bool(0 <= here.attrs[0] < len(inner.items))
+    return inner.kind != "tuple" or bool(0 <= here.attrs.position < len(inner.items))
 
 
 def _function(here: Node) -> bool:
-    return isinstance(here.attrs[0], Lambda) and all(v.op == "leaf" for v in here.attrs[0].variables)
+    return isinstance(here.attrs.function, Lambda) and all(v.op == "leaf" for v in here.attrs.function.variables)
 
 
 def _split(here: Node) -> bool:
-    indices, points = here.attrs[3]
+    indices, points = here.attrs.split
     return bool(min(indices, points) >= 0 and indices + points <= len(here.args))
 
 
@@ -103,8 +103,8 @@ TABLE: tuple[Row, ...] = (
         lambda here: here.op not in OPERATIONS or isinstance(here.attrs, OPERATIONS[here.op].attributes),
     ),
     Row("a leaf has a known role and a name", lambda here: here.role in ROLES and bool(here.name), frozenset({"leaf"})),
-    Row("a number is an exact fraction", lambda here: isinstance(here.attrs[0], Fraction), frozenset({"const"})),
-    Row("a truth value is a bool", lambda here: isinstance(here.attrs[0], bool), frozenset({"bool"})),
+    Row("a number is an exact fraction", lambda here: isinstance(here.attrs.value, Fraction), frozenset({"const"})),
+    Row("a truth value is a bool", lambda here: isinstance(here.attrs.value, bool), frozenset({"bool"})),
     Row("a comparison gives a proposition", lambda here: here.type.kind == "bool", frozenset(COMPARISONS)),
     Row(
         "connectives take propositions",

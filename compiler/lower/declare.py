@@ -369,7 +369,7 @@ def _when(context: Context, scope: Scope, statement: s.When, role: tuple[str, ..
         return
     condition = value(context, statement.condition, scope)
     if condition.op == "bool":
-        declare(context, scope, statement.body if condition.attrs[0] else statement.otherwise, role)
+        declare(context, scope, statement.body if condition.attrs.value else statement.otherwise, role)
         return
     if any(leaf.role not in ("option", "rank", "axis", "hyper") for leaf in condition.walk() if leaf.op == "leaf"):
         raise fail("E307", statement.condition.span)

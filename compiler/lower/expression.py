@@ -109,7 +109,7 @@ def _unary(context: Context, expression: s.Unary, scope: Scope) -> Node:
             return build("abs", operand, span=span)
         case _:
             if operand.op == "bool":
-                return ir.boolean(not operand.attrs[0])
+                return ir.boolean(not operand.attrs.value)
             return build("not", operand, span=span)
 
 
@@ -117,10 +117,10 @@ def _binary(context: Context, e: s.Binary, scope: Scope, expected: Type | None) 
     if e.operator in ("and", "or"):
         left = value(context, e.left, scope)
         if left.op == "bool":  # decided already: the other operand may not even make sense
-            return left if left.attrs[0] == (e.operator == "or") else value(context, e.right, scope)
+            return left if left.attrs.value == (e.operator == "or") else value(context, e.right, scope)
         right = value(context, e.right, scope)
         if right.op == "bool":
-            return right if right.attrs[0] == (e.operator == "or") else left
+            return right if right.attrs.value == (e.operator == "or") else left
         return build(e.operator, left, right, span=e.span)
     if e.operator == "@":
         from dotopt.compiler.lower.oracle import hessian_product
@@ -180,7 +180,7 @@ def _compare(context: Context, e: s.Compare, scope: Scope) -> Node:
     result: Node | None = None
     for operator, left, right in zip(e.operators, operands, operands[1:], strict=False):
         part = _relation(operator, left, right, e.span)
-        if part.op == "bool" and not part.attrs[0]:
+        if part.op == "bool" and not part.attrs.value:
             return part
         if result is None or result.op == "bool":
             result = part
@@ -248,7 +248,7 @@ def _select(context: Context, span: Span, branches: list[Branch], scope: Scope, 
         return value(context, then, scope, expected)
     chosen = value(context, condition, scope)
     if chosen.op == "bool":
-        if chosen.attrs[0]:
+        if chosen.attrs.value:
             return value(context, then, scope, expected)
         if not rest:
             raise fail("E308", span)

@@ -70,9 +70,9 @@ def common(root: Node, shared: set[str]) -> bool:
         if here in seen:
             continue
         seen.add(here)
-        if here.op in ("sum", "mean", "amax", "amin", "norm", "std", "size") and here.attrs[1]:
+        if here.op in ("sum", "mean", "amax", "amin", "norm", "std", "size") and here.attrs.model:
             continue  # over the whole model
-        if here.op == "oracle" and here.attrs[1] == "value":
+        if here.op == "oracle" and here.attrs.what == "value":
             continue
         match here.role:
             case "param" | "axis" | "rank" | "input" | "index" | "loop":
@@ -81,7 +81,7 @@ def common(root: Node, shared: set[str]) -> bool:
                 return False
             case "draw" if here.type.axes:
                 return False
-        if here.op in ("oracle", "native") or (here.op == "size" and not here.attrs[1]):
+        if here.op in ("oracle", "native") or (here.op == "size" and not here.attrs.model):
             return False
         stack.extend(here.children)
     return True

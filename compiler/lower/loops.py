@@ -21,7 +21,7 @@ def lower_loop(context: Context, loop: s.Iterate, scope: Scope) -> Node:
     for attempt in range(4):
         before = dict(context.loops)
         made = _passes(context, loop, scope, starts, types)
-        wider = [_wider(t, n.type, v) for t, n, v in zip(types, made.attrs[0].nexts, loop.variables, strict=True)]
+        wider = [_wider(t, n.type, v) for t, n, v in zip(types, made.attrs.body.nexts, loop.variables, strict=True)]
         if wider == types or attempt == 3:
             break
         types = wider

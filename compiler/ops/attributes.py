@@ -51,6 +51,11 @@ class Reduced(NamedTuple):
     axes: tuple[str, ...]
     model: bool
 
+    @property
+    def reduced(self) -> Reduced:
+        """Those of another reduction along the same axes."""
+        return self
+
 
 class Normed(NamedTuple):
     """As of a reduction; `order` of the norm: a number, or None for the largest absolute value."""
@@ -58,6 +63,11 @@ class Normed(NamedTuple):
     axes: tuple[str, ...]
     model: bool
     order: Fraction | None
+
+    @property
+    def reduced(self) -> Reduced:
+        """Those of another reduction along the same axes."""
+        return Reduced(self.axes, self.model)
 
 
 class Placed(NamedTuple):

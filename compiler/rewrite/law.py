@@ -36,7 +36,7 @@ class Law:
 def _match(pattern: Any, here: Node, found: dict[str, Node]) -> Iterator[dict[str, Node]]:
     match pattern:
         case bool():
-            if here.op == "bool" and here.attrs[0] is pattern:
+            if here.op == "bool" and here.attrs.value is pattern:
                 yield found
         case str():
             if pattern not in found:

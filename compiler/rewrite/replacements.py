@@ -44,7 +44,7 @@ def fold_rounded(here: Node, found: Binding) -> Node | None:
         return None
     try:
         value = ARITHMETIC[here.op](float(x), float(y))
-        same = value == (made.attrs[0] if made.op == "bool" else float(made.attrs[0]))
+        same = value == (made.attrs.value if made.op == "bool" else float(made.attrs.value))
         same = same and math.copysign(1.0, value) > 0 if value == 0 and made.op == "const" else same  # -1*0 is -0
     except (OverflowError, ZeroDivisionError):
         return None
@@ -155,14 +155,14 @@ def without_inner_ones(here: Node, found: Binding) -> Node | None:
 
 def square_of_norm(here: Node, found: Binding) -> Node | None:
     norm = here.args[0]
-    if norm.op != "norm" or norm.attrs[2] != 2 or here.args[1].value != 2:
+    if norm.op != "norm" or norm.attrs.order != 2 or here.args[1].value != 2:
         return None
-    return node("sum", node("pow", norm.args[0], number(2)), attrs=norm.attrs[:2])
+    return node("sum", node("pow", norm.args[0], number(2)), attrs=norm.attrs.reduced)
 
 
 def norm_of_squares(here: Node, found: Binding) -> Node | None:
     total = here.args[0]
-    return node("norm", found["x"], attrs=(*total.attrs[:2], 2))
+    return node("norm", found["x"], attrs=(*total.attrs.reduced, 2))
 
 
 def factor_out(here: Node, found: Binding) -> Node | None:
@@ -181,7 +181,7 @@ def count(here: Node, found: Binding) -> Node | None:
 
 
 def sum_of_nothing(here: Node, found: Binding) -> Node | None:
-    return found["x"] if not here.attrs[0] and not here.attrs[1] else None
+    return found["x"] if not here.attrs.axes and not here.attrs.model else None
 
 
 def bring_in(op: str) -> Callable[[Node, Binding], Node | None]:

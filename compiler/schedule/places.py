@@ -134,13 +134,15 @@ class Places:
             case "leaf":
                 return self.leaf(node), 0
             case "oracle":
-                if node.attrs[1:4] != ("gradient", None, (0, 1)):
+                if (node.attrs.what, node.attrs.argument, node.attrs.split) != ("gradient", None, (0, 1)):
                     raise Unsupported(f"{node!r} is more than a gradient")
                 if [arg.role for arg in node.args] != ["param"]:  # elsewhere: asked for between two passes
                     return Place.LIBRARY, self._library_stage(known)
                 return Place.ELEMENT, 0
+            case "size" if node.attrs.model:
+                return Place.HOST, 0
             case "size" | "native":
-                return (Place.HOST if node.attrs[-1] is True else Place.TENSOR), 0
+                return Place.TENSOR, 0
             case op if op in REDUCE:
                 return self._reduction(node, place, stage, known)
             case op if op in ENTRYWISE:
@@ -171,7 +173,7 @@ class Places:
                 raise Unsupported(f"{node.name} is a {role}, which only the torch backend handles")
 
     def _reduction(self, node: Node, place: Place, stage: int, known: list[tuple[Place, int]]) -> tuple[Place, int]:
-        axes, model = node.attrs[:2]
+        axes, model = node.attrs.axes, node.attrs.model
         after = stage + 1 if place is Place.ELEMENT else stage
         kept = tuple(axis for axis in node.args[0].type.axes if axis not in axes)
         whole = kept != self.axes[: len(kept)] or not (self.rows or not kept)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from dotopt.compiler.ir import Node, node, number
+from dotopt.compiler.ops.attributes import Reduced
 from dotopt.compiler.schedule.places import order
 
 
@@ -19,7 +20,7 @@ def primitive(roots: Iterable[Node]) -> dict[Node, Node]:
     """For every node under `roots`: the same value, with all reductions in primitive form."""
     roots = list(roots)
     table = _mapped(roots, _primitive)
-    sums = {(here.args[0], here.attrs[0]) for here in order(table.values()) if here.op == "sum" and here.type.axes}
+    sums = {(here.args[0], here.attrs.axes) for here in order(table.values()) if here.op == "sum" and here.type.axes}
     again = _mapped(table.values(), lambda here: _by_rows(here, sums))
     return {here: again[made] for here, made in table.items()}
 
@@ -35,9 +36,9 @@ def _mapped(roots: Iterable[Node], change: Callable[[Node], Node]) -> dict[Node,
 
 def _by_rows(here: Node, sums: set[tuple[Node, tuple[str, ...]]]) -> Node:
     """A sum over a tensor as the sum of its row sums, where these are made anyway."""
-    if here.op != "sum" or here.attrs[1] or here.type.axes:
+    if here.op != "sum" or here.attrs.model or here.type.axes:
         return here
-    for axes in (here.attrs[0][start:] for start in range(1, len(here.attrs[0]))):
+    for axes in (here.attrs.axes[start:] for start in range(1, len(here.attrs.axes))):
         if (here.args[0], axes) in sums:
             rows = node("sum", here.args[0], attrs=(axes, False))
             return node("sum", rows, attrs=(rows.type.axes, False))
@@ -64,25 +65,25 @@ def _is_sum(here: Node) -> bool:
     return here.op == "sum"
 
 
-def _size(operand: Node, attrs: tuple[object, ...]) -> Node:
-    return node("size", operand, attrs=attrs[:2])
+def _size(operand: Node, attrs: Reduced) -> Node:
+    return node("size", operand, attrs=attrs)
 
 
 def _norm(here: Node) -> Node:
-    operand, (axes, model, degree) = here.args[0], here.attrs
+    operand, attrs, degree = here.args[0], here.attrs.reduced, here.attrs.order
     match degree:
         case None:
-            return node("amax", node("abs", operand), attrs=(axes, model))
+            return node("amax", node("abs", operand), attrs=attrs)
         case 1:
-            return _sum(node("abs", operand), (axes, model))
+            return _sum(node("abs", operand), attrs)
         case 2:
-            return node("sqrt", _sum(node("mul", operand, operand), (axes, model)))
+            return node("sqrt", _sum(node("mul", operand, operand), attrs))
         case _:
-            power = _sum(node("pow", node("abs", operand), number(degree)), (axes, model))
+            power = _sum(node("pow", node("abs", operand), number(degree)), attrs)
             return node("pow", power, node("div", number(1), number(degree)))
 
 
-def _std(operand: Node, attrs: tuple[object, ...]) -> Node:
+def _std(operand: Node, attrs: Reduced) -> Node:
     """From the mean, in a pass of its own: without it everything is lost where the mean is large beside the deviation.
 
     The second sum takes out what rounding left in the mean.
@@ -94,21 +95,21 @@ def _std(operand: Node, attrs: tuple[object, ...]) -> Node:
     return node("sqrt", node("div", node("max", spread, number(0)), node("sub", size, number(1))))
 
 
-def _sum(operand: Node, attrs: tuple[object, ...]) -> Node:
+def _sum(operand: Node, attrs: Reduced) -> Node:
     """`sum(operand)` with the factors that do not vary along the summed axes in front."""
-    axes: tuple[str, ...] = attrs[0]  # type: ignore[assignment]
+    axes = attrs.axes
     above, below = _factors(operand)
     fixed_above, above = _split(above, axes)
     fixed_below, below = _split(below, axes)
-    if attrs[1]:  # over the model: what is fixed in one tensor may differ between tensors
+    if attrs.model:  # over the model: what is fixed in one tensor may differ between tensors
         fixed_above, above = _numbers(fixed_above, above)
         fixed_below, below = _numbers(fixed_below, below)
     if not fixed_above and not fixed_below:
-        return node("sum", operand, attrs=attrs[:2])
+        return node("sum", operand, attrs=attrs)
     inner = _quotient(_product(above), below)
     if inner.type.axes != operand.type.axes:
-        return node("sum", operand, attrs=attrs[:2])
-    return _quotient(_product([*fixed_above, node("sum", inner, attrs=attrs[:2])]), fixed_below)
+        return node("sum", operand, attrs=attrs)
+    return _quotient(_product([*fixed_above, node("sum", inner, attrs=attrs)]), fixed_below)
 
 
 def _factors(operand: Node) -> tuple[list[Node], list[Node]]:

@@ -112,7 +112,7 @@ def _inputs(places: Places, roots: list[Node], earlier: set[Node]) -> tuple[list
         else:
             stack += here.args[::-1]
             if here.op == "loop":
-                _from_outside(places, here.attrs[0], seen, inputs, states)
+                _from_outside(places, here.attrs.body, seen, inputs, states)
     return inputs, states
 
 
@@ -130,7 +130,7 @@ def _from_outside(
         place = places.leaf(here) if here.role in ("param", "state") else Place.HOST
         if here.op == "oracle" and [arg.role for arg in here.args] == ["param"] and here not in inputs:
             inputs.append(here)
-        elif here.op in (*REDUCE, "size") and here.attrs[1]:
+        elif here.op in (*REDUCE, "size") and here.attrs.model:
             raise Unsupported(f"the passes of a loop need {here!r}, which is one number for all tensors")
         elif place in (Place.TENSOR, Place.ROW):
             raise Unsupported(f"the passes of a loop need {here.name}, which is kept for a tensor or a row")

@@ -113,7 +113,7 @@ def _sums(cls: type[Optimizer], options: tuple[bool | str, ...], rank: int | Non
             if all(leaf.role == "hyper" for leaf in leaves):
                 truth[here.args[0]] = bool(evaluate(here.args[0], {leaf: float(values[leaf.name]) for leaf in leaves}))
     decided = specialise(program, truth)
-    return any(here.op in REDUCTIONS and here.attrs[1] for root in decided.roots for here in root.walk())
+    return any(here.op in REDUCTIONS and here.attrs.model for root in decided.roots for here in root.walk())
 
 
 def _linear(model: nn.Module) -> list[nn.Linear]:

@@ -323,7 +323,7 @@ def look(sentence: Sentence, moment: Moment) -> Any:
 
 def _asks_elsewhere(here: Node) -> bool:
     """Whether it needs an objective, where gradients at the parameter can be any numbers."""
-    return here.op == "oracle" and (here.attrs[1] != "gradient" or here.args[here.attrs[3][0]].role != "param")
+    return here.op == "oracle" and (here.attrs.what != "gradient" or here.args[here.attrs.split[0]].role != "param")
 
 
 def _inputs(moment: Moment) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def programs(cls: Any, example: Example, ranks: Sequence[int]) -> list[Program]:
 def sums_over_model(step: Program) -> bool:
     """Whether the tensors of an optimizer depend on each other."""
     return any(
-        here.op in (*REDUCTIONS, "size") and len(here.attrs) > 1 and bool(here.attrs[1])
+        here.op in (*REDUCTIONS, "size") and len(here.attrs) > 1 and bool(here.attrs.model)
         for root in step.roots
         for here in root.walk()
     )
@@ -67,12 +67,12 @@ def sums_over_model(step: Program) -> bool:
 
 def reads_value(step: Program) -> bool:
     """Whether it reads f itself, a number to which all tensors contribute."""
-    return any(here.attrs[1] == "value" for here in step.oracles)
+    return any(here.attrs.what == "value" for here in step.oracles)
 
 
 def curved(step: Program) -> bool:
     """Whether it asks for products with the Hessian: then the closure leaves `backward()` to the optimizer."""
-    return any(here.attrs[1] not in ("value", "gradient") for here in step.oracles)
+    return any(here.attrs.what not in ("value", "gradient") for here in step.oracles)
 
 
 def together(step: Program) -> bool:
@@ -135,9 +135,9 @@ def answered(step: Program) -> tuple[str, str]:
 
 def asks_elsewhere(step: Program) -> bool:
     """Whether the rule asks for more than the gradient at the parameter, so that it needs a closure."""
-    points = [here.args[here.attrs[3][0]] for here in step.oracles if here.attrs[1] == "gradient"]
+    points = [here.args[here.attrs.split[0]] for here in step.oracles if here.attrs.what == "gradient"]
     alone = all(point.role == "param" or is_layer_output(point) for point in points)
-    return not alone or any(here.attrs[1] != "gradient" for here in step.oracles)
+    return not alone or any(here.attrs.what != "gradient" for here in step.oracles)
 
 
 def is_layer_output(here: Node) -> bool:

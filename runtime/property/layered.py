@@ -23,7 +23,7 @@ def reads_of_model(step: Program) -> bool:
     """Whether it reads what the model computes of its rows: outputs, or the gradient of the weight."""
     leaves = [here for root in step.roots for here in root.walk()]
     read = {arg for here in leaves if here.op != "oracle" for arg in here.args} | set(step.roots)
-    gradients = any(o.attrs[1] == "gradient" and o.args[o.attrs[3][0]].role == "param" for o in step.oracles)
+    gradients = any(o.attrs.what == "gradient" and o.args[o.attrs.split[0]].role == "param" for o in step.oracles)
     return layered(step) and (gradients or any(map(is_layer_output, read)))
 
 

@@ -334,9 +334,9 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
     plain = True
     names = program.names
     for oracle in program.oracles:
-        what = QUESTIONS.get(oracle.attrs[1], oracle.attrs[1])
+        what = QUESTIONS.get(oracle.attrs.what, oracle.attrs.what)
         text = infix(oracle, names)
-        at_param = oracle.attrs[1] == "gradient" and all(arg.role == "param" for arg in oracle.args)
+        at_param = oracle.attrs.what == "gradient" and all(arg.role == "param" for arg in oracle.args)
         plain = plain and at_param
         what = LAYER.get(of_layer(oracle), what)
         asked.append((text, what + (" at the parameter" if at_param else ""), program.places.get(oracle)))
@@ -349,7 +349,7 @@ def _questions(program: Program) -> tuple[tuple[tuple[str, str, Span | None], ..
         return tuple(asked), f"dotopt.attach(model, {program.name}, rest=…): hooks on linear layers see it"
     if plain:
         return tuple(asked), "step(): the gradient that `backward` left is enough"
-    second = any(oracle.attrs[1] in ("hessian_vector", "hessian") for oracle in program.oracles)
+    second = any(oracle.attrs.what in ("hessian_vector", "hessian") for oracle in program.oracles)
     backward = " without calling backward, since a second derivative is taken" if second else ""
     return tuple(asked), f"step(closure): the closure returns the loss{backward}"
 

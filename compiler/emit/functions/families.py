@@ -63,8 +63,8 @@ def _reads(b: Writer, here: Node) -> tuple[Node, ...]:
     """What is computed at the same place as `here`: its arguments, and the body of a sum over whole axes."""
     if by_host(b, here):
         return (here.args[0], *(x for x in b.early if x in _inside(here)))
-    if here.op == "fold" and not restricted(here) and not _serial(b, here.attrs[0]):
-        return (*here.args, *here.attrs[0].nodes)
+    if here.op == "fold" and not restricted(here) and not _serial(b, here.attrs.body):
+        return (*here.args, *here.attrs.body.nodes)
     return here.args
 
 
@@ -188,7 +188,7 @@ def _relative(b: Writer, here: Node) -> str:
 
 
 def _fold(b: Writer, here: Node) -> Text:
-    body: Fold = here.attrs[0]
+    body: Fold = here.attrs.body
     if body.kind == "list":
         raise fail("E601", here.span, construct=f"the list `{infix(here)}`")
     return _one_by_one(b, here, body) if _serial(b, body) else _at_once(b, here, body)
@@ -280,7 +280,7 @@ def _one_by_one(b: Writer, here: Node, body: Fold) -> Text:
 
 def _loop(b: Writer, here: Node) -> Text:
     """Writes the passes as lines, and returns the tuple of the loop's variables."""
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     count, *starts = here.args
     names = []
     values = []
@@ -341,7 +341,7 @@ def hoist(b: Writer, roots: Iterable[Node], moving: set[Node], equations: Iterab
     nodes = dict.fromkeys(here for root in roots for here in root.walk())
     moving = set(moving)
     for here in nodes:
-        if here.op == "fold" and not restricted(here) and not _serial(b, here.attrs[0]):
+        if here.op == "fold" and not restricted(here) and not _serial(b, here.attrs.body):
             continue  # its indices are axes
         moving |= {x for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda) for x in binds(attr, nodes)}
         moving |= {here} if here.role == "draw" and here not in b.names else set()
@@ -355,11 +355,11 @@ def hoist(b: Writer, roots: Iterable[Node], moving: set[Node], equations: Iterab
 
 
 def _item(b: Writer, here: Node) -> Text:
-    whole, position = here.args[0], here.attrs[0]
+    whole, position = here.args[0], here.attrs.position
     if whole.op == "loop":
         if (whole, position) not in b.items:
             b.text(whole)
-        variable = whole.attrs[0].variables[position]
+        variable = whole.attrs.body.variables[position]
         name = b.items[whole, position]
         if not here.args[1:]:
             return name, POST
@@ -439,7 +439,7 @@ def _branch(b: Writer, here: Node, part: Node) -> str:
 
 
 def _norm(b: Writer, here: Node) -> Text:
-    (operand,), order = here.args, here.attrs[2]
+    (operand,), order = here.args, here.attrs.order
     spelled = "torch.inf" if order is None else decimal(order)
     dim = _dim(here, operand)
     return f"torch.linalg.vector_norm({b.code(operand)}, {spelled}{', ' + dim if dim else ''})", POST
@@ -447,7 +447,7 @@ def _norm(b: Writer, here: Node) -> Text:
 
 def _power(b: Writer, here: Node) -> Text:
     base, exponent = here.args
-    if exponent.value == 2 and base.op == "norm" and base.attrs[2] == 2 and b.named(base) is None:
+    if exponent.value == 2 and base.op == "norm" and base.attrs.order == 2 and b.named(base) is None:
         (operand,) = base.args
         return f"{b.code(operand, POST)}.square().sum({_dim(base, operand)})", POST
     return WRITERS["pow"](b, here)
@@ -456,7 +456,7 @@ def _power(b: Writer, here: Node) -> Text:
 def _dim(here: Node, operand: Node) -> str:
     if operand.type.any:
         return ""
-    axes = here.attrs[0] or operand.type.axes
+    axes = here.attrs.axes or operand.type.axes
     places = [i - len(operand.type.axes) for i, axis in enumerate(operand.type.axes) if axis in axes] or [-1]
     return str(places[0]) if len(places) == 1 else str(tuple(places))
 

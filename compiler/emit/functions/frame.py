@@ -29,7 +29,7 @@ def asked_of_user(program: Program) -> list[str]:
 def undeclared(program: Program) -> list[str]:
     """Objectives that are declared inside roles: asked for, and not among the callables."""
     known = {x.name for x in program.callables}
-    return list(dict.fromkeys(o.attrs[0] for o in program.oracles if o.attrs[0] not in known))
+    return list(dict.fromkeys(o.attrs.name for o in program.oracles if o.attrs.name not in known))
 
 
 def writer_of(program: Program) -> Writer:

@@ -166,7 +166,7 @@ def _asked(program: Program) -> list[str]:
         family = x.indices[0][1] if x.indices else ""
         row = f"Asked({x.word!r}, {x.name!r}, {ascii(x.name)!r}, {tuple(x.arguments or ())!r}, {tuple(x.samples)!r}"
         rows.append(row + (f", {family!r})" if family else ")"))
-    words = {o.attrs[0]: "operator" if o.attrs[1] == "field" else "objective" for o in program.oracles}
+    words = {o.attrs.name: "operator" if o.attrs.what == "field" else "objective" for o in program.oracles}
     return rows + [f"Asked({words[name]!r}, {name!r}, {ascii(name)!r})" for name in undeclared(program)]
 
 

@@ -144,7 +144,7 @@ def _phase(b: Writer, inner: Writer, index: Node, me: str, folds: list[Node], se
     """What the party adds to each reduction, and the yield that exchanges them."""
     parts, calls, results = [], [], []
     for here in folds:
-        body: Fold = here.attrs[0]
+        body: Fold = here.attrs.body
         if body.condition is not None or len(body.indices) != 1 or body.kind not in KINDS:
             raise fail("E601", here.span, construct=f"`{infix(here)}` over the parties of a role")
         value = instance(body.body, {body.indices[0]: index})

@@ -117,8 +117,8 @@ def _solution(b: Writer, here: Node, word: str) -> Text:
     """Writes the function of the inner problem, then the call of its solver."""
     from dotopt.compiler.emit.functions.families import write as statements
 
-    function: Lambda = here.attrs[0]
-    options = dict(zip(here.attrs[-2], here.args[1:] if word == "conjugate_gradients" else here.args, strict=False))
+    function: Lambda = here.attrs.function
+    options = dict(zip(here.attrs.options, here.args[1:] if word == "conjugate_gradients" else here.args, strict=False))
     inner = b.inner()
     names = [b.fresh(variable.name) for variable in function.variables]
     inner.names.update(zip(function.variables, names, strict=True))
@@ -139,8 +139,8 @@ def _solution(b: Writer, here: Node, word: str) -> Text:
         )
     else:
         start = _filled(b, here, "0.0", False)
-    if word == "argmin" and here.attrs[1]:
-        given.append(f"by={here.attrs[1]!r}")
+    if word == "argmin" and here.attrs.method:
+        given.append(f"by={here.attrs.method!r}")
     text = f"solvers.{word}({', '.join((title, start, *given))})"
     name = b.fresh("solution")
     b.lines.append(f"{b.indent}{name} = {text}")
@@ -163,10 +163,10 @@ def shared(program: Program) -> Program:
     def change(here: Node) -> Node:
         if here.op not in ("argmin", "root", "cg"):
             return here
-        function: Lambda = here.attrs[0]
+        function: Lambda = here.attrs.function
         for other in seen:
-            theirs: Lambda = other.attrs[0]
-            if (other.op, other.args, other.attrs[1:]) != (here.op, here.args, here.attrs[1:]):
+            theirs: Lambda = other.attrs.function
+            if other.op != here.op or other.args != here.args or other.attrs._replace(function=function) != here.attrs:
                 continue
             if [v.type for v in theirs.variables] != [v.type for v in function.variables]:
                 continue

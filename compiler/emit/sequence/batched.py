@@ -233,16 +233,16 @@ def _dimensions(b: Batched, operand: Node, axes: tuple[str, ...]) -> str:
 def _reduction(method: str, extra: str = "") -> Callable[[Batched, Node], Text]:
     def write(b: Batched, here: Node) -> Text:
         (operand,) = here.args
-        return f"{b.code(operand, POSTFIX)}.{method}({extra}{_dimensions(b, operand, here.attrs[0])})", POSTFIX
+        return f"{b.code(operand, POSTFIX)}.{method}({extra}{_dimensions(b, operand, here.attrs.axes)})", POSTFIX
 
     return write
 
 
 def _norm(b: Batched, here: Node) -> Text:
-    (operand,), order = here.args, here.attrs[2]
+    (operand,), order = here.args, here.attrs.order
     spelled = "torch.inf" if order is None else decimal(order)
     return (
-        f"torch.linalg.vector_norm({b.code(operand)}, {spelled}, {_dimensions(b, operand, here.attrs[0])})",
+        f"torch.linalg.vector_norm({b.code(operand)}, {spelled}, {_dimensions(b, operand, here.attrs.axes)})",
         POSTFIX,
     )
 
@@ -255,7 +255,7 @@ def _fires(b: Batched, here: Node) -> Text:
 
 
 def _size(b: Batched, here: Node) -> Text:
-    factors = [b.sizes[axis] for axis in here.attrs[0]] or ["1"]
+    factors = [b.sizes[axis] for axis in here.attrs.axes] or ["1"]
     return "*".join(factors), PRODUCT
 
 
@@ -299,7 +299,7 @@ def _element(b: Batched, here: Node) -> Text:
 
 def _loop(b: Batched, here: Node) -> Text:
     """Writes the passes as lines, and returns the tuple of the loop's variables."""
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     if any(variable.args for variable in body.variables):
         raise fail("E601", here.span, construct="a loop with a family of variables")
     count, *starts = here.args
@@ -330,7 +330,7 @@ def _loop(b: Batched, here: Node) -> Text:
 
 def families(body: Loop, index: Node) -> tuple[str, ...]:
     """The functions of the user of which a loop over `index` takes one at each pass."""
-    found = (x.attrs[0] for root in body.nodes for x in root.walk() if x.op == "apply" and x.args[:1] == (index,))
+    found = (x.attrs.name for root in body.nodes for x in root.walk() if x.op == "apply" and x.args[:1] == (index,))
     return tuple(dict.fromkeys(found))
 
 
@@ -360,7 +360,7 @@ def _apply(b: Batched, here: Node) -> Text:
 
 
 def _item(b: Batched, here: Node) -> Text:
-    (whole,), position = here.args, here.attrs[0]
+    (whole,), position = here.args, here.attrs.position
     if whole.op == "loop":
         if (whole, position) not in b.items:
             b.text(whole)
@@ -388,14 +388,14 @@ def _window(b: Batched, here: Node) -> Text:
             total.append(f"{scaled}.mT @ {b.code(g, UNARY)}")
         return " + ".join(total), (PRODUCT if len(total) == 1 else SUM)
     axes = len(value.type.axes)
-    match here.attrs[0]:
+    match here.attrs.kind:
         case "sum":
             return f"{b.code(recent(value, length), POSTFIX)}.sum({-axes - 1})", POSTFIX
         case "mean":  # of as many as there are
             count = f"t.clamp(max={b.code(length)})" if b.tokens else f"min(t, {b.code(length)})"
             count += f"[..., {', '.join(['None'] * axes)}]" if b.tokens and axes else ""
             return f"{b.code(recent(value, length), POSTFIX)}.sum({-axes - 1})/{count}", PRODUCT
-    raise fail("E601", here.span, construct=f"`{here.attrs[0]}` over the last tokens")
+    raise fail("E601", here.span, construct=f"`{here.attrs.kind}` over the last tokens")
 
 
 def _recent(b: Batched, value: Node, length: Node) -> str:
@@ -429,8 +429,13 @@ def _matrix(word: str) -> Callable[[Batched, Node], Text]:
 
 
 def _constant(b: Batched, here: Node) -> Text:
-    value = here.attrs[0]
+    value = here.attrs.value
     return decimal(value), (POSTFIX if value >= 0 else UNARY)
+
+
+def _arange(b: Batched, here: Node) -> Text:
+    axis, start = here.attrs
+    return f"torch.arange({start}, {b.sizes[axis]} + {start}, dtype=dtype, device=device)", POSTFIX
 
 
 def _spelled(op: str) -> Callable[[Batched, Node], Text]:
@@ -449,7 +454,7 @@ def _spelled(op: str) -> Callable[[Batched, Node], Text]:
 WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "leaf": _leaf,
     "const": _constant,
-    "bool": lambda b, here: (str(here.attrs[0]), POSTFIX),
+    "bool": lambda b, here: (str(here.attrs.value), POSTFIX),
     "inf": lambda b, here: ("math.inf", POSTFIX),
     "pi": lambda b, here: ("math.pi", POSTFIX),
     **{op: _spelled(op) for op in FUNCTIONS if op != "neg"},
@@ -483,11 +488,8 @@ WRITERS: dict[str, Callable[[Batched, Node], Text]] = {
     "ones": _filled("ones"),
     "zeros": _filled("zeros"),
     **{op: _matrix(op) for op in ("solve", "polar", "spectral_norm", "svdvals")},
-    "eye": lambda b, here: (f"torch.eye({b.sizes[here.attrs[0]]}, dtype=dtype, device=device)", POSTFIX),
-    "arange": lambda b, here: (
-        f"torch.arange({here.attrs[1]}, {b.sizes[here.attrs[0]]} + {here.attrs[1]}, dtype=dtype, device=device)",
-        POSTFIX,
-    ),
+    "eye": lambda b, here: (f"torch.eye({b.sizes[here.attrs.axis]}, dtype=dtype, device=device)", POSTFIX),
+    "arange": _arange,
     "attention": _attention,
     "window": _window,
     "apply": _apply,

@@ -182,7 +182,7 @@ def _depth(program: Program) -> Node | None:
     if len(loops) != 1:
         return None
     (here,) = loops
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     if body.index is None or not families(body, body.index) or here.args[1].role != "input":
         return None
     alone = all(x.role != "input" for root in body.nodes for x in root.walk())
@@ -242,9 +242,9 @@ def _call(program: Program) -> str:
 
 def _living(program: Program, loop: Node) -> dict[Node, tuple[Node, Node]]:
     """The variables that the outputs need: variable -> start, next value."""
-    body: Loop = loop.attrs[0]
+    body: Loop = loop.attrs.body
     moves = dict(zip(body.variables, zip(loop.args[1:], body.nexts, strict=True), strict=True))
-    read = {x.attrs[0] for root in program.outputs.values() for x in root.walk() if x.op == "item"}
+    read = {x.attrs.position for root in program.outputs.values() for x in root.walk() if x.op == "item"}
     waiting = [body.variables[0], *(body.variables[position] for position in read)]
     needed: set[Node] = set()
     while waiting:
@@ -270,7 +270,7 @@ def _start(program: Program, loop: Node) -> str:
 
 def _layer(program: Program, loop: Node) -> str:
     """One pass, with the functions of this layer."""
-    body: Loop = loop.attrs[0]
+    body: Loop = loop.attrs.body
     assert body.index is not None
     moves = _living(program, loop)
     b = _writer(program)
@@ -287,7 +287,7 @@ def _layer(program: Program, loop: Node) -> str:
 
 
 def _finish(program: Program, loop: Node) -> str:
-    body: Loop = loop.attrs[0]
+    body: Loop = loop.attrs.body
     b = _writer(program)
     moves = _living(program, loop)
     left = {variable: b.fresh(ascii(variable.name)) for variable in moves}

@@ -61,7 +61,7 @@ def _tokens(program: Program) -> State:
     match program.states, list(program.outputs.values()):
         case (State(kind="first", start=Node(role="input")) as tokens,), [chosen]:
             grown = tokens.next
-            appends = grown is not None and grown.op == "host" and grown.attrs[0] == "append"
+            appends = grown is not None and grown.op == "host" and grown.attrs.name == "append"
             if grown is not None and appends and grown.args[1] is chosen and len(vectors) == 1 and not program.options:
                 return tokens
     raise fail("E601", program.decided_by, construct="a rule on lists that does not choose the next token of one")
@@ -114,7 +114,7 @@ class _Host:
 
     def fold(self, here: Node) -> Text:
         """A reduction over an index."""
-        body: Fold = here.attrs[0]
+        body: Fold = here.attrs.body
         if len(body.indices) != 1 or body.kind not in FOLDS:
             raise fail("E601", here.span, construct=f"`{infix(here)}` in a rule on lists")
         domain = self.code(here.args[0])
@@ -186,10 +186,10 @@ def _not(host: _Host, here: Node) -> Text:
 
 
 def _list(host: _Host, here: Node) -> Text:
-    if here.attrs[0] == "append":
+    if here.attrs.name == "append":
         whole, last = here.args
         return f"[*{host.code(whole, OR)}, {host.code(last)}]", POSTFIX
-    return _call(here.attrs[0])(host, here)
+    return _call(here.attrs.name)(host, here)
 
 
 def _select(host: _Host, here: Node) -> Text:
@@ -198,7 +198,7 @@ def _select(host: _Host, here: Node) -> Text:
 
 
 def _number(host: _Host, here: Node) -> Text:
-    value = here.attrs[0]
+    value = here.attrs.value
     text = str(int(value)) if value == int(value) else repr(float(value))
     return text, POSTFIX if value >= 0 else UNARY
 
@@ -206,7 +206,7 @@ def _number(host: _Host, here: Node) -> Text:
 WRITERS: dict[str, Callable[[_Host, Node], Text]] = {
     "leaf": lambda host, here: (ascii(here.name), POSTFIX),
     "const": _number,
-    "bool": lambda host, here: (str(here.attrs[0]), POSTFIX),
+    "bool": lambda host, here: (str(here.attrs.value), POSTFIX),
     "inf": lambda host, here: ("math.inf", POSTFIX),
     "neg": _prefix("-", UNARY),
     "not": _not,

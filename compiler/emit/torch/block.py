@@ -183,7 +183,7 @@ class Blocks:
         What its variables start as, or become, keeps its memory: they are other names of it, during the loop and after.
         """
         here, plan = statement.node, statement.body
-        body: Loop = here.attrs[0]
+        body: Loop = here.attrs.body
         assert plan is not None
         self.names |= plan.names
         lists, lines = self.lists.line(), list(map(comment, statement.comments))

@@ -17,7 +17,7 @@ def of_layer(here: Node) -> str:
     """The word for `here` if the runtime reads it off a layer; else empty."""
     if here.role == "input" and here.name.startswith((INPUT, OUTPUT)):
         return "input" if here.name.startswith(INPUT) else "output"
-    if here.op == "oracle" and here.attrs[1] == "gradient" and len(here.args) == 1:
+    if here.op == "oracle" and here.attrs.what == "gradient" and len(here.args) == 1:
         return "gradient" if here.args[0].name.startswith(OUTPUT) else ""
     return ""
 

@@ -351,14 +351,14 @@ class Lists:
     def _reduction(self, here: Node, a: Node) -> Code:
         operand = self._as_numbers(self.code(a), a).text
         word = REDUCED[here.op]
-        axes, have = here.attrs[0], a.type.axes
+        axes, have = here.attrs.axes, a.type.axes
         rest: list[str] = []
         if set(axes) != set(have):
             if REST in axes:
                 raise fail("E601", here.span, construct="a reduction over unnamed axes that keeps named ones")
             rest.append(str(tuple(have.index(axis) - len(have) for axis in axes)))
-        if here.op == "norm" and here.attrs[2] != 2:
-            order = here.attrs[2]
+        if here.op == "norm" and here.attrs.order != 2:
+            order = here.attrs.order
             rest += [*([] if rest else ["None"]), "math.inf" if order is None else literal(order)]
         return Code(f"{word}({', '.join((operand, *rest))})", True)
 

@@ -48,15 +48,15 @@ class Places:
             case "leaf":
                 return self._leaf(here)
             case "oracle":
-                return bool(here.attrs[1] == "value")
+                return bool(here.attrs.what == "value")
             case "size" | "native" | "fires" | "indicator":
                 return True
             case "eye" | "zeros" | "ones":
                 return False
-            case op if op in REDUCTIONS and here.attrs[1]:
+            case op if op in REDUCTIONS and here.attrs.model:
                 return True
             case "item":
-                return self.variable(here.args[0], here.attrs[0])
+                return self.variable(here.args[0], here.attrs.position)
         return all(self.known[arg] for arg in here.args)
 
     def _leaf(self, here: Node) -> bool:
@@ -75,7 +75,7 @@ class Places:
 
     def variable(self, loop: Node, position: int) -> bool:
         """Whether a loop variable is a number: its start and its next value both are."""
-        body: Loop = loop.attrs[0]
+        body: Loop = loop.attrs.body
         places = [self.scalar(start) for start in loop.args[1:]]
         while True:
             self.known |= dict(zip(body.variables, places, strict=True))
@@ -93,7 +93,7 @@ def moving(body: Loop) -> set[Node]:
     """
     found = set(body.variables)
     for root in body.nodes:
-        found.update(*(here.attrs[0].variables for here in root.walk() if here.op == "loop"))
+        found.update(*(here.attrs.body.variables for here in root.walk() if here.op == "loop"))
     for root in body.nodes:
         for here in root.walk():
             if any(child in found for child in here.children):
@@ -104,7 +104,7 @@ def moving(body: Loop) -> set[Node]:
 def requests(here: Node) -> bool:
     """Whether the value comes from outside: a sum over the model, a gradient elsewhere."""
     if here.op in REDUCTIONS or here.op == "size":
-        return bool(here.attrs[1])
+        return bool(here.attrs.model)
     return here.op == "oracle"
 
 
@@ -112,7 +112,7 @@ def below(here: Node) -> Iterator[Node]:
     """The arguments, and what a loop reads from outside its body."""
     yield from here.args
     if here.op == "loop":
-        body: Loop = here.attrs[0]
+        body: Loop = here.attrs.body
         inside = moving(body) | set(body.variables)
         for inner in inside:
             yield from (child for child in inner.children if child not in inside)

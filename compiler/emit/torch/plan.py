@@ -136,7 +136,7 @@ class Planner:
         if self.separate(here):
             self._append(here)
         elif here.op == "item":
-            self.plan.names[here] = self.plan.names[here.args[0].attrs[0].variables[here.attrs[0]]]
+            self.plan.names[here] = self.plan.names[here.args[0].attrs.body.variables[here.attrs.position]]
 
     def separate(self, here: Node) -> bool:
         """Whether the value is a statement of its own."""
@@ -180,7 +180,7 @@ class Planner:
         if here.role == "draw":
             return here.name
         if here.op == "oracle":
-            return {"gradient": "gradient", "value": "loss", "hessian_vector": "curved"}.get(here.attrs[1], "field")
+            return {"gradient": "gradient", "value": "loss", "hessian_vector": "curved"}.get(here.attrs.what, "field")
         return "total" if requests(here) else NOUNS.get(here.op, "part")
 
     def _comments(self, here: Node) -> tuple[str, ...]:
@@ -202,11 +202,11 @@ class Planner:
             stack += list(below(here))[::-1]
 
     def _loop(self, here: Node) -> None:
-        body: Loop = here.attrs[0]
+        body: Loop = here.attrs.body
         if body.index is not None:
             raise fail("E601", here.span, construct="a loop `for … in …` in an optimizer")
         self.places.variable(here, 0)
-        results = {e.node.attrs[0]: e for e in self._results(here)}
+        results = {e.node.attrs.position: e for e in self._results(here)}
         for position, variable in enumerate(body.variables):
             label = results[position].label if position in results else variable.name
             self.plan.names[variable] = self.taken.new(label)

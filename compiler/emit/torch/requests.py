@@ -30,11 +30,11 @@ class Requests:
                 return f"(yield ModelSum(sums({x})))"
             case "mean":
                 return f"(yield ModelSum(sums({x}))) / (yield ModelSum(sizes({x})))"
-            case "norm" if here.attrs[2] == 2:
+            case "norm" if here.attrs.order == 2:
                 return f"(yield ModelNorm(norms({x})))"
-            case "norm" if here.attrs[2] == 1:
+            case "norm" if here.attrs.order == 1:
                 return f"(yield ModelSum(norms({x}, None, 1)))"
-            case "norm" if here.attrs[2] is None:
+            case "norm" if here.attrs.order is None:
                 return f"(yield ModelMax(norms({x}, None, math.inf)))"
             case "amax":
                 return f"(yield ModelMax(largest({x})))"

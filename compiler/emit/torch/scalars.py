@@ -61,10 +61,10 @@ class Scalars:
             return text, ATOM
         match node.op, node.args:
             case "const", _:
-                text = literal(node.attrs[0])
+                text = literal(node.attrs.value)
                 return text, SIGN if text.startswith("-") else ATOM
             case "bool", _:
-                return str(node.attrs[0]), ATOM
+                return str(node.attrs.value), ATOM
             case "inf", _:
                 return "math.inf", ATOM
             case "pi", _:
@@ -117,7 +117,7 @@ class Scalars:
         """Whether it is plain from the text of the rule that the number is not zero."""
         match node.op, node.args:
             case "const", _:
-                return bool(node.attrs[0] != 0)
+                return bool(node.attrs.value != 0)
             case "pi", _:
                 return True
             case "exp", _:
@@ -148,7 +148,7 @@ class Scalars:
         """Whether it is plain that the number is not negative."""
         match node.op, node.args:
             case "const", _:
-                return bool(node.attrs[0] >= 0)
+                return bool(node.attrs.value >= 0)
             case "add" | "mul" | "div", (a, b):
                 return self.positive(a) and self.positive(b)
             case "sqrt" | "exp" | "abs" | "size", _:

@@ -51,7 +51,7 @@ class Shapes:
 
     def identity(self, here: Node) -> str:
         """The size of an identity matrix."""
-        return self.size(here.attrs[0])
+        return self.size(here.attrs.axis)
 
     def read(self, roots: Iterable[Node]) -> list[Node]:
         """The axes whose sizes are read as numbers."""
@@ -63,9 +63,9 @@ class Shapes:
             return self.draw(here)
         if here.op == "native":
             self.native = True
-            return f"shape[{here.attrs[0]}]"
+            return f"shape[{here.attrs.axis}]"
         if here.op == "size":
-            axes = here.attrs[0]
+            axes = here.attrs.axes
             if set(axes) == set(self.param.type.axes):
                 return f"{self.like}[0].numel()"
             return " * ".join(map(self.size, axes)) or "1"

@@ -102,7 +102,7 @@ class _Writer:
 
     def _is_gradient(self, oracle: Node) -> bool:
         """Whether this is what `.grad` holds."""
-        return oracle.attrs[1] in ("gradient", "field") and oracle.args == (self.theta,)
+        return oracle.attrs.what in ("gradient", "field") and oracle.args == (self.theta,)
 
     # ---- the whole ----
 
@@ -165,7 +165,7 @@ class _Writer:
             here.op in MATRIX_WORDS
             or here.op == "native"
             or here.role == "axis"
-            or (here.op == "size" and not here.attrs[1])
+            or (here.op == "size" and not here.attrs.model)
             for root in roots
             for here in root.walk()
         )

@@ -26,11 +26,11 @@ def accumulated(program: Program) -> Program:
     for count, here in enumerate(windows, start=1):
         value, length = here.args
         firing = node("fires", length, length)
-        if here.attrs[0] not in ("sum", "mean") or any(_read_otherwise(here, firing, program)):
+        if here.attrs.kind not in ("sum", "mean") or any(_read_otherwise(here, firing, program)):
             raise fail("E601", here.span, construct=f"`{here!r}`, which needs a copy for each of the last steps,")
         name = names.new(f"window{count}")
         total = node("add", leaf("state", name, value.type), value)
-        table[here] = total if here.attrs[0] == "sum" else node("div", total, length)
+        table[here] = total if here.attrs.kind == "sum" else node("div", total, length)
         after = node("select", firing, number(0), total)
         added.append(State(name, name, value.type, number(0), "constant", after, shared=False))
 

@@ -139,14 +139,14 @@ class _Writer:
                 return f"(double){self.dimension(('size', (here.name,)))}"
             case "leaf", (Place.TENSOR | Place.ROW) if here.role == "state":
                 return self._load(here.name, "0" if scope.place is Place.TENSOR else "row")
-            case "size", Place.HOST if here.attrs[0] == self.places.axes:
-                return self.given_slot(("count", here.attrs[0]))
+            case "size", Place.HOST if here.attrs.axes == self.places.axes:
+                return self.given_slot(("count", here.attrs.axes))
             case "size", Place.HOST:
                 raise Unsupported(f"{here!r} counts something else than entries over the whole model")
             case "size", _:
-                return f"(double){self.dimension(('size', here.attrs[0]))}"
+                return f"(double){self.dimension(('size', here.attrs.axes))}"
             case "native", _:
-                return f"(double){self.dimension(('native', here.attrs[0]))}"
+                return f"(double){self.dimension(('native', here.attrs.axis))}"
             case op, Place.HOST if op in REDUCE:
                 return self.given_slot(("model", self.facts.models[here]))
             case op, Place.TENSOR if op in REDUCE:

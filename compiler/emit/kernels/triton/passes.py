@@ -114,14 +114,14 @@ class _Writer:
             case "leaf", Place.ROW if here.role == "state":
                 real = triton_expression.DTYPES[scope.real]
                 return f"tl.load({self._pointer(here.name)} + r, mask=there, other=0.0).to({real})"
-            case "size", Place.HOST if here.attrs[0] == self.places.axes:
-                return self.number(("count", here.attrs[0]))
+            case "size", Place.HOST if here.attrs.axes == self.places.axes:
+                return self.number(("count", here.attrs.axes))
             case "size", Place.HOST:
                 raise Unsupported(f"{here!r} counts something else than entries over the whole model")
             case "size", _:
-                return self._extent(("size", here.attrs[0])) + ".to(tl.float64)"
+                return self._extent(("size", here.attrs.axes)) + ".to(tl.float64)"
             case "native", _:
-                return self._extent(("native", here.attrs[0])) + ".to(tl.float64)"
+                return self._extent(("native", here.attrs.axis)) + ".to(tl.float64)"
             case op, Place.HOST if op in REDUCE:
                 return self.number(("model", self.facts.models[here]))
             case op, Place.TENSOR if op in REDUCE:
