@@ -118,7 +118,7 @@ def _classes(path: Path, name: str) -> tuple[list[Any], str]:
     try:
         made = getattr(load(path), name)
     except OptError as error:
-        if error.diagnostics[0].code != "E601":
+        if error.diagnostics[0].code not in ("E601", "E606"):
             raise
         return [], error.diagnostics[0].message
     if isinstance(made, Transform):
