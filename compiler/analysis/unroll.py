@@ -17,14 +17,14 @@ def unrolled(program: Program) -> Program:
 
 def over_range(here: Node) -> bool:
     """Whether a loop runs over a range of numbers that is known."""
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     return body.index is not None and _indices(here) is not None
 
 
 def _written_out(here: Node) -> Node:
     match here:
         case Node(op="item", args=(Node(op="tuple", args=values),)):
-            found: Node = values[here.attrs[0]]
+            found: Node = values[here.attrs.position]
             return found
         case Node(op="loop"):
             return _passes(here)
@@ -33,7 +33,7 @@ def _written_out(here: Node) -> Node:
 
 def _indices(here: Node) -> list[int] | None:
     """The values of the index at each pass, or the numbers of the passes; None if they are not known, or many."""
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     domain = here.args[0]
     if body.index is None:
         last = domain.value
@@ -47,7 +47,7 @@ def _indices(here: Node) -> list[int] | None:
 
 
 def _passes(here: Node) -> Node:
-    body: Loop = here.attrs[0]
+    body: Loop = here.attrs.body
     indices = _indices(here)
     reads = any(x.role == "state" for root in (*here.args, *body.nodes) for x in root.walk())
     if indices is None or (body.index is None and not reads):
