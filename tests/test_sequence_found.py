@@ -67,3 +67,6 @@ def test_an_axis_whose_size_nothing_tells(tmp_path: Path) -> None:
     given = {"gamma": torch.rand(5), "k": torch.rand(5, 3), "q": torch.rand(5, 3)}
     with pytest.raises(ValueError, match=r"no input tells the size of the axis `n` of `s`"):
         rule(**given)
+    state = rule.initial_state((), n=2)
+    assert rule(**given, state=state).shape == (5, 2)
+    assert rule(**given, state=state, resets=[2]).shape == (5, 2)

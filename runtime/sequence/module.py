@@ -123,7 +123,7 @@ class SequenceModule(Asking):
         inputs, lead, length, dtype = self._inputs(args, named)
         keep = self._kept(mask, lengths, lead, length, next(iter(inputs.values())).device)
         example = next(iter(inputs.values()))
-        fresh = self._start(inputs, lead, seed, example)
+        fresh = self._start(inputs, lead, seed, example, state or {})
         state = fresh if state is None else dict(state)
         cuts = self._stretches(inputs, state["t"], length, resets, keep)
         with _exact(example.device.type):
@@ -221,8 +221,15 @@ class SequenceModule(Asking):
             expanded[x.name] = value.expand(*whole, *own)
         return expanded, tuple(whole[:-1]), whole[-1], dtype
 
-    def _start(self, inputs: dict[str, Tensor], lead: tuple[int, ...], seed: int, like: Tensor) -> State:
+    def _start(
+        self, inputs: dict[str, Tensor], lead: tuple[int, ...], seed: int, like: Tensor, given: State | None = None
+    ) -> State:
+        """The state of a new sequence; sizes that no input tells are those of the state that was `given`."""
         sizes: dict[str, int] = {}
+        for memory in self.functions.memories:
+            if given and isinstance(held := given.get(memory.name), Tensor):
+                own = held.shape[held.dim() - len(memory.axes) :]
+                sizes.update(zip(memory.axes, own, strict=True))
         for x in self.rule.inputs:
             value = inputs[x.name]
             sizes.update(zip(x.axes, value.shape[value.dim() - len(x.axes) :], strict=True))
