@@ -8,7 +8,7 @@ from dotopt.compiler.emit.functions.families import write
 from dotopt.compiler.emit.functions.frame import close, draws, needed_sizes, writer_of
 from dotopt.compiler.emit.functions.writer import RESERVED
 from dotopt.compiler.emit.names import Names
-from dotopt.compiler.emit.parts import header
+from dotopt.compiler.emit.parts import docstring, header
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Program
 from dotopt.compiler.text import syntax as s
@@ -28,7 +28,7 @@ def module(file: s.File, program: Program, defaults: Mapping[str, str]) -> str:
     given = ", ".join(b.argument(p.name) + defaults.get(p.name, "") for p in file.head.parameters)
     b.lines += [
         f"def {program.name}({given}, *, seed=0, step=1):",
-        f'{INDENT}"""{(program.docstring or program.name).strip()}"""',
+        INDENT + docstring((program.docstring or program.name).strip()),
         f"{INDENT}random = Draws(seed, step, {like}.dtype, {like}.device)",
     ]
     place = len(b.lines)
