@@ -45,6 +45,10 @@ FOUND = {
         "state B : real[dv, dk] = 0.1\nstate S : real[dv, dk] = 0\noutput o : real[dv]\n"
         "B' = B - γ*outer(B @ k - v, k)\nS' = S - 0.1*S @ outer(k, k) + outer(v, B'ᵀ @ v)\no = B' @ q + S @ q\n"
     ),
+    "a window whose weight is simplified in one form only": (
+        "state R : real[dv, dk] = 0\noutput o : real[dv]\noutput p : real[dv]\n"
+        "R' = R/(1 + ‖k‖) + sum(min(γ, γ)*outer(v, k) over last 3)\no = R @ q\np = (R'*k) @ q\n"
+    ),
     "a number that fires": (
         "state P : real = 0\nstate R : real[dk] = first q\noutput o : real[dk]\noutput p : real[dv]\n"
         "P' = 0.5 every 3\nR' = max(0.9*R, P')\no = R'*γ + k\np = v\n"

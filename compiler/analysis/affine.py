@@ -79,6 +79,11 @@ def kept(here: Node) -> tuple[Node, Node] | None:
     return (here.args[0], here.args[1]) if here.role == "sequence" and len(here.args) == 2 else None
 
 
+def key_of(value: Node, length: Node) -> str:
+    """The name under which a window keeps values: the same in every form of the code, however it writes them."""
+    return f"last {simplify(value)!r}, {length!r}"
+
+
 def affine(root: Node, *own: Node) -> Affine:
     """`root` as an affine function of the leaves `own`; raises `NotAffine`.
 

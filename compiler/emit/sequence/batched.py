@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from dotopt.compiler.analysis.affine import kept, low_rank, recent
+from dotopt.compiler.analysis.affine import kept, key_of, low_rank, recent
 from dotopt.compiler.emit.names import PYTHON, Names
 from dotopt.compiler.emit.torch.scalars import WORDS, by_torch
 from dotopt.compiler.ir import ENTRYWISE, FUNCTIONS, Loop, Node
@@ -400,7 +400,7 @@ def _window(b: Batched, here: Node) -> Text:
 
 def _recent(b: Batched, value: Node, length: Node) -> str:
     """The variable with the values of the last tokens; the state keeps them under a name of their own."""
-    axes, key = len(value.type.axes), f"last {value!r}, {length!r}"
+    axes, key = len(value.type.axes), key_of(value, length)
     given = f'{b.at_each(value)}, {b.code(length)}, {axes}, state, later, {key!r}'
     text = f"recent({given})" if b.tokens else f"recent_token({given}, keep)"
     name = b.fresh("recent_tokens")

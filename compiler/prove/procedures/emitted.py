@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dotopt.compiler.analysis.affine import low_rank
+from dotopt.compiler.analysis.affine import key_of, low_rank
 from dotopt.compiler.emit.sequence.token import first_states, own_leaf
 from dotopt.compiler.ir import TIME, Node, Program, boolean, leaf, node, number, substitute
 from dotopt.compiler.ops.types import Type
@@ -111,7 +111,7 @@ class Unrolled:
             for part in parts:
                 if many is not None and many > 1:
                     kept = tuple(substitute(part, self.inputs(t)) for t in range(1 - many, 0))
-                    yield f"last {part!r}, {length!r}", kept
+                    yield key_of(part, length), kept
 
     def expected(self) -> Found:
         """The outputs at each token that is there, and the states after the last."""
