@@ -47,7 +47,7 @@ FOUND = {
     ),
     "a window whose weight is simplified in one form only": (
         "state R : real[dv, dk] = 0\noutput o : real[dv]\noutput p : real[dv]\n"
-        "R' = R/(1 + ‖k‖) + sum(min(γ, γ)*outer(v, k) over last 3)\no = R @ q\np = (R'*k) @ q\n"
+        "R' = (1/(1 + ‖k‖))*R + sum(min(γ, γ)*outer(v, k) over last 3)\no = R @ q\np = γ*v\n"
     ),
     "a number that fires": (
         "state P : real = 0\nstate R : real[dk] = first q\noutput o : real[dk]\noutput p : real[dv]\n"
