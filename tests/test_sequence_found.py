@@ -64,6 +64,11 @@ def test_found(tmp_path: Path, name: str) -> None:
     agree(tmp_path, HEAD + FOUND[name], parallel="max(" not in FOUND[name])
 
 
+def test_a_start_that_hangs_on_the_time(tmp_path: Path) -> None:
+    text = "state T : real[dk] = 0.5\nstate y : real[dk] = first T'\noutput o : real[dk]\noutput p : real[dv]\n"
+    agree(tmp_path, HEAD + text + "T' = q every 4\ny' = γ*y + k\no = y'\np = v\n", parallel=False)
+
+
 def test_an_axis_whose_size_nothing_tells(tmp_path: Path) -> None:
     head = HEAD.replace("input v : real[dv]\n", "")
     text = head + "state s : real[n] = 1\noutput o : real[n]\ns' = γ*s\no = s'*(k @ q)\n"

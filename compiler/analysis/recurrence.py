@@ -313,7 +313,7 @@ class _Solver:
 def _not_at_one_token(state: State) -> str:
     """Why the start of a state cannot be computed from the inputs of the first token alone; empty if it can."""
     for here in state.start.walk():
-        if here.op in ("window", "attention") or here is TIME:
+        if here.op in ("window", "attention", "fires") or here is TIME:
             return f"`{state.name}` begins with what reads more than one token: `{here!r}`"
     return ""
 
