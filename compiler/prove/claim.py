@@ -12,7 +12,7 @@ from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
 from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import forget_atoms
-from dotopt.compiler.prove.fuel import FAST, FULL, OutOfFuel, StoppedByClock, TooLarge, spent, tank
+from dotopt.compiler.prove.fuel import FAST, FULL, OutOfFuel, StoppedByClock, TooLarge, left_unanswered, spent, tank
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Stopped, Vacuous, all_of, one_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.procedures.minima import where_minima_exist
@@ -37,6 +37,8 @@ def decided(file: s.File, claim: s.Claim, library: Library, fuel: int = FAST) ->
             forget_names()
             forget_atoms()
             outcome = _searched(file, claim, library, fuel)
+            if isinstance(outcome, Open) and left_unanswered():
+                return Stopped()
         if not isinstance(outcome, Proved):
             return outcome
         with tank(limit):

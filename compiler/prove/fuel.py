@@ -42,6 +42,7 @@ class _Tank:
     share: int = NEVER  # where the innermost share ends
     look: int = NEVER  # where the clock is looked at next
     ends: float = 0.0
+    struck: bool = False  # whether a question of this claim was left without an answer by a clock
 
 
 _TANK = _Tank()
@@ -73,6 +74,16 @@ def remaining() -> int:
     return min(_TANK.share, _TANK.limit) - _TANK.spent
 
 
+def leave_unanswered() -> None:
+    """Notes that the clock took the answer of one question: then no verdict of this claim may be `open`."""
+    _TANK.struck = True
+
+
+def left_unanswered() -> bool:
+    """Whether the clock took an answer since the outermost tank was opened."""
+    return _TANK.struck
+
+
 def seconds_left() -> float:
     """What is left until the guard strikes."""
     return _TANK.ends - time.monotonic() if _TANK.look != NEVER else float("inf")
@@ -94,6 +105,7 @@ def tank(units: int) -> Iterator[None]:
     """The fuel of one claim, or of one question from outside; a tank inside another takes no more than that has."""
     with _ONE_AT_A_TIME:
         before = (_TANK.limit, _TANK.share, _TANK.look, _TANK.ends)
+        _TANK.struck &= before[2] != NEVER
         _TANK.limit = min(_TANK.limit, _TANK.spent + units)
         _TANK.share = _TANK.limit if before[0] == NEVER else min(before[1], _TANK.limit)
         guard = time.monotonic() + units / UNITS * SLOW * TOLERANCE
@@ -106,6 +118,6 @@ def tank(units: int) -> Iterator[None]:
 
 
 __all__ = [
-    "FAST", "FULL", "UNITS", "OutOfFuel", "StoppedByClock", "TooLarge", "remaining", "seconds_left", "spend", "spent",
+    "FAST", "FULL", "UNITS", "OutOfFuel", "StoppedByClock", "TooLarge", "leave_unanswered", "left_unanswered", "remaining", "seconds_left", "spend", "spent",
     "tank", "within",
 ]  # fmt: skip
