@@ -284,8 +284,26 @@ OPTIMIZERS: dict[str, tuple[str, str, str, Move]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", ["torch", "cpu"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# derivatives with a tensor of ones, which no kernel has: C says so before anything moves
+NO_KERNEL = {"huber", "second_derivative"}
+
+
+@pytest.mark.parametrize("name", sorted(NO_KERNEL))
+def test_c_refuses_what_it_has_no_kernel_for(name: str, tmp_path: Path) -> None:
+    use, type, equations, _ = OPTIMIZERS[name]
+    path = tmp_path / file_name("Inner")
+    path.write_text(OPTIMIZER.format(use=use, type=type, equations=equations), encoding="utf-8")
+    p = torch.nn.Parameter(torch.ones(4, 3))
+    p.grad = torch.ones(4, 3)
+    with pytest.raises(RuntimeError, match="no form that runs over many tensors"):
+        dotopt.load(path).Inner([p], backend="cpu").step()
+    assert torch.equal(p.detach(), torch.ones(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [(name, backend) for name in OPTIMIZERS for backend in ("torch", "auto" if name in NO_KERNEL else "cpu")],
+)
 def test_an_optimizer(name: str, backend: str, tmp_path: Path) -> None:
     use, type, equations, move = OPTIMIZERS[name]
     path = tmp_path / file_name("Inner")

@@ -18,7 +18,7 @@ from dotopt.compiler.ir.print import infix
 from dotopt.compiler.prove.derivations.conditions import LATE, Settled, decided, each_way, named, words
 from dotopt.compiler.prove.derivations.guards import guards
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.fuel import TooLarge
+from dotopt.compiler.prove.fuel import UNITS, TooLarge
 from dotopt.compiler.prove.outcome import Proved, all_of
 from dotopt.compiler.prove.procedures.decide import decide
 from dotopt.compiler.prove.procedures.task import Task
@@ -40,7 +40,7 @@ class WeightNorm:
     certificate: Mapping[str, Any]
 
 
-def weight_norms(program: Program, fuel: float = 1.0) -> Iterator[WeightNorm]:
+def weight_norms(program: Program, fuel: float = UNITS) -> Iterator[WeightNorm]:
     """The identities that hold, one for each outcome of the conditions on the weights and gradients.
 
     >>> from dotopt.compiler.text.library import Library
