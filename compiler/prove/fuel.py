@@ -118,6 +118,6 @@ def tank(units: int) -> Iterator[None]:
 
 
 __all__ = [
-    "FAST", "FULL", "UNITS", "OutOfFuel", "StoppedByClock", "TooLarge", "leave_unanswered", "left_unanswered", "remaining", "seconds_left", "spend", "spent",
-    "tank", "within",
+    "FAST", "FULL", "UNITS", "OutOfFuel", "StoppedByClock", "TooLarge", "leave_unanswered", "left_unanswered",
+    "remaining", "seconds_left", "spend", "spent", "tank", "within",
 ]  # fmt: skip
