@@ -84,7 +84,7 @@ def test_a_broken_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_sympy_and_the_reference_differing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(symbolic.UNARY, "sqrt", lambda x: sp.sqrt(x) * sp.Rational(1001, 1000))
+    monkeypatch.setitem(symbolic.MEANING, "sqrt", lambda x: sp.sqrt(x) * sp.Rational(1001, 1000))
     outcome = equations(dotopt.load(RULES / "adamw.opt").AdamW, {"amsgrad": False}, FEW)
     assert isinstance(outcome, Failed) and "the reference and SymPy differ on `θ'`" in outcome.message
     done = subprocess.run(
