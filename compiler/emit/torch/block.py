@@ -102,7 +102,7 @@ class Blocks:
                     if here in self.names:
                         last[here] = max(place, last.get(here, 0))
         lists = self.lists.line()
-        lined = {statement.node for statement in plan.statements}
+        lined = {statement.node for statement in plan.statements if statement.state is None}
         for value, count in Counter(memory.kept.values()).items():
             if value not in lined or count > 1:  # else the line that computes it is the one that stores it
                 last |= dict.fromkeys(lists.reads(value), len(plan.statements))
