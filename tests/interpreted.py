@@ -193,7 +193,9 @@ def run(label, function, *arguments):
 # DEFECT, known since 24 November 2026: since commit ea9734f these are wrong on Triton (interpreter), by up to 1 % of a
 # step; torch and C are right. They must fail until they are repaired: then this list is emptied.
 WRONG = (
-    "AdamP {'delta': 0.3} torch.float64", "AdamP {'nesterov': True} torch.float32", "Adafactor {'d': 1.5} torch.float32",
+    "AdamP {'delta': 0.3} torch.float64",
+    "AdamP {'nesterov': True} torch.float32",
+    "Adafactor {'d': 1.5} torch.float32",
 )  # fmt: skip
 
 
