@@ -110,12 +110,17 @@ def checked(label: str) -> None:
             assert found <= allowed, f"{dtype}, k = {k}: off by {found:.3g}"
 
 
+# a sum over the model in every pass has no kernel; Triton insists, so it says so before anything has moved
+NO_KERNEL = {"a loop with a sum over the model"}
+
+
 if __name__ == "__main__":
     for label in RULES if len(sys.argv) == 1 else sys.argv[1:]:
         try:
             checked(label)
             print(json.dumps([label, ""]), flush=True)
         except Exception as error:
-            # Triton insists: where a rule has no kernel it says so, before anything has moved
-            said = "cannot step these tensors" in str(error)
+            said = label in NO_KERNEL and "cannot step these tensors" in str(error)
             print(json.dumps([label, "" if said else traceback.format_exc()[-1000:]]), flush=True)
+        else:
+            assert label not in NO_KERNEL, f"{label} has a kernel by now"
