@@ -166,6 +166,7 @@ class Kernel:
             columns = {param: bucket.params, **bucket.states, **bucket.beside}
             compiled = self.compiled(truth, stored(columns, bucket))
             table = bucket.cache[truth] = Table(self.program, compiled, bucket)
+        table.bucket = bucket  # a union of buckets is a new one in each step, with the numbers of that step
         return table
 
     def _truth(self, bucket: Bucket) -> tuple[bool, ...]:
