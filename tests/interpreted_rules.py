@@ -110,8 +110,8 @@ def checked(label: str) -> None:
             assert found <= allowed, f"{dtype}, k = {k}: off by {found:.3g}"
 
 
-# A sum over the model in every pass, or a number kept for each tensor, has no kernel inside a loop; Triton insists, so it
-# says so before anything has moved.
+# A sum over the model in every pass, or a number kept for each tensor, has no kernel inside a loop; Triton insists, so
+# it says so before anything has moved.
 NO_KERNEL = {"a loop with a sum over the model", "a loop with a number of the tensor"}
 
 
