@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dotopt.compiler.emit.functions.families import write
 from dotopt.compiler.emit.functions.frame import close, draws, needed_sizes, writer_of
+from dotopt.compiler.emit.functions.statements import write
 from dotopt.compiler.emit.functions.writer import RESERVED
 from dotopt.compiler.emit.names import Names
 from dotopt.compiler.emit.parts import docstring, header

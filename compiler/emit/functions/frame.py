@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dotopt.compiler.emit.functions.families import write
 from dotopt.compiler.emit.functions.questions import draw_text
+from dotopt.compiler.emit.functions.statements import write
 from dotopt.compiler.emit.functions.writer import RESERVED, Writer, domains
 from dotopt.compiler.emit.names import Names
 from dotopt.compiler.emit.sequence.token import INDENT

@@ -13,7 +13,6 @@ A party with `i` None takes no role. Reductions that need others before them wai
 
 from __future__ import annotations
 
-from dotopt.compiler.emit.functions.families import hoist, write
 from dotopt.compiler.emit.functions.frame import (
     arguments,
     close,
@@ -25,6 +24,7 @@ from dotopt.compiler.emit.functions.frame import (
     writer_of,
 )
 from dotopt.compiler.emit.functions.questions import draw_text, shared
+from dotopt.compiler.emit.functions.statements import hoist, write
 from dotopt.compiler.emit.functions.writer import Writer
 from dotopt.compiler.emit.names import spelled
 from dotopt.compiler.emit.sequence.token import INDENT

@@ -47,7 +47,7 @@ def _oracle(b: Writer, here: Node) -> Text:
 def _apply(b: Writer, here: Node) -> Text:
     name, order, argument, (count, arguments), _ = here.attrs
     indices, points = here.args[:count], here.args[count:]
-    if any(index not in b.bound for index in indices):
+    if any(index.role == "index" and index not in b.bound for index in indices):
         return _for_each(b, here)
     asked = _declared(b, name)
     function = _callee(b, name, indices)
@@ -76,12 +76,12 @@ def _declared(b: Writer, name: str) -> Callable_:
 
 def _callee(b: Writer, name: str, indices: tuple[Node, ...]) -> str:
     text = b.functions.get(name, b.argument(name))
-    return text + "".join(f"[{b.bound[i]} - 1]" for i in indices if i in b.bound)
+    return text + "".join(f"[{b.code(i)} - 1]" for i in indices if i.role != "index" or i in b.bound)
 
 
 def _for_each(b: Writer, here: Node) -> Text:
     """The value for each element of the first free index, one after the other, stacked along a first axis."""
-    from dotopt.compiler.emit.functions.families import write
+    from dotopt.compiler.emit.functions.statements import write
 
     index = b.indices(here)[0]
     values, element = b.fresh("values"), b.fresh(index.name)
@@ -115,7 +115,7 @@ def _solved(word: str) -> Callable[[Writer, Node], Text]:
 
 def _solution(b: Writer, here: Node, word: str) -> Text:
     """Writes the function of the inner problem, then the call of its solver."""
-    from dotopt.compiler.emit.functions.families import write as statements
+    from dotopt.compiler.emit.functions.statements import write as statements
 
     function: Lambda = here.attrs.function
     options = dict(zip(here.attrs.options, here.args[1:] if word == "conjugate_gradients" else here.args, strict=False))

@@ -9,7 +9,6 @@ but the arguments, so a step can be replayed, mapped over runs, or differentiate
 
 from __future__ import annotations
 
-from dotopt.compiler.emit.functions.families import write
 from dotopt.compiler.emit.functions.frame import (
     arguments,
     close,
@@ -23,6 +22,7 @@ from dotopt.compiler.emit.functions.frame import (
     writer_of,
 )
 from dotopt.compiler.emit.functions.questions import draw_text, shared
+from dotopt.compiler.emit.functions.statements import write
 from dotopt.compiler.emit.functions.writer import Writer, domains
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Node, Program, State, leaf

@@ -154,22 +154,25 @@ class Writer(Batched):
     def named(self, here: Node) -> str | None:
         """The code of what has a name, itself or along another axis of the same set."""
         if here in self.names:
-            return self._member(here, {})
+            return self.member(here, {})
         depends = self.depends(here)
         for old in depends:
             for new in self.order:
                 if new is not old and new not in depends and self._same_set(old, new):
                     twin = instance(here, {old: new})
                     if twin in self.names and new not in self.bound and new not in self.among:
-                        return self._member(twin, {new: old})
+                        return self.member(twin, {new: old})
         return None
 
     def _same_set(self, a: Node, b: Node) -> bool:
         return a.name in self.homes and self.homes[a.name] is self.homes.get(b.name)
 
-    def _member(self, here: Node, other: Mapping[Node, Node]) -> str:
-        """The named value, at the elements that are bound, and along the axes of the indices that stand for others."""
-        name = self.names[here]
+    def member(self, here: Node, other: Mapping[Node, Node], name: str = "") -> str:
+        """The value of `here`, which is called `name`, at the elements that are bound.
+
+        `other` says which indices stand in the place of its own: `n[j]` where `n[i]` has the name.
+        """
+        name = name or self.names[here]
         self.indices(here)
         slots: list[str] = []
         chosen = ""
@@ -177,7 +180,9 @@ class Writer(Batched):
             now = other.get(index, index)
             if index in self.bound and here not in self.whole[index]:
                 continue  # the name is that of the member already
-            if now in self.bound:
+            if now.role != "index":
+                slots.append(f"{self.code(now)} - 1")
+            elif now in self.bound:
                 slots.append(f"{self.bound[now]} - 1")
             elif now in self.among and (now is not index or here in self.whole.get(index, frozenset())):
                 chosen += (
