@@ -85,6 +85,11 @@ def test_minimiser_is_a_method_of_scipy() -> None:
         optimize.minimize(f, [1.0, 1.0], method=stdlib.CBO.scipy, bounds=[(0, 1), (0, 1)])
 
 
+def test_inputs_are_not_taken_for_functions() -> None:
+    with pytest.raises(TypeError, match="takes the functions J, and 2 were given by position"):
+        stdlib.MIFGSM(lambda x, y: x.sum(), torch.zeros(1, 2))
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [

@@ -36,8 +36,7 @@ class Learner(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[Any], *functions: Any, **given: Any) -> None:
         rule = self.rule
-        self.held = dict(zip((a.keyword for a in rule.asked), functions, strict=False))
-        self.held |= {a.keyword: given.pop(a.keyword) for a in rule.asked if a.keyword in given}
+        self.held = rule.held(functions, given)
         self.sizes = {name: int(size) for name, size in dict(given.pop("sizes", {})).items()}
         seeded = any(hyper.keyword == "seed" for hyper in rule.hypers)
         self.seed = 0 if seeded else int(given.pop("seed", 0))

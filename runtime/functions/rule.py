@@ -63,3 +63,20 @@ class FunctionRule:
     functions: Mapping[tuple[bool | str, ...], Pair]
     families: Mapping[str, str]  # input that is a family -> its set
     role: Role | None = None  # of a protocol, whose second function is a generator that every party runs
+
+    def held(self, functions: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
+        """The functions of a user by keyword, from those by position and those in `given`, which loses them.
+
+        Raises TypeError for more by position than the rule asks for, and for one that is given twice.
+        """
+        keywords = [asked.keyword for asked in self.asked]
+        if len(functions) > len(keywords):
+            takes = f"the functions {', '.join(keywords)}" if keywords else "no functions"
+            raise TypeError(f"{self.name} takes {takes}, and {len(functions)} were given by position")
+        found = dict(zip(keywords, functions, strict=False))
+        for keyword in keywords:
+            if keyword in given:
+                if keyword in found:
+                    raise TypeError(f"{self.name}: `{keyword}` is given twice")
+                found[keyword] = given.pop(keyword)
+        return found

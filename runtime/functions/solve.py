@@ -32,9 +32,8 @@ class Solver(nn.Module, Face):
     def __init__(self, *functions: Any, **given: Any) -> None:
         """Raises TypeError for unknown keywords, ValueError for values out of range."""
         super().__init__()
-        named = {a.keyword: given.pop(a.keyword) for a in self.rule.asked if a.keyword in given}
-        self.configure(dict(given))
-        self.held = dict(zip((a.keyword for a in self.rule.asked), functions, strict=False)) | named
+        self.held = self.rule.held(functions, given)
+        self.configure(given)
 
     def forward(self, *args: Any, **named: Any) -> Any:
         """The output, or a tuple of the outputs; raises TypeError for what is missing, ValueError for what misfits."""
