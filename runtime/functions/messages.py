@@ -6,12 +6,16 @@ between ranks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from dotopt.runtime.functions.parties import PartyError
+
+FEW = 256  # different numbers that a message may have to travel as a table
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,16 @@ class Total:
     count: int = 0
     bytes: int = 0
 
-    def add(self, message: Sum, who: object) -> None:
-        """Takes in one message. Raises ValueError for NaN or infinite numbers and for another shape than before."""
+    def add(self, message: Sum, party: int, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Takes in one message. Raises `PartyError` for NaN or infinite numbers and for another shape than before."""
         part = message.part
         if part is None:
             return
         if not bool(torch.isfinite(part).all()):
-            raise ValueError(f"party {who} sent `{message.name}` with NaN or infinite numbers")
-        if self.total is not None and part.shape != self.total.shape:
-            raise ValueError(
-                f"party {who} sent `{message.name}` of shape {tuple(part.shape)}, the others {tuple(self.total.shape)}"
-            )
+            raise PartyError(party, f"sent `{message.name}` with NaN or infinite numbers")
+        shape = shapes.setdefault(message.name, tuple(part.shape))
+        if part.shape != shape:
+            raise PartyError(party, f"sent `{message.name}` of shape {tuple(part.shape)}, others {shape}")
         self.total = part if self.total is None else self.kind.joined(self.total, part)
         self.count += 1
         self.bytes += wire_bytes(part)
@@ -81,17 +84,34 @@ class Total:
         return self.total / self.count if self.kind.averaged else self.total
 
 
-def gathered(messages: Sequence[tuple[object, Sequence[Sum]]]) -> list[Total]:
-    """The totals of one phase from the messages of several parties, in the order of the parties."""
-    kinds = [(type(m), m.name) for m in messages[0][1]]
-    totals = [Total(kind, name) for kind, name in kinds]
-    for who, sent in messages:
+def gathered(
+    messages: Mapping[int | None, Sequence[Sum]], shapes: dict[str, tuple[int, ...]]
+) -> tuple[list[Total], dict[int, Exception]]:
+    """The totals of one phase from the messages of several parties, in the order of the parties; and who sent what
+    does not count. `shapes` are those of all messages so far, by name.
+    """
+    kinds = [(type(m), m.name) for m in next(iter(messages.values()), ())]
+    totals, wrong = [Total(kind, name) for kind, name in kinds], dict[int, Exception]()
+    for party, sent in messages.items():
         for total, message in zip(totals, sent, strict=True):
-            total.add(message, who)
-    return totals
+            try:
+                total.add(message, party or 0, shapes)
+            except PartyError as error:
+                wrong.setdefault(error.party, error)
+    return totals, wrong
 
 
 def wire_bytes(part: Tensor) -> int:
-    """The bytes of a message: whole, or as values with 4-byte indices where that is shorter."""
-    entries = int(torch.count_nonzero(part))
-    return min(part.numel() * part.element_size(), entries * (part.element_size() + 4))
+    """The bytes of a message in the shortest of three forms: whole; as values with 4-byte places; or, of at most 256
+    different numbers, as a table of them with a few bits an entry (signs and levels).
+
+    >>> wire_bytes(torch.tensor([0.5, -0.5]).repeat(40))       # a bit each, and two numbers of 4 bytes
+    18
+    """
+    size = part.element_size()
+    shortest = min(part.numel() * size, int(torch.count_nonzero(part)) * (size + 4))
+    flat = part.reshape(-1)
+    if flat[:1024].unique().numel() <= FEW and (levels := flat.unique().numel()) <= FEW:
+        bits = max(levels - 1, 0).bit_length()
+        shortest = min(shortest, -(-flat.numel() * bits // 8) + levels * size)
+    return shortest

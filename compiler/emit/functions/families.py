@@ -111,8 +111,13 @@ def _branches(b: Writer, here: Node) -> Text:
 
 
 def _branch(b: Writer, here: Node, part: Node) -> str:
-    """One branch; a number becomes a tensor where the other branch is one."""
+    """One branch; a number becomes a tensor where the other branch is one, in the shape of the choice."""
     text = b.fitted(part, here)
+    if not b.axes(part) and here.type.axes and all(axis in b.sizes for axis in here.type.axes):
+        shape = ", ".join((*(b.count(index) for index in b.indices(here)), *(b.sizes[a] for a in here.type.axes)))
+        if not b.is_tensor(part):
+            return f"torch.full(({shape},), {text}, dtype=dtype, device=device)"
+        return f"({text}).expand({shape})"
     if b.is_tensor(here) and not b.is_tensor(part) and part.type.kind in ("real", "int"):
         return f"torch.as_tensor({text}, dtype=dtype, device=device)"
     return text
