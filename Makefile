@@ -3,6 +3,7 @@
 #   make test    lint, types, tests
 #   make lint    lint and types only
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
+#   make test-thorough    all combinations of what `make test` samples
 #   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
 #   make fuzz    random rules on every backend beside the judge, for a night; write bench/results/fuzz.md
 #   make test-verdicts    claims get the same answers on a busy machine, with any hash seed
@@ -19,7 +20,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test-verdicts test test-gpu test-kernels test-optimizers test-texts fuzz lint gallery
+.PHONY: bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-texts fuzz lint gallery
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -41,6 +42,10 @@ bench: $(READY) .venv/.bench
 test-kernels: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough \
 		tests/test_cpu_backend.py tests/test_triton_backend.py tests/test_codegen.py
+
+# All that other tests sample, in every file: half an hour.
+test-thorough: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough
 
 # every optimizer x behaviour of torch's optimizers x backend
 test-optimizers: $(READY)

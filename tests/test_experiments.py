@@ -26,12 +26,12 @@ EXPECTED: dict[str, Check] = {
     "nested/induction": lambda n: max(n[0], n[1], n[3]) < 0.2 and min(n[2], n[4], n[5]) > 0.99,
     "nested/hope_characters": lambda n: len(n) == 4 and all(1 < loss < 5.5 for loss in n),
     "federated/quadratic": lambda n: 0.2 < n[0] < 0.8 and n[2] < 1e-10 and 0.05 < n[3] < 0.2,
-    "populations/rastrigin": lambda n: n[2] >= 0.8 and n[0] < 0.5 and n[4] == 0,
     "solvers/transport": lambda n: n[0] > 300 and n[1] < 1e-11,
-    "tasks/two_curvatures": lambda n: n[0] > 1e-4 and n[3] < 1e-8,
 }
 # the same, where a reduced size takes longer: with the marker `thorough`
 LONGER: dict[str, Check] = {
+    "populations/rastrigin": lambda n: n[2] >= 0.8 and n[0] < 0.5 and n[4] == 0,
+    "tasks/two_curvatures": lambda n: n[0] > 1e-4 and n[3] < 1e-8,
     "optimizers/lion_box": lambda n: max(n[0], n[2]) < 5e-2 and min(n[1], n[3]) > 0.1,
     "optimizers/norm_growth": lambda n: n[2] < 0.8 * n[1] and n[4] < n[3],
     "optimizers/rosenbrock": lambda n: 2000 < n[0] < 2800 and 1900 < n[1] < 2400 and n[2] < n[0] / 2,
