@@ -36,7 +36,10 @@ BUGS = [
 
 @pytest.mark.parametrize("name", ["lion", "adamw", "signum"])
 def test_right_rules_pass(name: str) -> None:
-    report = properties(RULES / f"{name}.opt", FEW, lambda label: "triton" not in label or (name == "adamw" and "float32" in label))
+    def wanted(label: str) -> bool:  # the interpreter is slow: one rule in one dtype
+        return "triton" not in label or (name == "adamw" and "float32" in label)
+
+    report = properties(RULES / f"{name}.opt", FEW, wanted)
     assert report.code == 0, report.failures
     passed = [result.name for result in report.results if isinstance(result.outcome, Passed)]
     assert {"torch, float64", "torch, float32", "torch, bfloat16"} <= set(passed)
