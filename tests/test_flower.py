@@ -191,7 +191,7 @@ def test_the_server_goes_on_after_a_restart(tmp_path: Path) -> None:
     file = str(tmp_path / "run.pt")
     first = federation("Scaffold", checkpoint=file)
     first.run(3)
-    functions, given = CASES["Scaffold"]
+    given = CASES["Scaffold"][1]
     again = Federation(stdlib.Scaffold(**given), start(), first.grid, checkpoint=file)
     assert again.number == 3
     torch.testing.assert_close(again.run(4).x, simulated("Scaffold", 7).x, rtol=1e-12, atol=1e-12)
