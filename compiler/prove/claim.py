@@ -12,7 +12,7 @@ from dotopt.compiler.prove.checker import verify
 from dotopt.compiler.prove.forms.certificates import forget_names, strengthened
 from dotopt.compiler.prove.forms.facts import forget_facts
 from dotopt.compiler.prove.forms.polynomial import forget_atoms
-from dotopt.compiler.prove.fuel import FAST, FULL, OutOfFuel, StoppedByClock, TooLarge, left_unanswered, spent, tank
+from dotopt.compiler.prove.fuel import FAST, FULL, OutOfFuel, StoppedByClock, TooLarge, left_unanswered, tank, until
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Stopped, Vacuous, all_of, one_of
 from dotopt.compiler.prove.procedures.goals import outcome_of
 from dotopt.compiler.prove.procedures.minima import where_minima_exist
@@ -100,7 +100,7 @@ def outcomes(
     if simulates(claim):
         yield simulated(cases(file, claim, library), claim, 0.9 * (fuel * RUNS if runs(claim) else fuel))
         return
-    end = spent() + fuel
+    end = until(fuel)
     found = False
     seen: set[object] = set()
     wanted: dict[int, list[Outcome]] = {}  # by the place of a `refute`: a counterexample in one case is enough
@@ -114,7 +114,7 @@ def outcomes(
                 if same in seen:  # the options that differ are not read
                     continue
                 seen.add(same)
-                left = max(end - spent(), fuel / 10)
+                left = max(end.left, fuel / 10)
                 share = left / 2 if undecided else left
                 decide = partial(sampled if evidence else outcome_of, case, clause, share)
                 outcome = as_asked(where_minima_exist(case, clause, share, decide), claim)

@@ -35,6 +35,23 @@ class StoppedByClock(BaseException):
     """The guard has struck: the claim has no verdict on this machine."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a share of work ends. What was counted before is not to be seen in it: it is no number."""
+
+    _at: float
+
+    @property
+    def left(self) -> float:
+        """The work until then; negative when it is passed."""
+        return self._at - _TANK.spent
+
+    @property
+    def passed(self) -> bool:
+        """Whether the share is used up."""
+        return _TANK.spent > self._at
+
+
 @dataclass
 class _Tank:
     spent: int = 0
@@ -67,6 +84,11 @@ def _checked() -> None:
 def spent() -> int:
     """All that was spent so far; the difference of two answers is what was done between."""
     return _TANK.spent
+
+
+def until(units: float) -> Mark:
+    """The mark that so much work leads to."""
+    return Mark(_TANK.spent + units)
 
 
 def remaining() -> int:
@@ -118,6 +140,6 @@ def tank(units: int) -> Iterator[None]:
 
 
 __all__ = [
-    "FAST", "FULL", "UNITS", "OutOfFuel", "StoppedByClock", "TooLarge", "leave_unanswered", "left_unanswered",
-    "remaining", "seconds_left", "spend", "spent", "tank", "within",
+    "FAST", "FULL", "UNITS", "Mark", "OutOfFuel", "StoppedByClock", "TooLarge", "leave_unanswered", "left_unanswered",
+    "remaining", "seconds_left", "spend", "spent", "tank", "until", "within",
 ]  # fmt: skip

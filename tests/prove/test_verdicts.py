@@ -1,8 +1,11 @@
 """The same verdicts, certificates and counterexamples on a busy machine, with any hash seed, cold or warm."""
 
+import json
+import os
 import subprocess
 import sys
 import threading
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,50 @@ def test_reports_do_not_hang_on_load_seed_order_jobs_or_cache(tmp_path: Path) ->
     wrong = tmp_path / "wrong.opt"
     wrong.write_text(WRONG, encoding="utf-8")
     assert list(differences([wrong, ROOT / "stdlib" / "functions" / "norm1.opt"])) == []
+
+
+ORDER = """rule Order
+hyper  β in [0, 1) = 0.9
+hyper  γ in [0, 1) = 0.9
+input  k : real
+state  a = 0
+state  b = 0
+
+a' = β*a + (1 - β)*min(k², 1)
+b' = γ*b + (1 - γ)*a
+
+claim easy:
+  show a <= 1 for all steps
+
+claim false:
+  show a <= 1/2 for all steps
+
+claim hard:
+  show b <= 1 for all steps
+"""
+ALONE = """
+import sys
+from tests.prove.test_verdicts import last_of
+print(last_of(sys.argv[1], []))
+"""
+
+
+def last_of(path: str, before: list[int]) -> str:
+    """The report on the last claim of a file, and the fuel that it took, after the claims of these numbers."""
+    file = load(Path(path))
+    for number in before:
+        check_claim(file, file.claims[number], Library())
+    begun = fuel.spent()
+    report = check_claim(file, file.claims[-1], Library())
+    return json.dumps([asdict(replace(report, seconds=0)), fuel.spent() - begun], ensure_ascii=False, sort_keys=True)
+
+
+def test_a_report_does_not_hang_on_the_claims_that_were_decided_before(tmp_path: Path) -> None:
+    path = tmp_path / "order.opt"
+    path.write_text(ORDER, encoding="utf-8")
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    cold = subprocess.run([sys.executable, "-c", ALONE, str(path)], capture_output=True, env=settings, check=True)
+    assert last_of(str(path), [0, 1]) == cold.stdout.decode().strip()
 
 
 def test_a_claim_is_decided_in_any_thread_and_its_fuel_is_the_same() -> None:

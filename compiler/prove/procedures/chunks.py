@@ -17,7 +17,7 @@ from dotopt.compiler.emit.sequence.stretch import functions
 from dotopt.compiler.emit.sequence.token import own_leaf
 from dotopt.compiler.ir import Node, Program
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.fuel import TooLarge, spent, within
+from dotopt.compiler.prove.fuel import Mark, TooLarge, spent, until, within
 from dotopt.compiler.prove.procedures.emitted import Call, Found, Situation, Unrolled
 from dotopt.compiler.prove.procedures.same import same
 
@@ -83,7 +83,7 @@ def prove_chunks(program: Program, run: Run, work: int = 10_000_000) -> tuple[Ch
     scanned = tuple(x.state.name for x in found.solved if x.kind == "elementwise")
     frozen = tuple(x.state.name for x in found.solved if x.kind == "frozen")
     memo: dict[Situation, tuple[Found, Found, set[Node]]] = {}
-    end = spent() + work
+    end = until(work)
     asked = [(names, "chunked form") for names in groups] + ([(scanned, "scan")] if scanned else [])
     return tuple(_answer(program, text, names, frozen, run, end, memo, form) for names, form in asked)
 
@@ -91,12 +91,12 @@ def prove_chunks(program: Program, run: Run, work: int = 10_000_000) -> tuple[Ch
 def prove_token(program: Program, run: Run, work: int = 4_000_000) -> ChunkProof:
     """Whether the code for one token is the equations of the rule."""
     names = tuple(x.name for x in program.states)
-    end = spent() + work
+    end = until(work)
     return _answer(program, functions(program), names, (), run, end, {}, "one token")
 
 
 def _answer(
-    program: Program, text: str, names: Sequence[str], frozen: Sequence[str], run: Run, end: int,
+    program: Program, text: str, names: Sequence[str], frozen: Sequence[str], run: Run, end: Mark,
     memo: dict[Situation, tuple[Found, Found, set[Node]]], form: str,
 ) -> ChunkProof:  # fmt: skip
     begun = spent()
@@ -106,12 +106,12 @@ def _answer(
     passed: dict[str, bool] = {"": True, "where it begins": True, "where tokens are missing": True}
     moving = {own_leaf(x) for x in program.states if x.name not in frozen}
     for situation, kind in _situations(token, program):
-        if spent() > end:
+        if end.passed:
             reason, passed[kind] = "it is more work than a proof of this kind is worth", False
             break
         shape = (situation.tokens, situation.chunk)
         try:
-            with within(end - spent()):
+            with within(end.left):
                 if situation not in memo:
                     unrolled = Unrolled(program, situation)
                     call = unrolled.call("token" if token else "stretch")
@@ -150,7 +150,7 @@ def _situations(token: bool, program: Program) -> Iterator[tuple[Situation, str]
 
 
 def _agree(
-    found: Found, expected: Found, names: Sequence[str], situation: Situation, moving: set[Node], end: int
+    found: Found, expected: Found, names: Sequence[str], situation: Situation, moving: set[Node], end: Mark
 ) -> bool:
     """Whether the code gave what the equations give: the outputs at the tokens that are there, and these states."""
     outputs, ends = found
@@ -158,7 +158,7 @@ def _agree(
     for name, right in expected[0].items():
         pairs += zip((outputs[name][t] for t in situation.there), right, strict=True)
     for left, right_ in pairs:
-        if spent() > end:
+        if end.passed:
             raise Unsupported("it is more work than a proof of this kind is worth")
         if not same(left, right_, moving):
             return False

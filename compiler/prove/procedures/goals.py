@@ -85,13 +85,14 @@ def _in_every_step(case: Case, goal: Node, fuel: float) -> Outcome:
     """A sentence about all steps, alone or together with the others of the claim."""
     if any(isinstance(c, s.Derive) for c in case.claim.body):
         raise Unreadable("constants that are to be derived for all steps")
-    outcome = for_all_steps(case, goal, fuel)
     shown = [c.goal for c in case.claim.body if isinstance(c, s.Show) and not c.refute]
     others = [case.value(g.condition) for g in shown if isinstance(g, s.Holds) and (g.all_steps or case.begins)]
-    if not isinstance(outcome, Open) or len(others) < 2:
-        return outcome
-    together = for_all_steps(case, reduce(partial(node, "and"), others), fuel / 2)
-    return together if isinstance(together, Proved) else outcome
+    if len(others) > 1:  # one that needs the others is true as a rule: they are tried before counterexamples are sought
+        for sentence in (goal, reduce(partial(node, "and"), others)):
+            outcome = for_all_steps(case, sentence, fuel / 2, hunt=False)
+            if isinstance(outcome, Proved):
+                return outcome
+    return for_all_steps(case, goal, fuel)
 
 
 def _leaning(case: Case, show: s.Show, fuel: float) -> Outcome:

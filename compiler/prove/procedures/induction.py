@@ -12,7 +12,7 @@ from functools import reduce
 from itertools import islice
 
 from dotopt.compiler.ir import TIME, Node, node, number
-from dotopt.compiler.prove.fuel import spent
+from dotopt.compiler.prove.fuel import until
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous, all_of
 from dotopt.compiler.prove.procedures.decide import conjuncts_of, decide
 from dotopt.compiler.prove.procedures.sentences import by_properties, task
@@ -40,8 +40,8 @@ LOOKS_BACK = (0, 1, 2)  # how many steps before the one that is shown an inducti
 TRIVIAL = Proved("algebra", {"kind": "truth", "value": True})
 
 
-def for_all_steps(case: Case, goal: Node, fuel: float) -> Outcome:
-    """The outcome of a sentence about all steps."""
+def for_all_steps(case: Case, goal: Node, fuel: float, hunt: bool = True) -> Outcome:
+    """The outcome of a sentence about all steps; counterexamples in later steps are sought if `hunt`."""
     if case.at_start or not all(_of_early_steps(case, p) for p in case.premises if speaks_of_t(p)):
         raise Unreadable("`for all steps` with `given` lines about t that the first steps do not fulfil")
     if case.begins and any(here.role == "draw" for p in (goal, *case.premises, *_laws(case)) for here in p.walk()):
@@ -53,9 +53,9 @@ def for_all_steps(case: Case, goal: Node, fuel: float) -> Outcome:
     base = _base(case, goal, first, begin, fuel / 2)
     if isinstance(base, Refuted | Vacuous):
         return base
-    end = spent() + fuel
+    end = until(fuel)
     step: Outcome = Open("")
-    ways, hunt = list(_inductions(case, goal)), _counterexamples(case, goal, first, fuel)
+    ways, later = list(_inductions(case, goal)), _counterexamples(case, goal, first, fuel)
     for depth in LOOKS_BACK:
         for way in ways:
             induction = replace(way, depth=depth)
@@ -64,11 +64,11 @@ def for_all_steps(case: Case, goal: Node, fuel: float) -> Outcome:
                 shown = base if depth == 1 else induction.first_steps(goal, first, fuel / 2)
                 if isinstance(shown, Proved):
                     return _proved(shown, step, induction.needed(goal, fuel / 4))
-            if spent() > end:
+            if end.passed:
                 break
         if depth == 1:
             tried = step
-        for found in islice(hunt, EARLY if depth == 1 else 0 if depth == 0 else None):
+        for found in islice(later if hunt else (), EARLY if depth == 1 else 0 if depth == 0 else None):
             if found is not None:
                 return found
     missing = tried.reason if isinstance(tried, Open) else base.reason if isinstance(base, Open) else ""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.prove.fuel import spent
+from dotopt.compiler.prove.fuel import Mark, until
 from dotopt.compiler.prove.outcome import Open, Outcome, Refuted
 from dotopt.compiler.prove.procedures.trial import Disturbance, Lab, Trial
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
@@ -68,7 +68,7 @@ def simulated(cases: Iterable[Case], claim: s.Claim, fuel: float, first: int = 0
 
     Raises `Unreadable` for what has no numbers.
     """
-    end = spent() + fuel
+    end = until(fuel)
     for clause in claim.body:
         if isinstance(clause, s.Flow | s.Derive | s.Precision):
             raise Unreadable("a simulation of a flow, of rounded numbers, or of constants that are to be found")
@@ -116,7 +116,7 @@ def seeds(claim: s.Claim) -> int:
     return SEEDS
 
 
-def _fitting(lab: Lab, seed: int, end: float) -> Trial | None:
+def _fitting(lab: Lab, seed: int, end: Mark) -> Trial | None:
     """The first draw of a seed that meets the premises."""
     for attempt in range(ATTEMPTS):
         trial = Trial(lab, seed + (attempt << 32), end)

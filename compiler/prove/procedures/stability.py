@@ -22,7 +22,7 @@ from dotopt.compiler.prove.forms.certificates import smt_certificate
 from dotopt.compiler.prove.forms.normal import atoms_below
 from dotopt.compiler.prove.forms.polynomial import ONE, ZERO, Atom, Polynomial, single, single_product, variable
 from dotopt.compiler.prove.forms.smt import check
-from dotopt.compiler.prove.fuel import spent
+from dotopt.compiler.prove.fuel import until
 from dotopt.compiler.prove.outcome import Open, Outcome, Proved, Refuted, Vacuous
 from dotopt.compiler.prove.procedures.task import Task
 from dotopt.compiler.prove.solver.client import Answer
@@ -257,9 +257,9 @@ def _hypers(case: Case) -> set[Node]:
 
 def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, fuel: float) -> dict[str, Any] | None:
     draw = Setting(tuple(case.premises), case.program).draw
-    end = spent() + fuel * 0.4
+    end = until(fuel * 0.4)
     for seed in islice(count(), 3000):
-        if spent() > end:
+        if end.passed:
             return None
         found = _unlike(step, condition, World(seed, draw=draw), case, exactly)
         if found is not None:

@@ -23,7 +23,7 @@ from dotopt.compiler.lower.functions import function_of
 from dotopt.compiler.lower.scope import Local
 from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.ops.types import INT, Type
-from dotopt.compiler.prove.fuel import spend, spent
+from dotopt.compiler.prove.fuel import Mark, spend
 from dotopt.compiler.prove.statements.statement import Case, Unreadable
 from dotopt.compiler.prove.worlds.setting import Setting
 from dotopt.compiler.text import syntax as s
@@ -138,7 +138,7 @@ class Lab:
 class Trial(World):
     """The numbers of one run. Raises `Unreadable` for what has none, `TimeoutError` at the end."""
 
-    def __init__(self, lab: Lab, seed: int, end: float, disturb: Disturbance | None = None) -> None:
+    def __init__(self, lab: Lab, seed: int, end: Mark, disturb: Disturbance | None = None) -> None:
         self.lab, self.seed, self.end, self.disturb = lab, seed, end, disturb
         self.drawn: dict[Node, Value] = {}  # what each name and draw of the claim is
         self.lawful = True  # nothing was drawn by a law: the run is one case of the claim
@@ -221,7 +221,7 @@ class Trial(World):
         run.disturb = self.disturb
         oracles = self._answers(asked[0].name, f, run)
         for _ in range(int(self.at(steps))):
-            if spent() > self.end:
+            if self.end.passed:
                 raise TimeoutError
             try:
                 run.step(oracles=oracles)

@@ -14,7 +14,7 @@ from dotopt.compiler import ir
 from dotopt.compiler.ir import Node
 from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.prove.forms.facts import conjuncts
-from dotopt.compiler.prove.fuel import remaining, spent
+from dotopt.compiler.prove.fuel import Mark, remaining, until
 from dotopt.compiler.prove.procedures.elementary import End, Step, Tree, bound, derivative, plus, rational, shows, times
 
 # continuous, so that the sign of the derivative says where they rise
@@ -44,7 +44,7 @@ def proof(goal: Node, premises: Iterable[Node], fuel: float = WORK) -> tuple[str
     if low is not None and high is not None and low > high:
         return None
     strict = goal.op in ("lt", "gt")
-    stop = spent() + min(fuel, max(remaining(), 50_000))
+    stop = until(min(fuel, max(remaining(), 50_000)))
     step = _search(tree, low, high, strict, stop, 5)
     if step is None or not shows(tree, low, high, strict, step):
         return None
@@ -124,13 +124,13 @@ def _turned(op: str) -> str:
 # ---- searching -----------------------------------------------------------------------------------------------------
 
 
-def _search(tree: Tree, low: End, high: End, strict: bool, stop: float, depth: int) -> Step | None:
+def _search(tree: Tree, low: End, high: End, strict: bool, stop: Mark, depth: int) -> Step | None:
     """A step that shows tree >= 0 (or > 0) between the ends, if one of a few shapes does."""
     if rational(tree) is not None:
         return ["sturm"] if shows(tree, low, high, strict, ["sturm"]) else None
     if shows(tree, low, high, strict, ["pieces", []]):
         return ["pieces", []]
-    if depth == 0 or spent() > stop:
+    if depth == 0 or stop.passed:
         return None
     slope: Tree | None = None
     for side, end in (("right", low), ("left", high)):
@@ -160,7 +160,7 @@ def _points(low: End, high: End) -> Iterator[Fraction]:
             yield point
 
 
-def _pieces(tree: Tree, low: End, high: End, strict: bool, stop: float) -> Step | None:
+def _pieces(tree: Tree, low: End, high: End, strict: bool, stop: Mark) -> Step | None:
     """Cuts until the bound on every piece has the sign."""
     if low is None or high is None:
         return None
@@ -173,7 +173,7 @@ def _pieces(tree: Tree, low: End, high: End, strict: bool, stop: float) -> Step 
             cuts.append(b)
             continue
         middle = bound(tree, (a + b) / 2, (a + b) / 2)
-        if spent() > stop or b - a < FINEST * (high - low) or (middle is not None and middle.b < 0):
+        if stop.passed or b - a < FINEST * (high - low) or (middle is not None and middle.b < 0):
             return None
         stack += [((a + b) / 2, b), (a, (a + b) / 2)]
     return ["pieces", [str(c) for c in cuts[:-1]]]

@@ -14,7 +14,7 @@ from dotopt.compiler.prove.forms.facts import Facts, facts_of
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.forms.polynomial import Atom
 from dotopt.compiler.prove.forms.smt import check
-from dotopt.compiler.prove.fuel import spent, within
+from dotopt.compiler.prove.fuel import Mark, within
 from dotopt.compiler.prove.worlds.arrays import as_array, scalar
 from dotopt.compiler.prove.worlds.setting import Setting, Sized
 from dotopt.compiler.prove.worlds.swarm import Swarm
@@ -23,24 +23,22 @@ from dotopt.compiler.prove.worlds.world import World
 LEAST, MOST = 100_000, 1_500_000  # work for one model
 
 
-def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, fuel: float) -> Iterator[World]:
+def modelled(setting: Setting, premises: tuple[Node, ...], goal: Node, end: Mark) -> Iterator[World]:
     """Worlds of one entry an axis after a model of the premises and the goal's negation, rounded in several ways."""
     asked = any(
         here.op in ("oracle", "apply", "conjugate") and here.attrs[0] in setting.classes
         for root in (*premises, goal)
         for here in root.walk()
     )
-    if asked or fuel <= 0:
+    if asked or end.passed:
         return
-    begun = spent()
     try:
-        with within(max(fuel, LEAST) / 2):
+        with within(max(end.left, LEAST) / 2):
             facts = facts_of(premises)
             assertions, _ = facts.question(goal)
     except (Unsupported, ArithmeticError):
         return
-    left = max(fuel - (spent() - begun), LEAST / 2)
-    model = check(assertions, min(left / 2, MOST))
+    model = check(assertions, min(max(end.left, LEAST / 2) / 2, MOST))
     if model.result != "sat":
         return
     numbers = {a: model.value(x) for a, x in facts.smt.variables.items() if x.args[0] in model.values}

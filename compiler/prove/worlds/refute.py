@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dotopt.compiler.ir import Node, Program
-from dotopt.compiler.prove.fuel import spent
+from dotopt.compiler.prove.fuel import Mark, until
 from dotopt.compiler.prove.statements.reached import Form, Reached
 from dotopt.compiler.prove.worlds.arrays import Undecidable
 from dotopt.compiler.prove.worlds.ends import at_ends
@@ -41,7 +41,7 @@ class Search:
 
     def run(self, fuel: float) -> dict[str, Any] | None:
         """A counterexample, or None after the time is used."""
-        end = spent() + fuel
+        end = until(fuel)
         for form in self._forms(1):
             found = self._random(form, end, 16)
             if found is not None:
@@ -61,16 +61,16 @@ class Search:
                 return found
             if not searched:
                 left.append(form)
-        share = max((end - spent()) / max(len(left), 1), 50_000)
+        share = max(end.left / max(len(left), 1), 50_000)
         for form in left:
-            found = self._random(form, spent() + share, 300)
+            found = self._random(form, until(share), 300)
             if found is not None:
                 return found
         return None
 
     def quick(self, fuel: float = 150_000) -> dict[str, Any] | None:
         """Only a few random worlds."""
-        end = spent() + fuel
+        end = until(fuel)
         for form in self._forms(2):
             found = self._random(form, end, 8)
             if found is not None:
@@ -83,9 +83,9 @@ class Search:
             return [(self.premises, self.goal)]
         return self.reached.forms(self.premises, self.goal, steps)
 
-    def _random(self, form: Form, end: float, most: int) -> dict[str, Any] | None:
+    def _random(self, form: Form, end: Mark, most: int) -> dict[str, Any] | None:
         for seed in range(most):
-            if spent() > end:
+            if end.passed:
                 return None
             world = self.setting.world(seed * 7919 + 1, self.setting.sizes(seed), twins=seed % TWINS == TWINS - 1)
             try:
@@ -99,12 +99,12 @@ class Search:
                 return found
         return None
 
-    def _by_swarm(self, form: Form, end: float) -> tuple[dict[str, Any] | None, bool]:
+    def _by_swarm(self, form: Form, end: Mark) -> tuple[dict[str, Any] | None, bool]:
         """The worst of many samples in floating point, each evaluated exactly; and whether there were enough."""
         premises, goal = form
         qualified = 0
         for seed, size in enumerate((1, 2, 1, 2, 1)):
-            if spent() > end:
+            if end.passed:
                 return None, True
             swarm = Swarm(SAMPLES, seed, self.setting.float_range, self.classes, self.setting.laws, size)
             try:

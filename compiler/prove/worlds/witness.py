@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 
 from dotopt.compiler.ir import Node
-from dotopt.compiler.prove.fuel import spent
+from dotopt.compiler.prove.fuel import until
 from dotopt.compiler.prove.worlds import numbers as num
 from dotopt.compiler.prove.worlds.arrays import Undecidable
 from dotopt.compiler.prove.worlds.enclosures import enclosed
@@ -48,12 +48,12 @@ def _certain(setting: Setting, world: World, fails: Fails) -> bool:
 
 def _simpler(setting: Setting, world: World, fails: Fails) -> World:
     """The same counterexample with simpler numbers, one leaf after the other."""
-    end = spent() + PATIENCE
+    end = until(PATIENCE)
     given = {here: array for here, (_, array) in world.values.items() if isinstance(array, np.ndarray)}
     given = {here: array for here, array in given.items() if not here.args}
     for here in sorted(given, key=lambda n: n.name):
         for simple in SIMPLE:
-            if spent() > end or here.type.kind not in ("real", "int") or not setting.chosen(here):
+            if end.passed or here.type.kind not in ("real", "int") or not setting.chosen(here):
                 break
             if here.type.kind == "int" and simple.denominator != 1:
                 continue
