@@ -146,8 +146,9 @@ def test_equilibrium_propagation_is_the_gradient() -> None:
         return W.to(u.dtype) @ u + b
 
     opt = EqProp(
-        [W], field, lambda u, y: 0.5 * ((u - y) ** 2).sum(), lr=1.0, beta=0.05, N=8, T=500, K=200, sizes={"units": 3}
-    )
+        [W], field, lambda u, y: 0.5 * ((u - y) ** 2).sum(), lambda u: u,
+        lr=1.0, beta=0.05, N=8, T=500, K=200, sizes={"units": 3},
+    )  # fmt: skip
     opt.step(None, y)
     u = torch.linalg.solve(torch.eye(3, dtype=DOUBLE) - start, b)
     slope = torch.linalg.solve(torch.eye(3, dtype=DOUBLE) - start.T, u - y)
@@ -306,7 +307,7 @@ def test_consensus_hopping() -> None:
 # ---- what breaks first
 
 
-@pytest.mark.parametrize("name", ["PCGrad", "SAMGS", "MGDA"])
+@pytest.mark.parametrize("name", ["PCGrad", "SAMGS", "MGDA", "CAGrad", "IMTLG", "UPGrad"])
 @pytest.mark.parametrize("scale", [0.0, 1e-15, 1.0, 1e15])
 @pytest.mark.parametrize("tasks", [1, 2, 5])
 def test_aggregators_give_numbers(name: str, scale: float, tasks: int) -> None:
@@ -339,6 +340,26 @@ def test_draws_of_formulas_are_their_own(tmp_path: Path) -> None:
     assert (masks % 100 > 0.5).sum() == 3
     assert (masks >= 100).sum() == 3
     assert ((masks % 100 > 0.5) != (masks >= 100)).any()
+
+
+def test_families_of_loops_have_indices_of_their_own(tmp_path: Path) -> None:
+    """`u[j]` stands beside a maximum over `i`, and members of a loop's family are read in another order."""
+    path = tmp_path / "members.opt"
+    path.write_text(
+        '"""Members."""\nrule Members\nobjective f[i in tasks]\nparam θ : real[...]\noutput d : like θ\n'
+        "g[i] = ∇f[i](θ)\na = max(norm(g[i], over=model) for i)\nu[i] = g[i]/a\n"
+        "G[i, j] = dot(u[i], 2*u[j], over=model) + i\n"
+        "iterate M[i, j, k] from G[j, k], q[i, j] from G[i, j] repeat 1:\n"
+        "  M'[i, j, k] = M[i, j, k] + q[i, j]\n  q'[i, j] = q[i, j]\n"
+        "w[i] = sum(q[k, i] + M[i, k, i] for k)\nd = sum(w[i]*g[i] for i)\n",
+        encoding="utf-8",
+    )
+    J = torch.randn(3, 5, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    u = J / J.norm(dim=1).max()
+    G = 2 * u @ u.T + torch.arange(1.0, 4.0)[:, None]
+    M = G[None] + G[:, :, None]
+    w = torch.stack([sum(G[k, i] + M[i, k, i] for k in range(3)) for i in range(3)])
+    close(dotopt.load(path).Members()(J), w @ J)
 
 
 def test_every_file_of_the_library_runs_but_theorems() -> None:

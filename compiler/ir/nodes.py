@@ -281,16 +281,49 @@ def instance(root: Node, table: Mapping[Node, Node]) -> Node:
     >>> instance(total, {j: i})
     sum(a[i_2]*i for i_2 in s)
     """
-    if all(old is new for old, new in table.items()):
+    table = {old: new for old, new in table.items() if old is not new}
+    if not table:
         return root
-    coming = {here for new in table.values() for here in new.walk() if here.role == "index"}
-    caught = coming & {index for here in root.walk() for index in _bound(here)}
-    if caught:
-        taken = {here.name for here in (*root.walk(), *coming) if here.role == "index"}
-        fresh = {index: leaf("index", _unused(index.name, taken), index.type) for index in caught}
-        root = rebuild(root, lambda here: _rebound(fresh.get(here, here), fresh))
-        table = {fresh.get(old, old): new for old, new in table.items()}
-    return substitute(root, table)
+    touched = {*table, *(here for new in table.values() for here in new.walk() if here.role == "index")}
+    done: dict[Node, Node] = {}
+    for here in root.walk():
+        if touched.isdisjoint((*_bound(here), *_families(here))):
+            args = tuple(done[arg] for arg in here.args)
+            attrs = tuple(_rebuild_body(attr, done) for attr in here.attrs)
+            same = args == here.args and attrs == here.attrs
+            made = here if same else node(here.op, *args, attrs=attrs, span=here.span)
+            done[here] = table.get(made, made)
+        else:
+            done[here] = _instance_inside(here, table)
+    return done[root]
+
+
+def _instance_inside(here: Node, table: Mapping[Node, Node]) -> Node:
+    """`instance` of a node that binds some of these indices: those are its own, and what comes in is not caught."""
+    own = _families(here)  # of a loop, whose starts are families as well
+    kept = {old: new for old, new in table.items() if old not in own}
+    args = tuple(instance(arg, kept) for arg in here.args)
+    inside = {old: new for old, new in kept.items() if old not in frozenset(_bound(here))}
+    coming = {x for new in inside.values() for x in new.walk() if x.role == "index"}
+    taken = {x.name for x in (*here.walk(), *coming) if x.role == "index"}
+    fresh = {index: leaf("index", _unused(index.name, taken), index.type) for index in _bound(here) if index in coming}
+    inside |= fresh
+    attrs: list[Any] = []
+    for attr in here.attrs:
+        match attr:
+            case Fold(kind, indices, body, condition):
+                renamed = tuple(fresh.get(i, i) for i in indices)
+                attrs.append(Fold(kind, renamed, instance(body, inside), condition and instance(condition, inside)))
+            case Loop(variables, nexts, until, index, equations):
+                changed = tuple(Equation(e.name, instance(e.node, inside), e.span, e.primed) for e in equations)
+                passes = tuple(instance(n, inside) for n in nexts)
+                stop = until and instance(until, inside)
+                attrs.append(Loop(variables, passes, stop, index and fresh.get(index, index), changed))
+            case Lambda(variables, body):
+                attrs.append(Lambda(variables, instance(body, inside)))
+            case _:
+                attrs.append(attr)
+    return node(here.op, *args, attrs=tuple(attrs), span=here.span)
 
 
 def free_indices(root: Node) -> frozenset[Node]:
@@ -305,7 +338,7 @@ def free_indices(root: Node) -> frozenset[Node]:
         found = frozenset((here,)) if here.role == "index" else frozenset()
         inside = [n for attr in here.attrs if isinstance(attr, Loop | Fold | Lambda) for n in attr.nodes]
         found = found.union(*(free[n] for n in inside)) - frozenset(_bound(here))
-        free[here] = found.union(*(free[a] for a in here.args))
+        free[here] = found.union(*(free[a] for a in here.args)) - _families(here)
     return free[root]
 
 
@@ -317,20 +350,10 @@ def _bound(here: Node) -> Iterator[Node]:
             yield attr.index
 
 
-def _rebound(here: Node, fresh: Mapping[Node, Node]) -> Node:
-    """The node with the indices that it binds renamed."""
-    if not any(index in fresh for index in _bound(here)):
-        return here
-    attrs: list[Any] = []
-    for attr in here.attrs:
-        match attr:
-            case Fold(kind, indices, body, condition):
-                attrs.append(Fold(kind, tuple(fresh.get(i, i) for i in indices), body, condition))
-            case Loop(variables, nexts, until, index, equations):
-                attrs.append(Loop(variables, nexts, until, index and fresh.get(index, index), equations))
-            case _:
-                attrs.append(attr)
-    return node(here.op, *here.args, attrs=tuple(attrs), span=here.span)
+def _families(here: Node) -> frozenset[Node]:
+    """The indices of the families that a loop goes on with."""
+    loops = (attr for attr in here.attrs if isinstance(attr, Loop))
+    return frozenset(index for loop in loops for variable in loop.variables for index in variable.args)
 
 
 def _unused(name: str, taken: set[str]) -> str:

@@ -16,7 +16,7 @@ def lower_loop(context: Context, loop: s.Iterate, scope: Scope) -> Node:
     """The loop as one node; its variables get the widest type that start and body need."""
     if id(loop) in scope.passes:
         return scope.passes[id(loop)]
-    starts = tuple(value(context, variable.start, scope) for variable in loop.variables)
+    starts = tuple(value(context, variable.start, _indexed(context, variable, scope)) for variable in loop.variables)
     types = [_declared(context, scope, v) or start.type for v, start in zip(loop.variables, starts, strict=True)]
     for attempt in range(4):
         before = dict(context.loops)
@@ -30,6 +30,13 @@ def lower_loop(context: Context, loop: s.Iterate, scope: Scope) -> Node:
             del context.loops[name]
     scope.passes[id(loop)] = made
     return made
+
+
+def _indexed(context: Context, variable: s.LoopVariable, scope: Scope) -> Scope:
+    """Where the start of a family is read: its indices are known."""
+    inner = Scope(scope)
+    inner.names |= {i.name: Value(context.index(i.name)) for i in variable.indices if scope.find(i.name) is None}
+    return inner
 
 
 def _declared(context: Context, scope: Scope, variable: s.LoopVariable) -> Type | None:

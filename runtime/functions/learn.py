@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dotopt.runtime.functions import asks
 from dotopt.runtime.functions.draws import Draws, Played
 from dotopt.runtime.functions.objective import Family
 from dotopt.runtime.functions.rule import Asked, FunctionRule
@@ -253,7 +254,8 @@ class AtPoint:
 
     def __call__(self, point: Tensor, *rest: Any) -> Any:
         with self.model.at(point), torch.no_grad():
-            return self.function(*rest)
+            found = self.function(*rest)
+            return found.clone() if isinstance(found, Tensor) else found  # it may be a view of what moves back
 
     def value(self, point: Tensor, *rest: Any) -> Tensor:
         """The value as one number."""
@@ -265,9 +267,11 @@ class AtPoint:
             return self.model.derivative(self.function(*rest), None).detach()
 
     def pullback(self, point: Tensor, *rest: Any, wrt: int = 0) -> Tensor:
-        """The gradient of the values times the last argument, [n]."""
+        """The gradient of the values times the last argument, [n]; `wrt` another argument, in its shape."""
         *arguments, weight = rest
         with self.model.at(point), torch.enable_grad():
+            if wrt:
+                return asks.pullback(self.function, wrt - 1)(*arguments, weight)
             return self.model.derivative(self.function(*arguments), torch.as_tensor(weight)).detach()
 
     def hessian_vector(self, point: Tensor, *rest: Any) -> Tensor:

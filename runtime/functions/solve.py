@@ -112,12 +112,11 @@ class Solver(nn.Module, Face):
         return self._objective(function, shape) if asked.word == "objective" else function
 
     def _objective(self, function: Callable[..., Any], shape: tuple[int, ...]) -> Objective:
+        flattened = any(REST in x.axes for x in self.rule.inputs)
+
         def seen(x: Tensor, *rest: Any) -> Any:
-            value = (
-                function(x.reshape(*x.shape[:-1], *shape))
-                if _classifies(function, rest)
-                else function(x.reshape(*x.shape[:-1], *shape), *rest)
-            )
+            x = x.reshape(*x.shape[:-1], *shape) if flattened else x
+            value = function(x) if _classifies(function, rest) else function(x, *rest)
             if _classifies(function, rest):
                 return functional.cross_entropy(value, rest[0], reduction="sum")
             return value.sum() if isinstance(value, Tensor) and value.numel() > 1 else value

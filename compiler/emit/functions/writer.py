@@ -60,6 +60,8 @@ class Writer(Batched):
             if isinstance(attr, Loop | Fold | Lambda):
                 inside = frozenset[Node]().union(*(self.below[n] for n in attr.nodes))
                 found |= inside - binds(attr, inside)
+            if isinstance(attr, Loop):  # its families have indices of their own, in their starts as well
+                found -= {index for variable in attr.variables for index in variable.args}
         return found
 
     def depends(self, here: Node) -> frozenset[Node]:
@@ -175,6 +177,7 @@ class Writer(Batched):
         name = name or self.names[here]
         self.indices(here)
         slots: list[str] = []
+        lying: list[Node] = []
         chosen = ""
         for index in (i for i in self.order if i in self.depends(here)):
             now = other.get(index, index)
@@ -189,11 +192,23 @@ class Writer(Batched):
                     f"[{', '.join([*(':' for s in slots if s == ':'), f'asks.places({self.among[now]}, device)'])}]"
                 )
                 slots.append(":")
+                lying.append(now)
             else:
                 slots.append(":")
+                lying.append(now)
         while slots and slots[-1] == ":":
             slots.pop()
-        return name + (f"[{', '.join(slots)}]" if slots else "") + chosen
+        return self.ordered(name + (f"[{', '.join(slots)}]" if slots else "") + chosen, lying, here)
+
+    def ordered(self, text: str, lying: list[Node], here: Node) -> str:
+        """A member whose first axes lie along these indices, with each once and in the order of the axes."""
+        axes: list[Node | int] = [*lying, *range(1 if here.type.any else len(here.type.axes))]
+        while twice := [x for x in axes if axes.count(x) > 1]:
+            left, right = (position for position, x in enumerate(axes) if x is twice[0])
+            text = f"{text}.diagonal(0, {left}, {right})"
+            axes = [x for x in axes if x is not twice[0]] + [twice[0]]
+        wanted = [x for x in self.order if x in axes] + [x for x in axes if isinstance(x, int)]
+        return text if wanted == axes else f"{text}.permute({', '.join(str(axes.index(x)) for x in wanted)})"
 
     # ---- code
 
@@ -262,6 +277,11 @@ def domains(program: Program) -> Mapping[str, Node]:
                     found.setdefault(index.name, here.args[0])
             if isinstance(attr, Loop) and attr.index is not None:
                 found.setdefault(attr.index.name, drawn_from(program, here.args[0]))
+    sets = {home for home in found.values() if home.role == "set"}
+    if len(sets) == 1:  # what a family of a loop runs over is said nowhere else
+        loops = (a for root in program.roots for here in root.walk() for a in here.attrs if isinstance(a, Loop))
+        for index in (index for attr in loops for variable in attr.variables for index in variable.args):
+            found.setdefault(index.name, next(iter(sets)))
     return found
 
 

@@ -219,8 +219,9 @@ def _open(program: Program, b: Batched, head: str, text: str, roots: Iterable[No
     b.lines += [f"def {head}:", f"{INDENT}{docstring(text)}"]
     used = {x.name: b.names[x] for x in reached if x.role == "hyper"}
     b.lines += [f'{INDENT}{used[h.name]} = hyper["{h.name}"]' for h in program.hypers if h.name in used]
-    if any(x.op in ("eye", "arange") for x in reached):
-        example = _inputs(program, b)[0]
+    if any(x.op in ("eye", "arange", "ones", "zeros") for x in reached):
+        kinds = dict(zip(_inputs(program, b), (x.type.kind for x in program.inputs), strict=True))
+        example = next((name for name, kind in kinds.items() if kind == "real"), next(iter(kinds)))
         b.lines.append(f"{INDENT}dtype, device = {example}.dtype, {example}.device")
 
 
