@@ -271,7 +271,8 @@ class AtPoint:
         *arguments, weight = rest
         with self.model.at(point), torch.enable_grad():
             if wrt:
-                return asks.pullback(self.function, wrt - 1)(*arguments, weight)
+                found: Tensor = asks.pullback(self.function, wrt - 1)(*arguments, weight)
+                return found
             return self.model.derivative(self.function(*arguments), torch.as_tensor(weight)).detach()
 
     def hessian_vector(self, point: Tensor, *rest: Any) -> Tensor:
