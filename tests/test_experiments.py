@@ -38,6 +38,7 @@ LONGER: dict[str, Check] = {
     "optimizers/adaptive_memory": lambda n: all(0.7 < ratio < 0.99 for ratio in n),
     "optimizers/one_layer_of_many": lambda n: n[5] < n[4] and n[5] < n[0],
     "federated/compressed": lambda n: n[0] > 0.3 and n[1] < 0.5 and n[2] < 0.5,
+    "federated/differences": lambda n: n[0] < 1e-8 and min(n[1:4]) > 1e-3 and n[4] < 1e-6 and n[5] < 0.2,
     "solvers/attack": lambda n: n[0] < n[1] <= n[2] and n[4] <= 0.08 + 1e-6,
     "policies/look_ahead": lambda n: max(n[2], n[3]) < n[1] < n[0],
     "dynamics/averages": lambda n: n[0] > n[1],
