@@ -59,20 +59,21 @@ def key(file: s.File, claim: s.Claim, library: Library) -> str:
 
 def subject(file: s.File, claim: s.Claim, library: Library) -> str:
     """A hash of what is claimed: the claim, its rule, and the files that they name. Every certificate carries it."""
-    digest = hashlib.sha256(_text(file).encode())
+    digest = hashlib.sha256(text_of(file).encode())
     for needed in (claim, *leans_on(file, claim)):
         digest.update(repr(needed).encode())
     seen: set[Path] = set()
-    for path, text in _named(file, claim, library, seen):
+    for path, text in named(file, claim, library, seen):
         digest.update(f"{path.name} {text}".encode())
     return digest.hexdigest()
 
 
-def _text(file: s.File) -> str:
+def text_of(file: s.File) -> str:
+    """A rule without its claims, as parsed: white space and comments are not in it."""
     return repr(replace(file, statements=tuple(d for d in file.statements if not isinstance(d, s.Claim))))
 
 
-def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path]) -> Iterator[tuple[Path, str]]:
+def named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path]) -> Iterator[tuple[Path, str]]:
     """The files that a file (without its claims) and a claim can name, and those that these can: path and text."""
     parts = [d for d in file.statements if not isinstance(d, s.Claim)]
     names: dict[str, None] = {}
@@ -92,8 +93,8 @@ def _named(file: s.File, claim: s.Claim | None, library: Library, seen: set[Path
         except OptError:  # who needs it will say so; a name may only look like that of a file
             yield path, path.read_bytes().hex()
             continue
-        yield path, _text(other)
-        yield from _named(other, None, library, seen)
+        yield path, text_of(other)
+        yield from named(other, None, library, seen)
 
 
 # ---- entries -------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def numbered(path: Path, index: int, full: bool) -> ClaimReport:
     name = cache.key(file, claim, library)
     known = cache.find(name, cache.subject(file, claim, library), fuel)
     if known is not None:
-        known |= {"assumptions": tuple(known["assumptions"]), "line": _line(claim)}
+        known |= {"assumptions": tuple(known["assumptions"]), "line": line_of(claim)}
         return replace(ClaimReport(**known), seconds=round(time.monotonic() - began, 3))
     found = check_claim(file, claim, library, fuel)
     if found.status != "error" and not found.reason.startswith("internal"):
@@ -121,13 +121,14 @@ def check_claim(file: s.File, claim: s.Claim, library: Library, fuel: int = FAST
     return report(file.head.name, claim, outcome, time.monotonic() - began)
 
 
-def _line(claim: s.Claim) -> int:
+def line_of(claim: s.Claim) -> int:
+    """The line at which a claim begins."""
     return claim.span.source.text.count("\n", 0, claim.span.start) + 1
 
 
 def report(rule: str, claim: s.Claim, outcome: Outcome, seconds: float) -> ClaimReport:
     """The outcome as a line of the report."""
-    line = _line(claim)
+    line = line_of(claim)
     spent = round(seconds, 3)
     match outcome:
         case Proved(procedure, certificate, assumptions):

@@ -28,24 +28,70 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
     parser.add_argument("--full", action="store_true", help="fifteen times the fuel for each claim")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the claims")
+    records = parser.add_mutually_exclusive_group()
+    records.add_argument("--record", action="store_true", help="write what is found beside each file, as FILE.cert")
+    records.add_argument("--recorded", action="store_true", help="verify the proofs of FILE.cert: no search, no z3")
+    records.add_argument("--verify", action="store_true", help="the files are .cert: verify every proof in them")
     parser.epilog = "exit codes: 0 everything proved, 1 something refuted or an error, 3 something left open"
 
 
 def run(args: argparse.Namespace) -> int:
     """The worst of the exit codes of the files: an error before an open claim."""
     from dotopt.runtime.commands.files import expand, locate
-    from dotopt.runtime.report.checking import check_all
+    from dotopt.runtime.report.checking import check_all, check_recorded
 
+    if args.verify:
+        return verify([Path(file) for file in args.files])
     codes = set()
     paths = [locate(str(path or "-")) for path in expand(args.files)]
+    if args.recorded:
+        for report in map(check_recorded, paths):
+            codes.add(report.code)
+            _print(report, args.format)
+        return 1 if 1 in codes else max(codes, default=PROVED)
     with _progress(args.format == "text") as watch:
         for report in check_all(paths, args.full, args.jobs, watch):
             codes.add(report.code)
-            if args.format == "json":
-                print(json.dumps(as_json(report), ensure_ascii=False), flush=True)
-            else:
-                show(report)
+            _print(report, args.format)
+            if args.record and report.claims and not report.errors:
+                record(report)
     return 1 if 1 in codes else max(codes, default=PROVED)
+
+
+def _print(report: Report, form: str) -> None:
+    if form == "json":
+        print(json.dumps(as_json(report), ensure_ascii=False), flush=True)
+    else:
+        show(report)
+
+
+def record(report: Report) -> None:
+    """Writes the record of a file beside it, and says which theorems it lost."""
+    from dotopt.compiler.prove import recorded
+    from dotopt.runtime.report.console import err
+
+    path = Path(report.file)
+    for name in recorded.write(path, report.claims):
+        err().print(f"{recorded.beside(path)}: `{name}` was proved and is no more", style="red")
+
+
+def verify(places: list[Path]) -> int:
+    """Verifies the proofs of records, z3 being asked again where they trust it; 1 if one of them does not verify."""
+    from dotopt.compiler.prove import recorded
+    from dotopt.runtime.report.console import err, out
+
+    code = PROVED
+    for place in places:
+        try:
+            if not place.is_file():
+                raise ValueError(f"{place}: there is no such file")
+            for name, procedure, holds in recorded.verified(place):
+                out().print(f"{place.name}: {name}: {'verified' if holds else 'DOES NOT VERIFY'} ({procedure})")
+                code = code if holds else 1
+        except ValueError as error:
+            err().print(f"{place}: not a record of claims: {error}", style="red")
+            code = 1
+    return code
 
 
 @contextmanager

@@ -96,6 +96,20 @@ def check_all(
                 yield Report(str(path), errors=error.diagnostics, seconds=time.perf_counter() - start)
 
 
+def check_recorded(path: Path) -> Report:
+    """The report on a file from the record beside it: certificates are verified, nothing is searched or lowered."""
+    from dotopt.compiler.prove.recorded import beside, recorded
+    from dotopt.compiler.text.errors import diagnostic
+
+    start = time.perf_counter()
+    try:
+        return Report(str(path), recorded(path), seconds=time.perf_counter() - start)
+    except OptError as error:
+        return Report(str(path), errors=error.diagnostics, seconds=time.perf_counter() - start)
+    except ValueError as error:
+        return Report(str(path), errors=(diagnostic("E905", None, path=str(beside(path)), reason=str(error)),))
+
+
 def constants(claim: ClaimReport) -> dict[str, str]:
     """The values that were found for the unknowns of a `derive` claim."""
     found: dict[str, str] = {}
