@@ -4,6 +4,7 @@
 #   make lint    lint and types only
 #   make bench   time steps against torch and other libraries, write bench/results/cpu.md
 #   make test-thorough    all combinations of what `make test` samples
+#   make test-references    every optimizer beside an implementation from elsewhere, on every backend, and loops over all files
 #   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
 #   make fuzz    random rules on every backend beside the judge, for a night; write bench/results/fuzz.md
 #   make test-verdicts    claims get the same answers on a busy machine, with any hash seed
@@ -20,7 +21,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-texts fuzz lint gallery
+.PHONY: bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-references test-texts fuzz lint gallery
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -46,6 +47,11 @@ test-kernels: $(READY)
 # All that other tests sample, in every file: half an hour.
 test-thorough: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough
+
+# What `make test` takes a few optimizers for (tests/conftest.py says which): all of them.
+test-references: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough tests/test_references.py \
+		tests/test_format.py tests/test_latex.py tests/test_lower.py tests/test_properties.py
 
 # every optimizer x behaviour of torch's optimizers x backend
 test-optimizers: $(READY)

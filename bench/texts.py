@@ -36,7 +36,7 @@ from dotopt.compiler.text.errors import OptError
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "texts.md"
-FOLDERS = ("stdlib", "tests/worked", "tests/strangers", "tests/claims/true", "tests/claims/written")
+FOLDERS = ("stdlib", "tests/worked", "tests/claims/true", "tests/claims/written")
 STAGES = ("parse", "resolve", "lower", "check", "explain", "compile")
 LIMIT = 400  # of the time of a stage: times what Python takes to parse `KNOWN`
 KNOWN = "def f(x, y):\n    return [x + y * 2, (x, y)[0], {x: y}]\n" * 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -11,6 +12,33 @@ from dotopt.compiler.ir.wellformed import checking
 
 hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
+
+
+# Loops over every file or optimizer of the library take these optimizers in `make test`; `make test-references` takes
+# the others, whose steps it also compares with implementations from elsewhere.
+CORE = (
+    "ADOPT", "AMAdamW", "AMSGD", "ASGD", "AdaBelief", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamP", "AdamW",
+    "Adamax", "Adan", "AuON", "CautiousAdamW", "CautiousLion", "HeavyBall", "HybridAuON", "LAMB", "Lion", "LionK",
+    "MARS", "Muon", "NAdam", "Nesterov", "NesterovDifferences", "Prodigy", "QHM", "RAdam", "RMSprop", "Rprop", "SAM",
+    "SGD", "SGDP", "SGDSaI", "SOAP", "ScheduleFreeAdamW", "Shampoo", "SignSGD", "Signum",
+)  # fmt: skip
+_OTHERS = {
+    name: path
+    for path in (Path(__file__).parent.parent / "stdlib" / "optimizers").glob("*.opt")
+    for name in [
+        next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("rule")).split()[1]
+    ]
+    if name not in CORE
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        given = getattr(item, "callspec", None)
+        for value in given.params.values() if given is not None else ():
+            if (isinstance(value, Path) and value in _OTHERS.values()) or (isinstance(value, str) and value in _OTHERS):
+                item.add_marker(pytest.mark.thorough)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

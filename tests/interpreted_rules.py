@@ -17,6 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import interpreted_references
+
 import dotopt
 from dotopt.compiler.evaluate import Simulation
 from dotopt.runtime.backends import triton_table as tables
@@ -115,7 +119,16 @@ def checked(label: str) -> None:
 NO_KERNEL = {"a loop with a sum over the model", "a loop with a number of the tensor"}
 
 
+REFERENCES = ("ada_bound ams", "kate")  # two of the comparisons of `make test-references`
+
+
 if __name__ == "__main__":
+    for key in REFERENCES if len(sys.argv) == 1 else ():
+        try:
+            interpreted_references.checked(key)
+            print(json.dumps([key, ""]), flush=True)
+        except Exception:
+            print(json.dumps([key, traceback.format_exc()[-1000:]]), flush=True)
     for label in RULES if len(sys.argv) == 1 else sys.argv[1:]:
         try:
             checked(label)

@@ -184,7 +184,7 @@ def test_a_tied_weight_is_stepped_once() -> None:
     ],
 )
 def test_what_needs_more_is_refused(name: str, words: str) -> None:
-    path = Path(__file__).parent / "strangers" / "sophia.opt"
+    path = Path(__file__).parent.parent / "stdlib" / "optimizers" / "sophiah.opt"
     cls = dotopt.load(path).Sophia if name == "Sophia" else getattr(stdlib, name)
     with pytest.raises(TypeError, match=words):
         dotopt.attach(network(), cls)

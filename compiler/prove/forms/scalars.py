@@ -56,7 +56,7 @@ class Scalars:
         return scale, p * inverse(scale)
 
     def _without_quotient(self, p: Polynomial) -> Polynomial:
-        """p times a positive factor that clears positive denominators; has the sign of p."""
+        """p times a positive factor that clears positive denominators: has the sign of p, and may be 0 written so."""
         top, bottom = fraction(p)
         if bottom == ONE or bottom.constant is not None:
             return p
@@ -73,6 +73,8 @@ class Scalars:
         if bottom != ONE and self.positive(-bottom):
             top, bottom = -top, -bottom
         if bottom != ONE and bottom.constant is None and self.positive(bottom):
+            if top.zero:
+                return ZERO
             inner, top = self.content(top)
             factor, rest = factor * inner * inverse(bottom), top
         if rest.terms[-1][1] < 0:
@@ -100,6 +102,8 @@ class Scalars:
         if self.positive(-p):
             return -ONE
         _, rest = self.content(self._without_quotient(p))
+        if rest.zero:
+            return ZERO
         _, rest = self.content(rest)
         flipped = rest.terms[-1][1] < 0
         value = single(atom("sign", -rest if flipped else rest, axes=rest.axes))
@@ -112,6 +116,8 @@ class Scalars:
         if self.positive(p):
             return ONE
         _, rest = self.content(self._without_quotient(p))
+        if rest.zero:
+            return ZERO
         _, rest = self.content(rest)
         return single(atom("truth", "gt", rest, axes=rest.axes))
 
@@ -122,6 +128,8 @@ class Scalars:
         if self.positive(p) or self.positive(-p):
             return ZERO
         _, rest = self.content(self._without_quotient(p))
+        if rest.zero:
+            return ONE
         if rest.terms[-1][1] < 0:
             rest = -rest
         return single(atom("truth", "eq", rest, axes=rest.axes))

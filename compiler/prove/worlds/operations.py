@@ -109,6 +109,12 @@ def _size(world: World, here: Node, a: list[Value]) -> Value:
     return (), scalar(reduce(num.mul, map(Fraction, sizes), Fraction(1)))
 
 
+def _native(world: World, here: Node, a: list[Value]) -> Value:
+    """The size of an axis; not defined where there is none, which only a choice by rank may read."""
+    axes, axis = here.args[0].type.axes, here.attrs.axis
+    return (), scalar(Fraction(world.size(axes[axis])) if -len(axes) <= axis < len(axes) else None)
+
+
 def _reduction(world: World, here: Node, a: list[Value]) -> Value:
     reduced = tuple(here.attrs.axes)
     axes, array = a[0]
@@ -258,5 +264,5 @@ LAWS: dict[str, Law] = {
     **dict.fromkeys(("matmul", "transpose", "outer", "trace", "diagonal", "inverse", "solve", "tril"), _matrix),
     "unit": _unit,
     **dict.fromkeys(("polar", "svdvals", "spectral_norm", "spectral_radius", "eigenvectors"), _spectral),
-    "native": lambda world, here, a: ((), scalar(Fraction(world.size(here.args[0].type.axes[here.attrs.axis])))),
+    "native": _native,
 }
