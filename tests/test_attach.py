@@ -180,12 +180,12 @@ def test_a_tied_weight_is_stepped_once() -> None:
     [
         ("SAM", "asks for more than gradients as they come"),
         ("Prodigy", "sums over all parameters"),
-        ("Sophia", "asks for more than gradients as they come"),
+        ("SophiaH", "asks for more than gradients as they come"),
     ],
 )
 def test_what_needs_more_is_refused(name: str, words: str) -> None:
     path = Path(__file__).parent.parent / "stdlib" / "optimizers" / "sophiah.opt"
-    cls = dotopt.load(path).Sophia if name == "Sophia" else getattr(stdlib, name)
+    cls = dotopt.load(path).SophiaH if name == "SophiaH" else getattr(stdlib, name)
     with pytest.raises(TypeError, match=words):
         dotopt.attach(network(), cls)
 
