@@ -36,9 +36,11 @@ _OTHERS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         given = getattr(item, "callspec", None)
-        for value in given.params.values() if given is not None else ():
-            if (isinstance(value, Path) and value in _OTHERS.values()) or (isinstance(value, str) and value in _OTHERS):
-                item.add_marker(pytest.mark.thorough)
+        values = [] if given is None else list(given.params.values())
+        files = [value for value in values if isinstance(value, Path) and value in _OTHERS.values()]
+        rules = [value for value in values if len(values) == 1 and isinstance(value, str) and value in _OTHERS]
+        if files or rules:
+            item.add_marker(pytest.mark.thorough)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
