@@ -268,6 +268,28 @@ def _rebuild_body(attr: Any, done: dict[Node, Node]) -> Any:
             return attr
 
 
+def carved(root: Node, stop: Callable[[Node], Node | None]) -> Node:
+    """`root` with what `stop` gives in the place of a node, asked from the root down; None: its children are asked."""
+    done: dict[Node, Node] = {}
+    stack = [root]
+    while stack:
+        here = stack[-1]
+        found = None if here in done else stop(here)
+        if found is not None:
+            done[here] = found
+        missing = [] if here in done else [child for child in here.children if child not in done]
+        if missing:
+            stack += missing
+            continue
+        stack.pop()
+        if here not in done:
+            args = tuple(done[arg] for arg in here.args)
+            attrs = tuple(_rebuild_body(attr, done) for attr in here.attrs)
+            same = all(a is b for a, b in zip(args, here.args, strict=True)) and attrs == here.attrs
+            done[here] = here if same else node(here.op, *args, attrs=attrs, span=here.span)
+    return done[root]
+
+
 def substitute(root: Node, table: Mapping[Node, Node]) -> Node:
     """`root` with the nodes of `table` replaced."""
     return rebuild(root, lambda here: table.get(here, here))

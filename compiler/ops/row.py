@@ -134,6 +134,10 @@ Monotone = Literal["increasing", "nondecreasing", "decreasing", "nonincreasing"]
 Smoothness = Literal["smooth", "roots", "kinks", "steps"]
 Kind = Literal["constant", "number", "truth", "complex", "reduction", "matrix", "control", "oracle", "list"]
 Meaning = Callable[..., Any]  # the library that computes, then the values of the arguments
+# what an entry of the result reads of the arguments: the same entry; entries along the axes that are summed away; along
+# the last axis; of the whole matrix, batch axes aside; of the whole tensor
+Reach = Literal["entry", "axes", "row", "matrix", "tensor"]
+REACHES: dict[str, Reach] = {"reduction": "axes", "matrix": "matrix", "list": "tensor", "oracle": "tensor"}
 Enclosed = Literal["ends", "parts"]  # a monotone function by its values at the ends; by the parts of its definition
 ENDS: Enclosed = "ends"
 PARTS: Enclosed = "parts"
@@ -149,6 +153,7 @@ class Operation:
     arity: int | None = 1  # None: any number
     attributes: type[Attributes] = Nothing
     type: TypeRule
+    reach: Reach | None = None  # None: what is usual for the kind
 
     definition: str | Absent  # in terms of other operations
     derivative: tuple[str, ...] | Absent  # in each argument
@@ -172,6 +177,11 @@ class Operation:
     c: Spelling | Absent
     triton: Spelling | Absent
 
+    @property
+    def reads(self) -> Reach:
+        """What an entry of the result reads of the arguments."""
+        return self.reach or REACHES.get(self.kind, "entry")
+
     def __post_init__(self) -> None:
         for column in COLUMNS:
             entry = getattr(self, column)
@@ -180,7 +190,7 @@ class Operation:
 
 
 COLUMNS = tuple(
-    f.name for f in fields(Operation) if f.name not in ("name", "kind", "means", "arity", "attributes", "type")
+    f.name for f in fields(Operation) if f.name not in ("name", "kind", "means", "arity", "attributes", "type", "reach")
 )
 
 

@@ -13,11 +13,12 @@ from dotopt.compiler.emit.parts import comment
 from dotopt.compiler.emit.torch.guards import guards
 from dotopt.compiler.emit.torch.lists import Code, Lists
 from dotopt.compiler.emit.torch.memory import Memory, in_order
-from dotopt.compiler.emit.torch.places import Places, below, requests
+from dotopt.compiler.emit.torch.places import Places, requests
 from dotopt.compiler.emit.torch.plan import Guard, Plan, Statement
 from dotopt.compiler.emit.torch.requests import Requests
 from dotopt.compiler.emit.torch.scalars import AND, Scalars
 from dotopt.compiler.ir import Loop, Node, node
+from dotopt.compiler.ir.loops import below
 from dotopt.compiler.text.errors import fail
 
 INDENT = "    "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dotopt.compiler.emit.torch.places import Places, below, requests
+from dotopt.compiler.emit.torch.places import Places, requests
 from dotopt.compiler.emit.torch.plan import Guard, Plan
 from dotopt.compiler.emit.torch.products import ONE
 from dotopt.compiler.ir import COMPARISONS, TIME, Node, node
+from dotopt.compiler.ir.loops import below
 
 
 def guards(plan: Plan, roots: Iterable[Node], places: Places) -> dict[Node, Guard]:
@@ -29,6 +30,7 @@ def guards(plan: Plan, roots: Iterable[Node], places: Places) -> dict[Node, Guar
             else:
                 waiting += _read(here, under, places)
 
+    note((root for root in roots if root not in position), frozenset())  # what is stored without a line of its own
     for statement in reversed(plan.statements):
         here = statement.node
         if statement.state is not None:

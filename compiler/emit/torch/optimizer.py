@@ -111,6 +111,13 @@ def _formula(file: s.File, library: Library) -> str:
         raise OptError(*(replace(d, help=help) if d.code == "E601" else d for d in error.diagnostics)) from None
 
 
+def piece(program: Program) -> str:
+    """The text of a module that holds `STEP`, the step of one program of `schedule.phases`."""
+    text = step_text(program, RESERVED)
+    body = f"{_function(text, 'step')}\n\n\nSTEP = {_step(text, 'step', program, frozenset())}"
+    return f"{_imports(body, ())}\n\n\n{body}\n"
+
+
 def transform(file: s.File, origin: tuple[object, ...]) -> str:
     """The text of the module of a transform: what it is composed with decides the rest."""
     name = file.head.name
@@ -185,7 +192,7 @@ def _fits(program: Program, rank: int) -> bool:
 # ----------------------------------------------------------------------------------------------
 
 
-def _imports(body: str) -> str:
+def _imports(body: str, always: tuple[str, ...] = ("from dotopt.runtime.optimizer import Optimizer",)) -> str:
     words = set(re.findall(r"\b[A-Za-z]\w*(?=\()", body))
     lines = ["import math", ""] if "math." in body else []
     if "scalars." in body:
@@ -199,7 +206,7 @@ def _imports(body: str) -> str:
             lines.append(_import(f"dotopt.runtime.{home}", used))
     if used := sorted(word for word in words & ORACLES):
         lines.append(_import("dotopt.runtime.oracles", used))
-    lines.append("from dotopt.runtime.optimizer import Optimizer")
+    lines += always
     used = sorted(words & {"Hyper", "Option", "Pattern", "Rule", "State", "Step"})
     lines.append(_import("dotopt.runtime.rule", used))
     for word in made:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dotopt.compiler.emit.torch.layers import of_layer
 from dotopt.compiler.ir import REDUCTIONS, Loop, Node, Program
+from dotopt.compiler.ir.loops import moving
 from dotopt.compiler.text.errors import fail
 
 ROLES = {
@@ -87,33 +86,8 @@ class Places:
             places = found
 
 
-def moving(body: Loop) -> set[Node]:
-    """The nodes of a body that change from pass to pass, without its variables; those of loops inside it are among
-    them.
-    """
-    found = set(body.variables)
-    for root in body.nodes:
-        found.update(*(here.attrs.body.variables for here in root.walk() if here.op == "loop"))
-    for root in body.nodes:
-        for here in root.walk():
-            if any(child in found for child in here.children):
-                found.add(here)
-    return found - set(body.variables)
-
-
 def requests(here: Node) -> bool:
     """Whether the value comes from outside: a sum over the model, a gradient elsewhere."""
     if here.op in REDUCTIONS or here.op == "size":
         return bool(here.attrs.model)
     return here.op == "oracle"
-
-
-def below(here: Node) -> Iterator[Node]:
-    """The arguments, and what a loop reads from outside its body."""
-    yield from here.args
-    if here.op == "loop":
-        body: Loop = here.attrs.body
-        inside = moving(body) | set(body.variables)
-        for inner in inside:
-            yield from (child for child in inner.children if child not in inside)
-        yield from (root for root in body.nodes if root not in inside)

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dotopt.compiler.emit.names import Names
-from dotopt.compiler.emit.torch.places import Places, below, requests
+from dotopt.compiler.emit.torch.places import Places, requests
 from dotopt.compiler.emit.torch.products import ONE, Products
 from dotopt.compiler.ir import Equation, Loop, Node, State
+from dotopt.compiler.ir.loops import below
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
 
