@@ -7,6 +7,7 @@ tensors may be smaller (a norm, a mean over rows) as long as they broadcast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -330,13 +331,21 @@ def spreads(x: Tensors, dims: tuple[int, ...] | None = None) -> list[Tensor]:
 
 
 def largest(x: Tensors, dims: tuple[int, ...] | None = None) -> list[Tensor]:
-    """The largest entry."""
-    return [a.amax() if dims is None else a.amax(dims) for a in x]
+    """The largest entry; -∞ of none."""
+    return [_extreme(a, dims, torch.amax, -math.inf) for a in x]
 
 
 def smallest(x: Tensors, dims: tuple[int, ...] | None = None) -> list[Tensor]:
-    """The smallest entry."""
-    return [a.amin() if dims is None else a.amin(dims) for a in x]
+    """The smallest entry; ∞ of none."""
+    return [_extreme(a, dims, torch.amin, math.inf) for a in x]
+
+
+def _extreme(a: Tensor, dims: tuple[int, ...] | None, reduce: Any, of_none: float) -> Tensor:
+    along = tuple(range(a.ndim)) if dims is None else dims
+    if a.numel() or all(a.shape[dim] for dim in along):
+        return reduce(a, along)  # type: ignore[no-any-return]
+    left = [size for dim, size in enumerate(a.shape) if dim not in {d % a.ndim for d in along}]
+    return a.new_full(left, of_none)
 
 
 def units(x: Tensors) -> list[Tensor]:

@@ -84,7 +84,7 @@ def turns(tensors: Sequence[Tensor]) -> list[int]:
     end = begin + np.where(begin == 0, 0, bytes_)
     order = np.argsort(begin, kind="stable")
     order = order[end[order] > begin[order]]
-    reach = np.maximum.accumulate(end[order]) if len(order) else end
+    reach = np.maximum.accumulate(end[order])
     found = [0] * len(tensors)
     if not (begin[order][1:] < reach[:-1]).any():
         return found

@@ -67,6 +67,8 @@ class Work:
     plain: list[Call] = field(default_factory=list)
     asking: list[Call] = field(default_factory=list)
     kernels: dict[Any, list[Bucket]] = field(default_factory=dict)
+    spread: list[Any] = field(default_factory=list)  # `shards.step.Part`: what needs messages
+    parts: list[Bucket] = field(default_factory=list)  # of DTensors
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -94,6 +96,7 @@ class Optimizer(torch.optim.Optimizer):
         self._captures = capture.possible(self.rule)
         self._checked: dict[int, tuple[Any, ...]] = {}
         self._buckets: dict[tuple[int, ...], Bucket] = {}
+        self._parts: dict[Any, Any] = {}  # of DTensors, in this process
         self._last: replay.Replay | None = None
         self.layers: Layers | None = None  # set by `attach`
         super().__init__(params, values)
@@ -168,7 +171,7 @@ class Optimizer(torch.optim.Optimizer):
             raise RuntimeError(f"{rule.name}: fused=True asks for kernels, backend='torch' for none; drop one")
         names = group.get("param_names") or [f"parameter {i}" for i in range(len(group["params"]))]
         for name, p in zip(names, group["params"], strict=True):
-            sharded.check(rule, groups.options_of(rule, group), name, p)
+            sharded.check(self.origin, rule, group, name, p)
             if not (p.is_floating_point() or p.is_complex()):
                 raise TypeError(f"{rule.name} moves real tensors; `{name}` is {p.dtype}")
             needed = rule.pattern.misfit(p.ndim)
@@ -284,8 +287,14 @@ class Optimizer(torch.optim.Optimizer):
         ]
         turns = self.backend != "torch" and not traced
         buckets = groups.collect(stepped, self.state, self.rule_of, turns)
+        if sharded.some(self.param_groups):
+            buckets = self._spread(work, buckets)
         kernels = backends.alike(
-            [None if traced else backends.kernel(self.backend, self.origin, bucket) for bucket in buckets], buckets
+            [
+                None if traced or not bucket.params[0].numel() else backends.kernel(self.backend, self.origin, bucket)
+                for bucket in buckets  # a part of a DTensor may be empty
+            ],
+            buckets,
         )
         for bucket, kernel in zip(buckets, kernels, strict=True):
             bucket.scale, bucket.skip = self.scaling
@@ -303,6 +312,21 @@ class Optimizer(torch.optim.Optimizer):
                 work.plain.append(groups.prepare(bucket, traced=traced))
         return work
 
+    def _spread(self, work: Work, buckets: list[Bucket]) -> list[Bucket]:
+        """Take the buckets that need messages to `work`; the others, of parts in this process, are what is left."""
+        from dotopt.runtime.shards import local, step
+
+        left, sending = local.sorted_out(self, buckets)
+        work.parts = [bucket for bucket in (*left, *sending) if bucket.given]
+        if sending:
+            step.agreed([p for group in self.param_groups for p in group["params"] if sharded.is_spread(p)])
+            for bucket in sending:
+                bucket.scale, bucket.skip = self.scaling
+                self._complete(bucket)
+                groups.unscale(bucket)
+            work.spread = step.prepared(sending)
+        return left
+
     def _complete(self, bucket: Bucket) -> None:
         """Give a bucket what its rule draws with, and what the layers of its parameters have seen."""
         if "random" in bucket.step.sources:
@@ -312,7 +336,7 @@ class Optimizer(torch.optim.Optimizer):
             names = [name for group in self.param_groups for name in group.get("param_names", ())]
             names = names if len(names) == len(params) else list(map(str, range(len(params))))
             words = dict(zip(params, map(place, names), strict=True))
-            bucket.places = [words[p] for p in bucket.params]
+            bucket.places = [words[p] for p in bucket.given or bucket.params]
         if bucket.step.layer:
             if self.layers is None:
                 raise RuntimeError(
@@ -336,8 +360,13 @@ class Optimizer(torch.optim.Optimizer):
     def _finish(self, work: Work, results: Sequence[Any], closure: Closure | None, loss: Any) -> None:
         """Keep the results of the plain calls, and do the rest."""
         for call, result in zip(work.plain, results, strict=True):
-            groups.finish(call, result, self.state)
+            groups.finish(call, result, call.bucket.home or self.state)
         stepped = [call.bucket for call in (*work.plain, *work.asking)]
+        if work.spread:
+            from dotopt.runtime.shards import step
+
+            step.run(work.spread, self.state)
+            stepped += [part.bucket for part in work.spread]
         if self.layers is not None:
             self.layers.forget([p for call in (*work.plain, *work.asking) for p in call.bucket.params])
         every = [p for group in self.param_groups for p in group["params"]]
@@ -348,8 +377,8 @@ class Optimizer(torch.optim.Optimizer):
             for buckets in work.kernels.values():
                 stepped += buckets
                 for bucket in buckets:
-                    groups.advance(bucket, self.state)
-            alone = not (work.plain or work.asking or self.rule.reasons)
+                    groups.advance(bucket, bucket.home or self.state)
+            alone = not (work.plain or work.asking or work.parts or self.rule.reasons)
             self._last = replay.kept(self, work.kernels) if alone else None
         if work.asking:
             generators = [call.bucket.step.run(*call.lists, **call.scalars) for call in work.asking]
@@ -358,6 +387,9 @@ class Optimizer(torch.optim.Optimizer):
             for call, result in zip(work.asking, answers, strict=True):
                 groups.finish(call, result, self.state)
         groups.agree(stepped)
+        for bucket in work.parts:
+            for p in bucket.params:
+                p.grad = None  # it was lent
 
     def check_step(self) -> None:
         """Hyperparameters and gradients."""
@@ -389,11 +421,15 @@ class Optimizer(torch.optim.Optimizer):
         for bucket in groups.collect(stepped, self.state, self.rule_of):
             if bucket.step.evaluate is None:
                 continue
+            if sharded.is_spread(bucket.params[0]):
+                from dotopt.runtime.shards import local
+
+                bucket = local.parts(bucket, self.state, self._parts)
             bucket.t -= 1
             call = groups.prepare(bucket, gradient=False)
             points = bucket.step.evaluate(*call.lists, **call.scalars)
-            for p, point in zip(bucket.params, points, strict=True):
-                self.state[p][checkpoint.TRAINING_POINT] = p.detach().clone()
+            for own, p, point in zip(bucket.given or bucket.params, bucket.params, points, strict=True):
+                self.state[own][checkpoint.TRAINING_POINT] = own.detach().clone()
                 p.copy_(torch.view_as_complex(point.contiguous()) if p.is_complex() else point.reshape(p.shape))
         self.training = False
 
@@ -422,7 +458,7 @@ class Optimizer(torch.optim.Optimizer):
         return super().__getstate__() | {"backend": self.backend, "training": self.training} | self._own()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._checked, self._buckets, self._last = {}, {}, None
+        self._checked, self._buckets, self._parts, self._last = {}, {}, {}, None
         self._captures = capture.possible(self.rule) and all(map(capture.fits, state.get("param_groups", ())))
         self.layers = getattr(self, "layers", None)
         super().__setstate__(state)

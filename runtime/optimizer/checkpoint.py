@@ -169,11 +169,11 @@ def _missing(
     filled[f"`{s.key}`, which starts from {s.start or 0:g}"] = None
     if s.place == "clock":
         return torch.tensor(s.start or 0.0, dtype=torch.float64)
-    return groups.allocate(step.pattern, s, p, hypers)
+    return groups.allocate(step, s, p, hypers)
 
 
 def _fitted(step: Step, s: State, p: Tensor, value: Tensor, hypers: Mapping[str, Scalar]) -> Tensor:
-    like = groups.allocate(step.pattern, s, p, hypers)
+    like = groups.allocate(step, s, p, hypers)
     if value.is_complex() and not like.is_complex():
         raise ValueError(f"the state `{s.key}` is {value.dtype} in the checkpoint and {like.dtype} here")
     if value.shape != like.shape:

@@ -35,6 +35,7 @@ class Draws:
     seed: int
     step: Any  # a number, or a 0-dimensional tensor where `torch.compile` looks on
     places: Sequence[int]
+    boxes: Sequence[Any] = ()  # of parts of tensors: the shape of the whole, and which box of it each is
 
     def normal(
         self, position: int, like: Sequence[Tensor] | None, mean: Any = 0.0, deviation: Any = 1.0, shape: Shape = None
@@ -64,9 +65,12 @@ class Draws:
         if like is None:
             return law(*self._uniforms(position, 0, 1, torch.device("cpu"))).item()
         made = []
-        for a, place in zip(like, self.places, strict=True):
-            size = tuple(a.shape) if shape is None else tuple(shape)
-            made.append(law(*self._uniforms(position, place, math.prod(size), a.device)).reshape(size).to(a.dtype))
+        for index, (a, place) in enumerate(zip(like, self.places, strict=True)):
+            size, box = tuple(a.shape) if shape is None else tuple(shape), None
+            if shape is None and self.boxes:
+                size, box = self.boxes[index]
+            drawn = law(*self._uniforms(position, place, math.prod(size), a.device)).reshape(size).to(a.dtype)
+            made.append(drawn if box is None else drawn[box].reshape(a.shape))
         return made
 
     def _uniforms(self, position: int, place: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ class Functional:
             if needed is not None:
                 raise ValueError(f"{self.rule.name} needs {needed} (`{self.rule.pattern}`); found {tuple(p.shape)}")
             step = self._step(self.group, p)
-            made.append({s.key: groups.allocate(step.pattern, s, p, hypers) for s in step.states if s.place in TENSORS})
+            made.append({s.key: groups.allocate(step, s, p, hypers) for s in step.states if s.place in TENSORS})
             shared |= {s.key: _start(s.start) for s in step.states if s.place not in TENSORS}
         return {"step": torch.zeros(()), "states": rebuilt(params, iter(made)), "shared": shared}
 

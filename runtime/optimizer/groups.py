@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dotopt.runtime.backends import layout
-from dotopt.runtime.optimizer import precision
+from dotopt.runtime.optimizer import precision, sharded
 from dotopt.runtime.optimizer.precision import Precision
 from dotopt.runtime.rule import Pattern, Rule, State, Step
 from dotopt.runtime.scalars import Scalar
@@ -35,7 +35,9 @@ class Bucket:
     not 0 if the step is to change nothing, where kernels see to that (`torch.amp.GradScaler`). `places` are the words
     of the tensors' names, for rules that draw; `layer` is what `step.layer` asks for. `precision` says what is kept in
     fewer bits, and `beside` what else that needs, by the names of `precision.beside`. `turn` is 0 for tensors with
-    memory of their own; one that shares memory with another is stepped after it. `cache` belongs to the backend and
+    memory of their own; one that shares memory with another is stepped after it. Where the user has DTensors, `params`
+    are the parts in this process, `given` what the user has, `home` the states by parts, and `boxes` the whole shape
+    and which box of it each part is. `cache` belongs to the backend and
     lives as long as the same tensors are stepped together.
     """
 
@@ -55,6 +57,9 @@ class Bucket:
     cache: Any = None
     turn: int = 0
     places: Sequence[int] = ()
+    given: Sequence[Tensor] = ()
+    home: Mapping[Tensor, dict[str, Any]] = field(default_factory=dict)
+    boxes: Sequence[Any] = ()
     layer: Sequence[list[Tensor]] = ()
 
     @property
@@ -124,7 +129,8 @@ def collect(
         one_by_one = group["foreach"] is False
         by_rank: dict[int, Step] = {}
         chosen = list(chosen)
-        for p, turn in zip(chosen, layout.turns(chosen) if turns else repeat(0), strict=False):
+        for p, turn in zip(chosen, layout.turns([*map(sharded.here, chosen)]) if turns else repeat(0), strict=False):
+            spread = (p.device_mesh, p.placements) if sharded.is_spread(p) else None
             step = by_rank.get(p.ndim)
             if step is None:
                 step = by_rank[p.ndim] = rule.step(options, p.ndim)
@@ -141,7 +147,8 @@ def collect(
                 t,
                 tuple(float(own[s.key]) for s in step.states if s.place == "clock") if own and t > 1 else (),
                 kept,
-                p.shape if step.by_shape else None,
+                p.shape if step.by_shape or spread is not None else None,
+                spread,
                 id(p) if one_by_one or step.layer else None,  # layers see different numbers of samples
                 turn,
             )
@@ -219,7 +226,7 @@ def fresh(
         if s.place == "clock":
             made[s.key] = clock(_start(s), torch.float64, p, capturable)
         elif s.place != "group":
-            made |= precision.fresh(s, allocate(step.pattern, s, p, hypers), less.of(s.name))
+            made |= precision.fresh(s, allocate(step, s, p, hypers), less.of(s.name))
     return made | precision.more(p, less, number)
 
 
@@ -227,12 +234,16 @@ def _start(s: State) -> float:
     return float("nan") if s.start is None else s.start
 
 
-def allocate(pattern: Pattern, s: State, p: Tensor, hypers: Mapping[str, Scalar] | None = None) -> Tensor:
+def allocate(step: Step, s: State, p: Tensor, hypers: Mapping[str, Scalar] | None = None) -> Tensor:
     """A state tensor filled with its start (0 if step 1 computes it)."""
-    dtype = torch.float32 if p.dtype in LOW else p.dtype
+    dtype, pattern = torch.float32 if p.dtype in LOW else p.dtype, step.pattern
     if s.place == "like":
         layout = torch.contiguous_format if pattern.merged else torch.preserve_format
         made = torch.zeros_like(p, dtype=dtype, memory_format=layout)
+    elif sharded.is_spread(p) and s.place == "axes":
+        from dotopt.runtime.shards import local
+
+        made = local.allocate(step, s, p, hypers, dtype.to_real())
     else:
         shape = pattern.sizes(s.axes, pattern.view(tuple(p.shape)), hypers) if s.place == "axes" else ()
         made = torch.zeros(shape, dtype=dtype.to_real(), device=p.device)  # of pairs of reals, where `p` is complex
@@ -334,12 +345,12 @@ def numbers(bucket: Bucket, traced: bool) -> dict[str, Any]:
         if source == "t":
             value: Any = bucket.t if isinstance(bucket.t, Tensor) else float(bucket.t)
         elif source == "shape":
-            value = tuple(bucket.params[0].shape) or (1,)
+            value = tuple((bucket.given or bucket.params)[0].shape) or (1,)
         elif source == "random":
             from dotopt.runtime.optimizer.draws import Draws
 
             step = torch.tensor(bucket.t) if traced else bucket.t
-            value = Draws(int(bucket.group["seed"]), step, bucket.places)
+            value = Draws(int(bucket.group["seed"]), step, bucket.places, bucket.boxes)
         elif word == "state":
             value = bucket.shared[keys[rest]]
         else:

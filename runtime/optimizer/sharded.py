@@ -1,13 +1,16 @@
-"""Tensors that are a slice of something else, for rules that must see the whole: refused, with the cure.
+"""Tensors that are a part of something else: what a rule can be given is checked here, when an optimizer is made.
 
-FSDP1 makes one flat vector of many parameters and cuts it, so a "parameter" is a slice without shape; ZeRO gives an
-optimizer some of the parameters only. A rule that moves each entry by itself does not notice. A norm over a tensor, a
-matrix or a sum over the model comes out wrong.
+DTensors (FSDP2, tensor parallelism) say what they are a part of: see `runtime.shards`. FSDP1 makes one flat vector of
+many parameters and cuts it, so a "parameter" is a slice without shape; ZeRO gives an optimizer some of the parameters
+only. A rule that moves each entry by itself does not notice. A norm over a tensor, a matrix or a sum over the model
+comes out wrong, and is refused, with the cure.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -17,32 +20,42 @@ FLAT = ("_is_flat_param", "_fsdp_flattened")  # what FSDP1 writes on its vectors
 DEPTH = 8  # frames between `ZeroRedundancyOptimizer` and the check
 
 
-def check(rule: Rule, options: tuple[bool | str, ...], name: str, p: Tensor) -> None:
-    """Raises ValueError for a slice, or a share of the parameters, that the rule would take for the whole."""
-    if any(getattr(p, mark, False) for mark in FLAT) and not rule.step(options, p.ndim).entrywise:
+def check(origin: Any, rule: Rule, group: Mapping[str, Any], name: str, p: Tensor) -> None:
+    """Raises ValueError for a part that the rule would take for the whole, or that cannot be stepped in parts."""
+    step = rule.step(tuple(group[option.keyword] for option in rule.options), p.ndim)
+    if any(getattr(p, mark, False) for mark in FLAT) and not step.entrywise:
         raise ValueError(
             f"{rule.name} looks at whole tensors, and `{name}` is a flat slice of FullyShardedDataParallel; "
             "shard with `torch.distributed.fsdp.fully_shard`, which keeps shapes, or take a rule that moves each "
             "entry by itself, such as AdamW"
         )
-    apart = [s.key for s in rule.step(options, p.ndim).states if s.place in ("axes", "number")]
-    if apart and _is_dtensor(p):
-        raise ValueError(
-            f"{rule.name} keeps `{apart[0]}`, which has another shape than the parameter, and `{name}` is a DTensor, "
-            "of which each process holds a part: give it plain tensors, or take a rule whose states are like the "
-            "parameter, such as AdamW"
-        )
-    if rule.step(options, p.ndim).over_model and _share():
+    if is_spread(p):
+        from dotopt.runtime.shards import local
+
+        local.check(origin, rule, group, name, p)
+    if step.over_model and _share():
         raise ValueError(
             f"{rule.name} sums over all parameters, and ZeroRedundancyOptimizer gives each process some of them only; "
             "shard with `torch.distributed.fsdp.fully_shard`, or take a rule without such sums, such as AdamW"
         )
 
 
-def _is_dtensor(p: Tensor) -> bool:
-    """Whether a tensor is spread over processes; nobody has one who has not loaded the module."""
+def is_spread(p: Tensor) -> bool:
+    """Whether a tensor is spread over processes, a DTensor; nobody has one who has not loaded the module."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(p, module.DTensor)
+
+
+def here(p: Any) -> Tensor:
+    """The part of a tensor in this process: all of it, but of a DTensor."""
+    part: Tensor = p.detach().to_local() if is_spread(p) else p
+    return part
+
+
+def some(groups: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether any parameter is a DTensor."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and any(isinstance(p, module.DTensor) for group in groups for p in group["params"])
 
 
 def _share() -> bool:
