@@ -6,6 +6,7 @@
 #   make test-thorough    all combinations of what `make test` samples
 #   make test-references    every optimizer beside an implementation from elsewhere, on every backend, and loops over all files
 #   make test-optimizers    what users of torch.optim rely on, for every optimizer on every backend
+#   make test-sharded    every optimizer on parts of tensors (DTensors) beside whole ones, on 2 and 3 processes
 #   make fuzz    random rules on every backend beside the judge, for a night; write bench/results/fuzz.md
 #   make test-verdicts    claims get the same answers on a busy machine, with any hash seed
 #   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
@@ -21,7 +22,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-references test-texts fuzz lint gallery
+.PHONY: bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-sharded test-references test-texts fuzz lint gallery
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -56,6 +57,10 @@ test-references: $(READY)
 # every optimizer x behaviour of torch's optimizers x backend
 test-optimizers: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(WORKERS) -m thorough tests/test_torch_behaviour.py
+
+# every optimizer and transform on parts of tensors, on 2 and 3 processes, beside one process: some minutes
+test-sharded: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m thorough tests/test_sharded.py
 
 # Some hours: RULES=2000 for a look.
 RULES ?= 100000

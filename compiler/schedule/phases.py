@@ -57,7 +57,7 @@ class Owned:
 
 
 @dataclass(frozen=True)
-class Phase:
+class LocalPhase:
     """A local program that makes `made` (None: nothing is to be made), and the messages after it."""
 
     level: Level
@@ -74,7 +74,7 @@ class Phases:
     `temporaries` are all that is handed on; `kept` the states that only owners need.
     """
 
-    phases: tuple[Phase, ...]
+    phases: tuple[LocalPhase, ...]
     last: Program
     temporaries: tuple[State, ...]
     sizes: Mapping[str, tuple[tuple[str, ...], bool]]
@@ -240,7 +240,7 @@ class _Cutter:
             waiting += here.args
         return True
 
-    def _phase(self, level: Level, crossing: list[Node], outputs: list[Node], nodes: list[Node]) -> Phase:
+    def _phase(self, level: Level, crossing: list[Node], outputs: list[Node], nodes: list[Node]) -> LocalPhase:
         sums = [here for here in crossing if self._sent(here) == level]
         values = [(self.made[here], node(here.op, here.args[0], attrs=(here.attrs.axes, False))) for here in sums]
         self.sending = []
@@ -257,7 +257,7 @@ class _Cutter:
             kept = tuple(self._state(s, False) for s in self.program.states if s.name not in self.kept)
             program = self._made([*kept, *stated])
         found = tuple(Sum(self.made[x].name, x.op, x.attrs.axes, x.attrs.model) for x in sums)
-        return Phase(level, program, tuple(stated), found, owned)
+        return LocalPhase(level, program, tuple(stated), found, owned)
 
     def _owned(self, level: Level, outputs: list[Node]) -> Owned:
         kept = [s for s in self.program.states if s.name in self.kept]

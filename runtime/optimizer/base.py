@@ -419,7 +419,8 @@ class Optimizer(torch.optim.Optimizer):
             return
         stepped = [(group, [p for p in group["params"] if self.state.get(p)]) for group in self.param_groups]
         for bucket in groups.collect(stepped, self.state, self.rule_of):
-            if bucket.step.evaluate is None:
+            evaluate = bucket.step.evaluate
+            if evaluate is None:
                 continue
             if sharded.is_spread(bucket.params[0]):
                 from dotopt.runtime.shards import local
@@ -427,7 +428,7 @@ class Optimizer(torch.optim.Optimizer):
                 bucket = local.parts(bucket, self.state, self._parts)
             bucket.t -= 1
             call = groups.prepare(bucket, gradient=False)
-            points = bucket.step.evaluate(*call.lists, **call.scalars)
+            points = evaluate(*call.lists, **call.scalars)
             for own, p, point in zip(bucket.given or bucket.params, bucket.params, points, strict=True):
                 self.state[own][checkpoint.TRAINING_POINT] = own.detach().clone()
                 p.copy_(torch.view_as_complex(point.contiguous()) if p.is_complex() else point.reshape(p.shape))

@@ -130,7 +130,7 @@ def collect(
         by_rank: dict[int, Step] = {}
         chosen = list(chosen)
         for p, turn in zip(chosen, layout.turns([*map(sharded.here, chosen)]) if turns else repeat(0), strict=False):
-            spread = (p.device_mesh, p.placements) if sharded.is_spread(p) else None
+            spread = sharded.placed(p)
             step = by_rank.get(p.ndim)
             if step is None:
                 step = by_rank[p.ndim] = rule.step(options, p.ndim)

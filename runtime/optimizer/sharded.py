@@ -52,6 +52,11 @@ def here(p: Any) -> Tensor:
     return part
 
 
+def placed(p: Any) -> tuple[Any, ...] | None:
+    """The mesh and the placements of a DTensor; None for others."""
+    return (p.device_mesh, tuple(p.placements)) if is_spread(p) else None
+
+
 def some(groups: Iterable[Mapping[str, Any]]) -> bool:
     """Whether any parameter is a DTensor."""
     module = sys.modules.get("torch.distributed.tensor")

@@ -55,7 +55,8 @@ def parts(bucket: Bucket, state: Any, known: MutableMapping[Any, Tensor]) -> Buc
 
 
 def _part(tensor: Any) -> Tensor:
-    return tensor.to_local() if is_spread(tensor) else tensor
+    here: Tensor = tensor.to_local() if is_spread(tensor) else tensor
+    return here
 
 
 # ---- what can be stepped in parts ----
@@ -68,7 +69,7 @@ def check(origin: Any, rule: Rule, group: Mapping[str, Any], name: str, p: Any) 
     if whole.partial:
         raise ValueError(f"`{name}` is a DTensor whose values are still to be summed; redistribute it first")
     if whole.mesh.get_coordinate() is None:
-        raise ValueError(f"`{name}` is a DTensor of other processes; give each optimizer what its process takes part in")
+        raise ValueError(f"`{name}` is a DTensor of other processes; give an optimizer what its process has a part of")
     if whole.sizes(whole.here) != tuple(p.to_local().shape):
         raise ValueError(f"`{name}` is a DTensor that is cut in an order that is not known: {whole.placements}")
     if group.get("state_dtype") is not None or group.get("param_rounding") is not None:

@@ -133,7 +133,8 @@ def run(parts: Sequence[Part], state: Any) -> None:
         shared = [s for s in part.pieces.last.step.states if s.place not in TENSORS]
         after = {s.name: value for s, value in zip(shared, results or (), strict=True) if s.name in mine}
         counted = [s for s in part.bucket.step.states if s.place not in TENSORS]
-        groups.finish(part.call, [after.get(s.name, part.bucket.shared[s.name]) for s in counted], part.bucket.home or state)
+        values = [after.get(s.name, part.bucket.shared[s.name]) for s in counted]
+        groups.finish(part.call, values, part.bucket.home or state)
 
 
 def _round(parts: Sequence[Part], level: tuple[int, int], closing: bool) -> None:
@@ -199,7 +200,7 @@ def _new(part: Part, axes: tuple[str, ...]) -> list[Tensor]:
     return [torch.zeros(shape, dtype=part.dtype, device=p.device) for p in params]
 
 
-def _run(part: Part, step: Step, lists: dict[str, list[Tensor]] | None = None, shape: Any = None) -> Any:
+def _run(part: Part, step: Step, lists: dict[str, list[Tensor]] | None = None) -> Any:
     """Call a piece with the lists that it reads."""
     lists = part.lists if lists is None else lists
     given = [lists[step.pattern.name]]
