@@ -1,6 +1,8 @@
 """What kind of recurrence each state follows, and with it how a whole sequence can be computed at once.
 
     elementwise   x' = a*x + b                              an associative scan
+    coupled       x_i' = Σ_j a_ij*x_j + b_i                  a scan of small matrices: complex numbers as pairs
+    max-plus      x' = max(x + a, b)                        a scan: the stabilisers of exponential gates
     low rank      M' = a*M + Σ (M @ p + u) yᵀ               chunks of tokens, in WY form; a may differ by columns
     frozen        P' = … every C                            constant inside a chunk
     sequential    anything else                             a loop, one token after the other
@@ -15,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dotopt.compiler.analysis.affine import Affine, NotAffine, affine
+from dotopt.compiler.analysis.affine import Affine, NotAffine, added, affine
 from dotopt.compiler.analysis.unroll import over_range, unrolled
 from dotopt.compiler.ir import TIME, Node, Program, State, leaf, node, substitute
 from dotopt.compiler.ops.types import transpose
+
+MOST = 4  # states that are scanned together
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,21 @@ class Solved:
     form: Affine | None = None
     group: Group | None = None
     period: Node | None = None
+    partners: tuple[State, ...] = ()  # of a coupled state: all that are scanned with it, itself included
+    peak: tuple[Node | None, Node] | None = None  # of a max-plus state: a and b
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the values at all tokens are there, entry by entry."""
+        return self.kind in ("elementwise", "coupled", "max-plus")
+
+    @property
+    def parts(self) -> Iterator[Node]:
+        """The coefficients of a scan."""
+        if self.form is not None:
+            yield from (x for x in (*self.form.scale.values(), added(self.form)) if x is not None)
+        if self.peak is not None:
+            yield from (x for x in self.peak if x is not None)
 
 
 @dataclass(frozen=True)
@@ -156,7 +175,7 @@ class _Solver:
                 break
             for new in found:
                 self.solved[new.state.name] = new
-                if new.kind == "elementwise" and new.state.next is not None:
+                if new.scanned and new.state.next is not None:
                     self.sequences[new.state.next] = leaf("sequence", new.state.name, new.state.type)
             waiting = [x for x in waiting if x.name not in self.solved]
         for state in waiting:
@@ -188,10 +207,14 @@ class _Solver:
                 why = _describe(group)
                 return [Solved(x, "low rank", why, group=group) for x in group.states]
         if not self.others(state) <= set(self.solved):
-            return None
+            return self.coupled(state, waiting)
         try:
             form = affine(self.root(state), self.leaves[state.name])
         except NotAffine as error:
+            peak = _peak(self.root(state), self.leaves[state.name])
+            if peak is not None:
+                why = f"`{state.name}'` is the larger of `{state.name}` plus a number, and another number"
+                return [Solved(state, "max-plus", why, peak=peak)]
             self.whys[state.name] = error.why
             return None
         if not form.elementwise:
@@ -204,18 +227,43 @@ class _Solver:
             return None
         return [Solved(state, "elementwise", f"`{state.name}'` is affine in `{state.name}`, entry by entry", form)]
 
-    def group(self, seed: State, waiting: list[State]) -> Group | None:
-        """The low-rank form of the state and of those that it can not do without."""
+    def closed(self, seed: State, waiting: list[State], links: Mapping[str, set[str]]) -> list[State] | None:
+        """The state with all that it can not do without; None if one of these is not waiting."""
         byname = {x.name: x for x in waiting}
         names, new = [seed.name], [seed.name]
         while new:
             name = new.pop()
-            needed = (self.others(byname[name]) - set(self.solved) | self.links.get(name, set())) - set(names)
-            if not all(n in byname and n not in self.materialised for n in needed):
+            needed = (self.others(byname[name]) - set(self.solved) | links.get(name, set())) - set(names)
+            if not all(n in byname for n in needed):
                 return None
             names += sorted(needed)
             new += sorted(needed)
-        states = [x for x in waiting if x.name in names]
+        return [x for x in waiting if x.name in names]
+
+    def coupled(self, seed: State, waiting: list[State]) -> list[Solved] | None:
+        """Numbers and vectors that mix entry by entry; of matrices, maps of pairs would be too large to be faster."""
+        states = self.closed(seed, waiting, {})
+        if states is None or len({x.type.axes for x in states}) > 1 or len(seed.type.axes) > 1 or len(states) > MOST:
+            return None
+        own = [self.leaves[x.name] for x in states]
+        try:
+            forms = [affine(self.root(x), *own) for x in states]
+        except NotAffine as error:
+            self.whys.setdefault(seed.name, error.why)
+            return None
+        if not all(form.elementwise and not form.pairs for form in forms):
+            return None
+        names = " and ".join(f"`{x.name}`" for x in states)
+        why = f"{names} are affine in each other, entry by entry"
+        return [
+            Solved(x, "coupled", why, form, partners=tuple(states)) for x, form in zip(states, forms, strict=True)
+        ]
+
+    def group(self, seed: State, waiting: list[State]) -> Group | None:
+        """The low-rank form of the state and of those that it can not do without."""
+        states = self.closed(seed, [x for x in waiting if x.name not in self.materialised], self.links)
+        if states is None:
+            return None
         reason = ""
         for flipped in (False, True):
             try:
@@ -308,6 +356,25 @@ class _Solver:
         order = {name: i for i, name in enumerate(self.solved)}
         solved = tuple(sorted(self.solved.values(), key=lambda x: order[x.state.name]))
         return Recurrences(self.program, solved, reads, table)
+
+
+def _peak(root: Node, own: Node) -> tuple[Node | None, Node] | None:
+    """a and b of `max(x + a, b)`, with None for 0."""
+    if root.op != "max":
+        return None
+    for moving, other in (root.args, root.args[::-1]):
+        if own in other.walk():
+            continue
+        inner = _peak(moving, own)
+        if inner is not None:
+            return inner[0], node("max", inner[1], other)
+        try:
+            form = affine(moving, own)
+        except NotAffine:
+            return None
+        if form.elementwise and not form.pairs and {n: x.value for n, x in form.scale.items()} == {own.name: 1}:
+            return form.rest, other
+    return None
 
 
 def _not_at_one_token(state: State) -> str:

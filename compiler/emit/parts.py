@@ -79,13 +79,17 @@ def hyper_text(hyper: Hyper, program: Program) -> str:
 OWN = frozenset(("self", "state", "mask", "lengths", "resets", "return_state", "seed"))  # what `forward` takes besides
 
 
-def input_text(x: Input) -> str:
-    """`Input('β', 'beta', (), low=0, high=2)`; a keyword that the module has itself gets an underscore."""
-    keyword = ascii(x.name) + "_" * (ascii(x.name) in OWN)
+def input_text(x: Input, start: str = "") -> str:
+    """`Input('β', 'beta', (), low=0, high=2)`; a keyword that the module has itself gets an underscore.
+
+    start: the text of what a weight starts with.
+    """
+    keyword = x.keyword or ascii(x.name) + "_" * (ascii(x.name) in OWN)
     ends = {"low": x.interval.low, "high": x.interval.high}
     numbers = {end: node.value for end, node in ends.items() if node is not None}
     known = "".join(f", {end}={literal(value)}" for end, value in numbers.items() if value is not None)
-    return f"Input({x.name!r}, {keyword!r}, {x.type.axes!r}{known})"
+    held = f", start={start}" if start else ""
+    return f"Input({x.name!r}, {keyword!r}, {x.type.axes!r}{known}{held})"
 
 
 def _end(node: Node, program: Program) -> str:

@@ -88,12 +88,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Given at every step."""
+    """Given at every step. One with a `start`, a value or a law, is a weight that the module holds and learns."""
 
     name: str
     type: Type
     interval: Interval
     indices: tuple[tuple[str, str], ...] = ()
+    keyword: str = ""  # the name in Python, where the file says one
+    start: Node | Random | None = None
 
 
 @dataclass(frozen=True, slots=True)

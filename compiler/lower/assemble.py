@@ -325,7 +325,15 @@ class _Builder:
 
     def _input(self, d: s.Declaration) -> ir.Input:
         type = type_of(self.context, self.scope, d.type) if d.type else REAL
-        return ir.Input(d.name, type, self._interval(d.bounds), _indices(d.indices))
+        start: Node | ir.Random | None = None
+        if d.value is not None and kind_of(self.context.file)[0] != "module":
+            raise fail("E601", d.span, construct=f"the input `{d.name}` with a start, outside rules over sequences,")
+        if d.value is not None and d.value_kind == "draw":
+            self._drawn_start(d, type, self.scope)
+            start = self.context.randoms.pop()
+        elif d.value is not None:
+            start = self.attempt(value, self.context, d.value, self.scope, type)
+        return ir.Input(d.name, type, self._interval(d.bounds), _indices(d.indices), d.alias or "", start)
 
     def _role(self, x: s.Role) -> ir.RoleProgram:
         scope = self.context.roles[x.name]

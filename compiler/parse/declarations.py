@@ -99,8 +99,14 @@ class Declarations(Builder):
             value=value,
         )
 
-    def input(self, span: Span, name: lark.Token, indices: Any, type: Any, bounds: Any, unit: Any) -> s.Declaration:
-        return self._declare(span, "input", name, indices, type=type, bounds=bounds, unit=unit)
+    def input(
+        self, span: Span, name: lark.Token, indices: Any, alias: Any, type: Any, bounds: Any, unit: Any, start: Any
+    ) -> s.Declaration:
+        alias, _ = alias or (None, None)
+        kind, value = start if start[1] is not None else ("", None)
+        return self._declare(
+            span, "input", name, indices, alias=alias, type=type, bounds=bounds, unit=unit, value=value, value_kind=kind
+        )
 
     def output(self, span: Span, name: lark.Token, indices: Any, type: Any) -> s.Declaration:
         return self._declare(span, "output", name, indices, type=type)

@@ -47,9 +47,9 @@ def spelled(file: s.File, declared: Iterable[tuple[Binding, s.Declaration]]) -> 
     if keyword.iskeyword(file.head.name):
         found.append(diagnostic("E239", file.head.span, name=file.head.name))
     for binding, node in declared:
-        if node.word not in ("hyper", "option", "state"):
+        if node.word not in ("hyper", "option", "state") and not (node.word == "input" and node.alias):
             continue
-        kind = "state" if node.word == "state" else "hyperparameter"
+        kind = {"state": "state", "input": "input"}.get(node.word, "hyperparameter")
         name = state_key(node.name) if kind == "state" and node.alias is None else python_name(node)
         key = (kind, name, node.alias_index)
         if key in known:

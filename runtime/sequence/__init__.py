@@ -5,7 +5,7 @@ from dotopt.runtime.sequence.chunks import Chunks, Term
 from dotopt.runtime.sequence.module import SequenceModule
 from dotopt.runtime.sequence.recent import recent, recent_token
 from dotopt.runtime.sequence.rule import Functions, Input, Memory, SequenceRule
-from dotopt.runtime.sequence.scan import at_first, before, choose, every, held, scan, times
+from dotopt.runtime.sequence.scan import at_first, before, choose, every, held, peaks, scan, times, together
 
 __all__ = [
     "Chunks",
@@ -22,8 +22,10 @@ __all__ = [
     "choose",
     "every",
     "held",
+    "peaks",
     "recent",
     "recent_token",
     "scan",
     "times",
+    "together",
 ]

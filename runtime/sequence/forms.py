@@ -65,7 +65,8 @@ def _single(x: Solved, size: str) -> Form:
         period = "T" if x.period is None else infix(x.period)
         how = "a constant" if x.period is None else f"chunks of {period} tokens with what is read at their start"
         return Form((x.state.name,), "frozen", x.why, how, "0", "1" if x.period is None else f"T/{period}")
-    return Form((x.state.name,), "elementwise", x.why, "associative scan", f"O(T·{size})", "O(log T)")
+    many = f"{len(x.partners) ** 3}·" if x.partners else ""
+    return Form((x.state.name,), x.kind, x.why, "associative scan", f"O({many}T·{size})", "O(log T)")
 
 
 def _chunks(group: Group, why: str) -> Form:

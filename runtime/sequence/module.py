@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dotopt.runtime.given import Asking
 from dotopt.runtime.optimizer.signature import check_hyper
 from dotopt.runtime.sequence.rule import Functions, SequenceRule
+from dotopt.runtime.sequence.weights import Weights
 
 State = dict[str, Any]
 
@@ -33,17 +34,24 @@ class SequenceModule(Asking):
     rule: ClassVar[SequenceRule]
     compiled = "functions"
 
-    def __init__(self, *functions: Any, block: int = 64, **given: Any) -> None:
+    def __init__(
+        self, *functions: Any, block: int = 64, heads: int | None = None, sizes: Mapping[str, int] | None = None,
+        seed: int = 0, **given: Any,
+    ) -> None:  # fmt: skip
         """`functions` are those that the file asks for, by position or by name: modules, or other callables.
 
-        `block` is how many tokens a low-rank memory takes together: speed and memory, not the result.
+        `block` is how many tokens a low-rank memory takes together: speed and memory, not the result. Weights (inputs
+        that the file gives a start) are parameters `[*axes]`, with `heads` `[heads, *axes]`: the last axis before the
+        tokens is that of the heads. They are drawn with `seed`: at once if `sizes` (such as `{"d": 16}`) tells the
+        sizes of their axes, otherwise when the first inputs come. A weight may be given by its keyword, too.
 
         Raises TypeError for unknown keywords and ValueError for values outside the declared ranges.
         """
         super().__init__()
         rule = self.rule
         self.hold(rule.name, rule.given, functions, given)
-        legal = [h.keyword for h in rule.hypers] + [o.keyword for o in rule.options]
+        weights = {x.keyword: given.pop(x.keyword, None) for x in rule.inputs if x.start is not None}
+        legal = [h.keyword for h in rule.hypers] + [o.keyword for o in rule.options] + list(weights)
         for keyword in given:
             if keyword not in legal:
                 raise TypeError(f"{rule.name} has no option `{keyword}`; it takes {', '.join((*legal, 'block'))}")
@@ -68,6 +76,8 @@ class SequenceModule(Asking):
             choice.append(chosen)
         self.options = tuple(choice)
         self.functions: Functions = rule.functions[self.options]
+        self.weights = Weights(rule, heads, seed, {n: int(v) for n, v in self.hyper.items() if isinstance(v, int)})
+        self.weights.hold(self, weights, sizes or {})
 
     def extra_repr(self) -> str:
         """The equations' source, the hyperparameters and the recurrence of each state."""
@@ -148,7 +158,7 @@ class SequenceModule(Asking):
 
     def step(self, *args: Any, state: State | None = None, seed: int = 0, **named: Any) -> Any:
         """The outputs for one token, and the next state; inputs are `[..., *axes]`."""
-        bound = self._bound(args, named)
+        bound = self._bound(args, named, tokens=False)
         tensors = {n: torch.as_tensor(v) for n, v in bound.items()}
         axes = {x.name: len(x.axes) for x in self.rule.inputs}
         long = {n: v.unsqueeze(v.dim() - axes[n]) for n, v in tensors.items()}
@@ -166,16 +176,18 @@ class SequenceModule(Asking):
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
 
-    def _bound(self, args: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:
+    def _bound(self, args: Sequence[Any], named: dict[str, Any], tokens: bool = True) -> dict[str, Any]:
         rule = self.rule
         keywords = [x.keyword for x in rule.inputs]
         if len(args) > len(keywords):
             raise TypeError(f"{rule.name} takes {len(keywords)} inputs: {', '.join(keywords)}")
         given = dict(zip(keywords, args, strict=False))
+        given = {k: v for k, v in given.items() if v is not None}
         for keyword, value in named.items():
             if keyword not in keywords or keyword in given:
                 raise TypeError(f"{rule.name} has no input `{keyword}`; its inputs are {', '.join(keywords)}")
             given[keyword] = value
+        given = self.weights.filled(self, given, tokens)
         missing = [k for k in keywords if k not in given]
         if missing:
             raise TypeError(f"{rule.name} needs {', '.join(missing)}")

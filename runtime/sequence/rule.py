@@ -14,7 +14,8 @@ from dotopt.runtime.rule import Hyper, Option
 class Input:
     """What is given at every token: `axes` without the leading ones; `keyword` is the name of the argument.
 
-    `low` and `high` are the ends of the range that the file states, None where there is none.
+    `low` and `high` are the ends of the range that the file states, None where there is none. One with a `start` (as of
+    a memory) is a weight: the module holds it as a parameter, the same for all tokens.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Input:
     axes: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    start: float | str | Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dotopt.compiler.analysis.recurrence import Solved, recurrences
 from dotopt.compiler.emit.parts import documented, equation_lines, header, hyper_text, input_text, refuse_name
 from dotopt.compiler.emit.sequence.batched import Batched
 from dotopt.compiler.emit.sequence.stretch import functions
-from dotopt.compiler.ir import Node, Program, Random, State
+from dotopt.compiler.ir import Input, Node, Program, Random, State
 from dotopt.compiler.ir.print import infix
 from dotopt.compiler.lower import Static, lower
 from dotopt.compiler.text import syntax as s
@@ -19,8 +19,8 @@ from dotopt.compiler.text.library import Library
 
 # what the generated functions call
 RUNTIME = (
-    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "every", "held", "recent",
-    "recent_token", "scan", "times",
+    "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "every", "held", "peaks", "recent",
+    "recent_token", "scan", "times", "together",
 )  # fmt: skip
 
 
@@ -101,11 +101,23 @@ def _memory(state: State, program: Program) -> str:
         return f"Memory({state.name!r}, {axes}, {_drawn(random)})"
     if state.kind == "first" or state.start.value == 0:
         return f"Memory({state.name!r}, {axes})"
-    if state.start.op == "eye":
-        return f"Memory({state.name!r}, {axes}, 'eye')"
-    if state.start.value is not None:
-        return f"Memory({state.name!r}, {axes}, {float(state.start.value)!r})"
-    raise fail("E601", state.start.span, construct=f"the start `{infix(state.start)}` of `{state.name}`")
+    return f"Memory({state.name!r}, {axes}, {_begun(state.name, state.start)})"
+
+
+def _input(x: Input) -> str:
+    """The text of an input; of a weight with what it starts with."""
+    if x.start is None:
+        return input_text(x)
+    return input_text(x, _drawn(x.start) if isinstance(x.start, Random) else _begun(x.name, x.start))
+
+
+def _begun(name: str, start: Node) -> str:
+    """The text of a start that is a number or the identity."""
+    if start.op == "eye":
+        return "'eye'"
+    if start.value is not None:
+        return repr(float(start.value))
+    raise fail("E601", start.span, construct=f"the start `{infix(start)}` of `{name}`")
 
 
 def _drawn(random: Random) -> str:
@@ -125,7 +137,7 @@ def _drawn(random: Random) -> str:
 
 
 def _class_lines(file: s.File, program: Program, table: list[str], origin: tuple[object, ...] | None) -> list[str]:
-    inputs = "".join(f"{input_text(x)}, " for x in program.inputs)
+    inputs = "".join(f"{_input(x)}, " for x in program.inputs)
     outputs = "".join(f"{name!r}, " for name in program.outputs)
     asked = "".join(f"Given({x.name!r}, {bool(x.indices)}), " for x in program.callables)
     return [

@@ -129,7 +129,7 @@ class _Writing:
 
     def needed(self, root: Node) -> None:
         """Writes the states and the reads of memories that `root` is computed from."""
-        nexts = {self.root(x.state.next): x for x in self.found.solved if x.form is not None and x.state.next}
+        nexts = {self.root(x.state.next): x for x in self.found.solved if x.scanned and x.state.next}
         stack, seen = [root], set[Node]()
         while stack:
             here = stack.pop()
@@ -148,9 +148,9 @@ class _Writing:
         x = next(x for x in self.found.solved if x.state.name == name)
         if x.group is not None:
             self.group(x.group)
-        elif x.kind == "elementwise" and name not in self.scanned:
-            self.scanned.add(name)
-            self.elementwise(x)
+        elif x.scanned and name not in self.scanned:
+            self.scanned |= {name, *(y.name for y in x.partners)}
+            {"elementwise": self.elementwise, "coupled": self.coupled, "max-plus": self.peaks}[x.kind](x)
 
     def frozen(self, x: Solved) -> None:
         name = self.b.fresh(ascii(x.state.name))
@@ -160,21 +160,66 @@ class _Writing:
         self.b.steady.add(own_leaf(x.state))
 
     def elementwise(self, x: Solved) -> None:
-        state, b, next = x.state, self.b, x.state.next
-        assert x.form is not None and next is not None
-        axes = len(state.type.axes)
+        state, b = x.state, self.b
+        assert x.form is not None
         decay, plus = x.form.scale.get(state.name), added(x.form)
-        for part in (decay, plus):
-            if part is not None:
-                self.equations(self.root(part))
-        start = self.starts[state.name]
-        text = "0" if plus is None else b.fitted(self.root(plus), state.type)
-        if plus is None or not b.long(self.root(plus)) or plus.type.axes != state.type.axes:
-            text = f"every({text}, {b.example}, {axes}, {start})"  # what is added has the sizes of the state
-        a = "None" if decay is None else b.fitted(self.root(decay), state.type)
+        self.written(decay, plus)
+        text = f"{self.factor(decay, state)}, {self.plus(plus, state)}, {self.starts[state.name]}"
         later = b.fresh(f"{ascii(state.name)}_next")
         b.lines.append(INDENT + comment(self.label(state)))
-        b.lines.append(f"{INDENT}{later} = scan({a}, {text}, {start}, {axes}, keep)")
+        b.lines.append(f"{INDENT}{later} = scan({text}, {len(state.type.axes)}, keep)")
+        self.known(state, later)
+
+    def peaks(self, x: Solved) -> None:
+        """The largest value so far, of what fades."""
+        state, b = x.state, self.b
+        assert x.peak is not None
+        self.written(*x.peak)
+        text = f"{self.factor(x.peak[0], state)}, {self.plus(x.peak[1], state)}, {self.starts[state.name]}"
+        later = b.fresh(f"{ascii(state.name)}_next")
+        b.lines.append(INDENT + comment(self.label(state)))
+        b.lines.append(f"{INDENT}{later} = peaks({text}, {len(state.type.axes)}, keep)")
+        self.known(state, later)
+
+    def coupled(self, x: Solved) -> None:
+        """States that mix entry by entry, all of them."""
+        b, solved = self.b, {y.state.name: y for y in self.found.solved}
+        forms = [form for y in x.partners if (form := solved[y.name].form) is not None]
+        self.written(*(part for form in forms for part in (*form.scale.values(), added(form))))
+        mix = ", ".join(
+            f"[{', '.join(self.factor(form.scale.get(other.name), x.state) for other in x.partners)}]" for form in forms
+        )
+        plus = [self.plus(added(form), y) for form, y in zip(forms, x.partners, strict=True)]
+        starts = [self.starts[y.name] for y in x.partners]
+        later = [b.fresh(f"{ascii(y.name)}_next") for y in x.partners]
+        b.lines += [INDENT + comment(self.label(y)) for y in x.partners]
+        b.lines.append(f"{INDENT}{', '.join(later)} = together(")
+        b.lines += [f"{INDENT * 2}[{part}]," for part in (mix, ", ".join(plus), ", ".join(starts))]
+        b.lines += [f"{INDENT * 2}{len(x.state.type.axes)}, keep,", f"{INDENT})"]
+        for y, name in zip(x.partners, later, strict=True):
+            self.known(y, name)
+
+    def written(self, *parts: Node | None) -> None:
+        """Writes what the coefficients of a scan need."""
+        for part in parts:
+            if part is not None:
+                self.equations(self.root(part))
+
+    def factor(self, part: Node | None, state: State) -> str:
+        """The text of what a state is multiplied by, or raised by, with the axes of the state."""
+        return "None" if part is None else self.b.fitted(self.root(part), state.type)
+
+    def plus(self, part: Node | None, state: State) -> str:
+        """The text of what is added at every token: it has the sizes of the state."""
+        text = "0" if part is None else self.b.fitted(self.root(part), state.type)
+        if part is None or not self.b.long(self.root(part)) or part.type.axes != state.type.axes:
+            return f"every({text}, {self.b.example}, {len(state.type.axes)}, {self.starts[state.name]})"
+        return text
+
+    def known(self, state: State, later: str) -> None:
+        """The variable `later` holds the state after every token; writes what it was before, if that is read."""
+        b, next, start, axes = self.b, state.next, self.starts[state.name], len(state.type.axes)
+        assert next is not None
         b.names[self.root(next)] = b.names[next] = later
         b.names[leaf("sequence", state.name, state.type)] = later
         own = own_leaf(state)
@@ -188,8 +233,8 @@ class _Writing:
         found = self.found
         roots = [*self.program.outputs.values(), *(q.q for q in found.reads.values())]
         for x in found.solved:
-            if x.form is not None and x.state.name != own.name:
-                roots += [part for part in (*x.form.scale.values(), added(x.form)) if part is not None]
+            if x.scanned and x.state.name != own.name:
+                roots += x.parts
             elif x.period is not None and x.state.next is not None:
                 roots.append(x.state.next.args[1])
         roots += [part for group in found.groups for part in group.parts]
@@ -264,7 +309,7 @@ class _Writing:
         axes = len(state.type.axes)
         end = ", ".join(["-1"] + [":"] * axes)
         match x.kind:
-            case "elementwise" | "low rank":
+            case "elementwise" | "coupled" | "max-plus" | "low rank":
                 self.state(state.name)
                 value = f"{b.names.get(leaf('sequence', state.name, state.type), '')}[..., {end}]"
                 if x.group is not None:

@@ -80,7 +80,7 @@ def prove_chunks(program: Program, run: Run, work: int = 10_000_000) -> tuple[Ch
         return ()
     text = functions(program)
     groups = [tuple(x.name for x in group.states) for group in found.groups]
-    scanned = tuple(x.state.name for x in found.solved if x.kind == "elementwise")
+    scanned = tuple(x.state.name for x in found.solved if x.scanned)
     frozen = tuple(x.state.name for x in found.solved if x.kind == "frozen")
     memo: dict[Situation, tuple[Found, Found, set[Node]]] = {}
     end = until(work)
