@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ class Weights:
     heads: int | None
     seed: int
     sizes: Mapping[str, int]  # those that hyperparameters name
+    names: dict[str, str] = field(default_factory=dict)  # keyword -> attribute of the module
 
     def hold(self, module: nn.Module, given: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         """Registers a parameter for each weight: what is given, or drawn, or left open until its sizes are known."""
@@ -33,7 +34,11 @@ class Weights:
                 made = nn.Parameter(self.begun(x, known))
             else:
                 made = UninitializedParameter()
-            module.register_parameter(x.keyword, made)
+            name = x.keyword
+            while hasattr(module, name):  # `step` is a method of every module
+                name += "_"
+            self.names[x.keyword] = name
+            module.register_parameter(name, made)
 
     @property
     def learned(self) -> tuple[Input, ...]:
@@ -68,7 +73,7 @@ class Weights:
                 known.update(zip(x.axes, shape[len(shape) - len(x.axes) :], strict=True))
         found = dict(given)
         for x in lacking:
-            weight = getattr(module, x.keyword)
+            weight = getattr(module, self.names[x.keyword])
             if isinstance(weight, UninitializedParameter):
                 unknown = [axis for axis in x.axes if not axis.isdigit() and axis not in known]
                 if unknown:
