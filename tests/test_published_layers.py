@@ -1,4 +1,4 @@
-"""Sequence layers of the library against published code (tests/golden/layers.json.gz), and against a second formulation.
+"""Sequence layers of the library against published code (golden/layers.json.gz), and against a second formulation.
 
 Each is read in chunks of several sizes, in pieces and token by token; outputs and gradients.
 """

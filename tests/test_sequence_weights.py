@@ -46,7 +46,7 @@ def test_weights_are_parameters(tmp_path: Path) -> None:
         o, state = module.step(x[:, :, t], state=state)
         tokens.append(o)
     torch.testing.assert_close(torch.stack(tokens, 2), whole)
-    passed = module(x, **{"state_": module.state_.detach()[:, None], "t": 1.0 + torch.zeros(2, 1, 3)})
+    passed = module(x, state_=module.state_.detach()[:, None], t=1.0 + torch.zeros(2, 1, 3))
     torch.testing.assert_close(passed, whole)
     again = cls(heads=2, sizes={"d": 3})
     again.load_state_dict(module.state_dict())

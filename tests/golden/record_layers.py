@@ -110,7 +110,8 @@ def cases(folder: Path) -> dict[str, tuple[Inputs, Callable[[Inputs], Tensor]]]:
     add("GatedLinearAttention", {**qkv(), "alpha": draws.gate()}, lambda x: back(simple.naive_recurrent_simple_gla(
         *turned(x["q"], x["k"], x["v"], x["alpha"].log()), scale=1.0)[0]))
     pace = 1 - 2.0 ** (-5 - torch.arange(HEADS, dtype=torch.float64))
-    add("Retention", {**qkv(), "gamma": pace[:, None].expand(HEADS, TOKENS).clone()}, lambda x: retention.naive_retention(
+    paces = pace[:, None].expand(HEADS, TOKENS).clone()
+    add("Retention", {**qkv(), "gamma": paces}, lambda x: retention.naive_retention(
         *one(x["q"] * root, x["k"], x["v"]))[0])
     mamba2 = {"x": draws.vector(VALUES), "dt": draws.gate(low=0.1), "B": draws.vector(KEYS), "C": draws.vector(KEYS),
               "A": -4 * draws.gate()[:, :1], "D": draws.vector(1, tokens=False)[..., 0]}
@@ -156,8 +157,8 @@ def cases(folder: Path) -> dict[str, tuple[Inputs, Callable[[Inputs], Tensor]]]:
         *turned(x["q"], x["k"], x["v"], x["gamma"].log()), x["ridge"][:, 0], *turned(x["beta"]))[0]))
     add("MomentumDelta", {**qkv(), "p": draws.vector(KEYS, scale=0.5), "alpha": draws.gate(low=0.8),
                           "mu": draws.gate(), "beta": draws.gate(low=0.1), "lr": 0.5 * draws.gate(low=0.1)},
-        lambda x: back(momentum.recurrent_momentum_delta_rule_ref(
-            *turned(x["q"], x["k"], x["v"], x["alpha"].log(), x["mu"].log(), x["p"], x["beta"], x["lr"]), scale=1.0)[0]))
+        lambda x: back(momentum.recurrent_momentum_delta_rule_ref(*turned(
+            x["q"], x["k"], x["v"], x["alpha"].log(), x["mu"].log(), x["p"], x["beta"], x["lr"]), scale=1.0)[0]))
     add("PreconditionedKDA", {**qkv(), "alpha": draws.gate(KEYS), "beta": draws.gate(low=0.1), "gamma": draws.gate(),
                               "delta": draws.gate(low=0.1)}, lambda x: back(preconditioned.naive_recurrent_precond_kda(
         *turned(x["q"], x["k"], x["v"], x["alpha"].log(), x["gamma"].log(), x["delta"], x["beta"]), scale=1.0)[0]))
@@ -214,7 +215,10 @@ def main() -> None:
             "hypers": HYPERS.get(name, {}),
             "inputs": {k: v.tolist() for k, v in inputs.items()},
             "output": output.round(decimals=12).tolist(),
-            "gradients": {k: g.round(decimals=12).tolist() for k, g in zip(inputs, gradients, strict=True) if g is not None and k not in UNLIKE.get(name, ())},
+            "gradients": {
+                k: g.round(decimals=12).tolist() for k, g in zip(inputs, gradients, strict=True)
+                if g is not None and k not in UNLIKE.get(name, ())
+            },
         }
         print(name, tuple(output.shape), output.dtype)
     place = Path(__file__).parent / "layers.json.gz"

@@ -27,7 +27,8 @@ SUM, PRODUCT, UNARY, POWER, POSTFIX = range(5)
 STANDING = (
     "state", "t", "first", "hyper", "chunk", "keep", "later", "dtype", "device", "_", "torch", "functional", "math",
     "matrices", "scalars", "Chunks", "Term", "at_first", "attend", "attend_token", "before", "choose", "every", "held",
-    "peaks", "recent", "recent_token", "scan", "times", "together", "token", "stretch", "call", "start", "layer", "finish",
+    "peaks", "recent", "recent_token", "scan", "times", "together", "token", "stretch", "call", "start", "layer",
+    "finish",
 )  # fmt: skip
 
 Text = tuple[str, int]  # code, and how tightly its outermost operator binds
