@@ -28,7 +28,7 @@ class Weights:
         known = {**self.sizes, **sizes}
         for x in self.learned:
             value = given.get(x.keyword)
-            made: nn.Parameter | UninitializedParameter
+            made: Any  # a parameter, also one whose sizes are not known yet
             if value is not None:
                 made = value if isinstance(value, nn.Parameter) else nn.Parameter(torch.as_tensor(value))
             elif all(axis.isdigit() or axis in known for axis in x.axes):
