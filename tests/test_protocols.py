@@ -17,6 +17,21 @@ DOUBLE = torch.float64
 ROUNDS = 7
 
 
+LATE = """rule Late
+param x : real[...]
+hyper n as sampled : int > 0 = 1
+S ~ choose(clients, n)
+
+role client[i in clients] if i in S:
+  objective f
+  state u : like x = {}
+  u' = u
+  send g = ∇f(x) + u
+
+x' = x - 0.01*mean(g[i] for i in S)
+"""
+
+
 def problem(parties: int = 3, size: int = 4) -> tuple[list[Callable[[Tensor], Tensor]], Tensor]:
     generator = torch.Generator().manual_seed(5)
     A = torch.randn(parties, 6, size, generator=generator, dtype=DOUBLE)
@@ -136,6 +151,38 @@ def test_compressed_differences_reach_the_very_minimum(name: str, given: dict[st
     assert float((sim.x - best).norm()) < 1e-6
     kept = torch.stack([sim.own[i]["h"] for i in (1, 2, 3)]).mean(0)
     close(kept, sim.state["g" if name == "EF21" else "s"])
+
+
+def test_different_clients_reach_the_common_minimum() -> None:
+    """Where FedAvg with as many local steps stops short of it."""
+    losses, best = problem()
+    given = {"local_lr": 0.05, "K": 5, "sampled": 3}
+    assert float((stdlib.FedAvg.simulate(start(), losses, **given).run(300).x - best).norm()) > 1e-2
+    sim = stdlib.FedDyn.simulate(start(), losses, strength=1.0, **given).run(300)
+    assert float((sim.x - best).norm()) < 1e-9
+    sim = stdlib.ProxSkip.simulate(start(), losses, lr=0.1, p=0.4, seed=1).run(900)
+    assert float((sim.x - best).norm()) < 1e-9
+    close(torch.stack([sim.own[i]["h"] for i in (1, 2, 3)]).mean(0), torch.zeros(4, dtype=DOUBLE))
+
+
+def test_proxskip_that_always_talks_is_gradient_descent() -> None:
+    losses, _ = problem()
+    x = start()
+    for _ in range(ROUNDS):
+        x = x - 0.07 * torch.stack([slope(f, x) for f in losses]).mean(0)
+    close(stdlib.ProxSkip.simulate(start(), losses, lr=0.07, p=1.0).run(ROUNDS).x, x)
+
+
+def test_what_a_party_starts_with_is_known_before_its_first_round(tmp_path: Path) -> None:
+    file = tmp_path / "late.opt"
+    file.write_text(LATE.format("first x"), encoding="utf-8")
+    import dotopt
+
+    found = dotopt.load(file).Late.simulate(start(), problem()[0], sampled=1, seed=2).run(9)
+    assert all(torch.equal(found.own[i]["u"], start()) for i in found.own)  # also of those that come in later
+    file.write_text(LATE.format("first ∇f(x)"), encoding="utf-8")
+    with pytest.raises(dotopt.OptError, match="a party's state that starts with"):
+        dotopt.load(file).Late.simulate(start(), problem()[0], sampled=1)
 
 
 def test_full_rank_powersgd_is_momentum() -> None:

@@ -21,12 +21,14 @@ from dotopt.compiler.emit.functions.frame import (
     targets,
     writer_of,
 )
-from dotopt.compiler.emit.functions.questions import draw_text, shared
+from dotopt.compiler.emit.functions.questions import QUESTIONS, draw_text, shared
 from dotopt.compiler.emit.functions.statements import write
 from dotopt.compiler.emit.functions.writer import Writer, domains
 from dotopt.compiler.emit.sequence.token import INDENT
 from dotopt.compiler.ir import Node, Program, State, leaf
+from dotopt.compiler.ir.print import infix
 from dotopt.compiler.ir.program import at_its_places
+from dotopt.compiler.text.errors import fail
 
 
 @at_its_places
@@ -40,7 +42,7 @@ def functions(program: Program) -> str:
 def init(program: Program) -> str:
     """The text of `init`; of a protocol, for one party."""
     b = writer_of(program)
-    roots = [s.start for s in program.states if s.kind != "first"]
+    roots = [s.start for s in program.states if s.kind != "first" or _known_at_once(program, s)]
     given = (*(x.name for x in program.params), *(x.name for x in program.inputs))
     names = ", ".join(b.argument(name) for name in given)
     place = open_function(
@@ -55,7 +57,7 @@ def init(program: Program) -> str:
         b.names[leaf("input", x.name, x.type, *indices_of(x.indices))] = b.argument(x.name)
     values = []
     for state in program.states:
-        if state.kind == "first":
+        if state.kind == "first" and not _known_at_once(program, state):
             values.append(f'"{state.name}": None')
             continue
         family = [] if program.roles else [b.sizes[of] if of else "1" for _, of in _with_sets(program, state)]
@@ -71,6 +73,19 @@ def init(program: Program) -> str:
             values.append(f'"{state.name}": torch.as_tensor({b.code(state.start)}, dtype=dtype, device=device)')
     b.lines.append(f"{INDENT}return {{{', '.join(values)}}}")
     return close(program, b, place, sized)
+
+
+def _known_at_once(program: Program, state: State) -> bool:
+    """Whether `first e` of a party is found before the first step, in which it may not take part.
+
+    Raises `OptError` (E601) where `e` is more than the parameters and the hyperparameters.
+    """
+    if state.role not in {role.name for role in program.roles if role.indices}:
+        return False
+    known = ("", "param", "hyper")
+    if all(here.role in known and here.op not in QUESTIONS for here in state.start.walk()):
+        return True
+    raise fail("E601", state.start.span, construct=f"a party's state that starts with `{infix(state.start)}`")
 
 
 def _with_sets(program: Program, state: State) -> list[tuple[str, str]]:
