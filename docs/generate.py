@@ -5,18 +5,22 @@ A part stands between `<!-- begin NAME: generated -->` and `<!-- end NAME -->`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dotopt.compiler.ops import OPERATIONS, Absent, Operation
 from dotopt.compiler.ops.row import COLUMNS, Powers
-from dotopt.compiler.text.library import Library
+from dotopt.compiler.resolve import resolve
+from dotopt.compiler.text.library import Library, load
 from dotopt.grammar.spelling import canonical
+from dotopt.runtime.loading.catalogue import BACKENDS, entries
+from dotopt.runtime.report.backends import standing
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/language.md", "docs/library.md", "docs/nested.md", "docs/operations.md")
@@ -372,7 +376,16 @@ def fill(text: str) -> str:
     return PART.sub(lambda part: f"{part[1]}{PARTS[part[2]]()}\n{part[3]}", text)
 
 
+def backends(names: Iterable[str]) -> dict[str, list[str]]:
+    """The backends that run each of these rules of the library: what `dotopt list` shows."""
+    found = ((name, Library().find(name)) for name in names)
+    made = ((name, standing(resolve(load(path)).file, Library(path.parent))) for name, path in found if path)
+    return {name: list(one.runs) for name, one in made if one.reasons}
+
+
 if __name__ == "__main__":
+    table = backends(entry.name for entry in entries())
+    BACKENDS.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in table.items()) + "\n}\n")
     for page in PAGES:
         path = ROOT / page
         path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     records.add_argument("--record", action="store_true", help="write what is found beside each file, as FILE.cert")
     records.add_argument("--recorded", action="store_true", help="verify the proofs of FILE.cert: no search, no z3")
     records.add_argument("--verify", action="store_true", help="the files are .cert: verify every proof in them")
-    parser.epilog = "exit codes: 0 everything proved, 1 something refuted or an error, 3 something left open"
+    parser.epilog = "exit codes: 0 all proved, 1 something refuted, not compiled or an error, 3 something left open"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,7 +110,7 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def as_json(report: Report) -> dict[str, object]:
-    """One object for a file: `file`, `claims`, `chunks`, `errors`, `warnings`."""
+    """One object for a file: `file`, `claims`, `chunks`, `backends`, `errors` (E601 among them), `warnings`."""
     from dotopt.compiler.text.render import to_json
 
     return {
@@ -119,7 +119,8 @@ def as_json(report: Report) -> dict[str, object]:
         "chunks": [
             {"states": proof.names, "status": proof.status, "sentence": proof.sentence} for proof in report.chunks
         ],
-        "errors": [to_json(error) for error in report.errors],
+        "backends": {name: reason or None for name, reason in report.backends.reasons.items()},
+        "errors": [to_json(error) for error in (*report.errors, *report.uncompiled)],
         "warnings": [to_json(warning) for warning in report.warnings],
     }
 
@@ -152,7 +153,7 @@ def show(report: Report) -> None:
     from dotopt.runtime.report.checking import trusts_z3
     from dotopt.runtime.report.console import err, out, table
 
-    found = [*report.errors, *report.warnings]
+    found = [*report.errors, *report.uncompiled, *report.warnings]
     if found:
         print(render_all(found, color=err().is_terminal and not err().no_color), file=err().file)
     if report.errors:
@@ -160,7 +161,7 @@ def show(report: Report) -> None:
     name = Path(report.file).name
     if not report.claims:
         out().print(Text(f"{name}: no claims"))
-        _chunks(report)
+        _below(report)
         return
     rows = table("claim", "status", "by", "seconds", "what was found", title=name)
     for claim in report.claims:
@@ -168,15 +169,20 @@ def show(report: Report) -> None:
         by = claim.procedure + " (trusts z3)" * trusts_z3(claim)
         rows.add_row(Text(claim.name), status, by, f"{claim.seconds:.2f}", Text(summary(claim)))
     out().print(rows)
-    _chunks(report)
+    _below(report)
 
 
-def _chunks(report: Report) -> None:
-    """Whether the chunked form that compiled code uses is proved to be the recurrence."""
+def _below(report: Report) -> None:
+    """Which backends run the rule, and whether the chunked form that compiled code uses is proved the recurrence."""
     from rich.text import Text
 
     from dotopt.runtime.report.console import out
 
+    if report.uncompiled:
+        out().print(Text("  no backend compiles it, so exit code 1: the claims are about its equations", style="red"))
+    elif report.backends.reasons:
+        reasons = "; ".join(f"not {name}: {reason}" for name, reason in report.backends.missing.items())
+        out().print(Text(f"  runs on {', '.join(report.backends.runs)}{f' ({reasons})' * bool(reasons)}"))
     for proof in report.chunks:
         out().print(Text(f"  {proof.sentence}"))
 

@@ -71,7 +71,6 @@ def as_json(facts: Explanation) -> dict[str, object]:
     """One object: what the file is, its memory, and its properties with how they are known."""
     from dataclasses import asdict
 
-    from dotopt.runtime.report.backends import missing
     from dotopt.runtime.report.properties import properties
 
     return {
@@ -79,7 +78,8 @@ def as_json(facts: Explanation) -> dict[str, object]:
         "kind": facts.kind,
         "python": facts.signature,
         "state_bytes_per_entry": facts.bytes,
-        "backends_missing": missing(facts.program),
+        "backends": {name: reason or None for name, reason in facts.backends.reasons.items()},
+        "backends_missing": facts.backends.missing,
         "properties": [asdict(p) for p in properties(facts)],
     }
 
@@ -110,7 +110,6 @@ def show(facts: Explanation) -> None:
     """Print everything."""
     from rich.text import Text
 
-    from dotopt.runtime.report.backends import missing
     from dotopt.runtime.report.console import out
     from dotopt.runtime.report.explain import KINDS
 
@@ -124,16 +123,16 @@ def show(facts: Explanation) -> None:
     decided = ""
     if facts.decided is not None:
         decided = f"   decided by line {facts.decided.line}: {_one_line(facts.decided.text)}"
-    _fact("kind", KINDS.get(facts.kind, facts.kind), decided)
-    if facts.signature:
+    there = not facts.backends.errors
+    _fact("kind", KINDS.get(facts.kind, facts.kind) if there else facts.kind, decided)
+    if facts.signature and there:
         _fact("python", facts.signature)
-    if facts.closure:
+    if facts.closure and there:
         _fact("call", facts.closure)
     if facts.kind == "optimizer":
         _fact("memory", _state_bytes(facts))
-        for backend, reason in missing(facts.program).items():
-            words = "torch's code takes its steps" if backend != "torch" else "it has no optimizer yet"
-            _fact("backend", f"not {backend}: {reason}; {words}")
+    _backends(facts)
+    _backends(facts)
     console.print()
     _rows("equations", ("", "", "shape", "unit"), ((e.label, f"= {e.text}", e.type, e.unit) for e in facts.lines))
     _rows(
@@ -167,6 +166,20 @@ def show(facts: Explanation) -> None:
         console.print(Text(f"units: {remark}"))
     if facts.claims:
         console.print(Text(f"claims: {', '.join(facts.claims)} (`dotopt check` decides them)"))
+
+
+def _backends(facts: Explanation) -> None:
+    """What runs the rule, and why the others do not."""
+    found = facts.backends
+    if found.elsewhere:
+        _fact("runs on", found.elsewhere)
+    elif found.errors:
+        _fact("runs on", f"none: {found.errors[0].message}, so there is no class of it")
+    else:
+        _fact("runs on", ", ".join(found.runs))
+        if facts.kind == "optimizer":
+            for backend, reason in found.missing.items():
+                _fact("", f"not {backend}: {reason}; torch's code takes its steps")
 
 
 def _sequences(facts: Explanation) -> None:

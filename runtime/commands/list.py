@@ -29,10 +29,11 @@ def run(args: argparse.Namespace) -> int:
     from dotopt.runtime.report.console import out, table
 
     for family in dict.fromkeys(entry.family for entry in chosen):
-        rows = table("name", "in Python", "what it is", "source", title=family)
+        rows = table("name", "in Python", "runs on", "what it is", "source", title=family)
         for entry in (entry for entry in chosen if entry.family == family):
             source = Text(entry.source, style=f"link {entry.link}" if entry.link else "")
-            rows.add_row(Text(entry.name, style="bold cyan"), entry.becomes, entry.sentence, source)
+            name, runs_on = Text(entry.name, style="bold cyan"), ", ".join(entry.backends)
+            rows.add_row(name, entry.becomes, runs_on, entry.sentence, source)
         out().print(rows)
         out().print()
     return PROVED

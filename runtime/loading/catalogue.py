@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -11,12 +12,17 @@ from dotopt.grammar.files import catalogue, library_root
 
 _HEAD = re.compile(r"^(rule|formula|transform|theorem)[ \t]+(\w+)", re.MULTILINE)
 _DOCSTRING = re.compile(r'\A\s*"""(.*?)"""', re.DOTALL)
+# which backends run each rule of the library: `python docs/generate.py` writes it, since finding out takes seconds
+BACKENDS = library_root() / "backends.json"
 _SOURCE = re.compile(r'^source[ \t]+"([^"]*)"', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the library; `word` is rule, formula, transform or theorem, `sentence` its docstring."""
+    """One file of the library; `word` is rule, formula, transform or theorem, `sentence` its docstring.
+
+    `backends` are those that run it, as the library's table says (`BACKENDS`); none for what is no rule.
+    """
 
     name: str
     word: str
@@ -24,6 +30,7 @@ class Entry:
     path: Path
     sentence: str
     source: str
+    backends: tuple[str, ...] = ()
 
     @property
     def becomes(self) -> str:
@@ -67,7 +74,16 @@ def _read(path: Path) -> Entry | None:
     source = _SOURCE.search(text, head.end())
     sentence = " ".join(docstring.group(1).split()) if docstring else ""
     family = path.relative_to(library_root()).parts[0]
-    return Entry(head.group(2), head.group(1), family, path, sentence, source.group(1) if source else "")
+    cited = source.group(1) if source else ""
+    name = head.group(2)
+    return Entry(name, head.group(1), family, path, sentence, cited, tuple(_backends().get(name, ())))
+
+
+@cache
+def _backends() -> dict[str, list[str]]:
+    """The table of backends, by the name of the rule."""
+    found: dict[str, list[str]] = json.loads(BACKENDS.read_text(encoding="utf-8"))
+    return found
 
 
 # What can be had of a file in Python, by the word of its head.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import Diagnostic, OptError
 from dotopt.compiler.text.library import load
+from dotopt.runtime.report.backends import Standing, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,8 @@ class Report:
     """What `check` found: `claims` in the order of the file, and errors that stopped it or warnings.
 
     `chunks` says, in a full check, whether the chunked form of a rule over sequences is proved to be the recurrence.
+    `backends` says what each backend makes of the rule; where none can compile it, the claims stand all the same, and
+    `uncompiled` says why (E601).
 
     A claim has `rule`, `name`, `status` (proved, refuted, vacuous, open), `procedure`, `seconds`, `certificate`,
     `counterexample`, `assumptions`, and for an open one the `reason`.
@@ -36,13 +39,19 @@ class Report:
     errors: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     chunks: tuple[ChunkProof, ...] = ()
+    backends: Standing = field(default_factory=Standing)
     seconds: float = field(default=0.0, compare=False)
 
     @property
+    def uncompiled(self) -> tuple[Diagnostic, ...]:
+        """Why no backend can compile the rule; empty where one can, and where nothing is there to compile."""
+        return self.backends.errors
+
+    @property
     def code(self) -> int:
-        """The exit code: 0 all proved, 1 something refuted, vacuous or an error, 3 something open."""
+        """The exit code: 0 all proved, 1 something refuted, vacuous, not compiled or an error, 3 something open."""
         answers = {claim.status for claim in self.claims} | {proof.status for proof in self.chunks}
-        if self.errors or answers & {"refuted", "vacuous", "error"}:
+        if self.errors or self.uncompiled or answers & {"refuted", "vacuous", "error"}:
             return 1
         return 3 if any(claim.status == "open" for claim in self.claims) else 0
 
@@ -88,10 +97,10 @@ def check_all(
             try:
                 if isinstance(begun, OptError):
                     raise begun
-                program, warnings = _infer(load(Path(path)), Path(path))
+                program, warnings, backends = _infer(load(Path(path)), Path(path))
                 claims = finished(Path(path), begun, full, told).claims
                 chunks = _chunks(program) if full else ()  # of a whole library they take half a minute
-                yield Report(str(path), claims, (), warnings, chunks, time.perf_counter() - start)
+                yield Report(str(path), claims, (), warnings, chunks, backends, time.perf_counter() - start)
             except OptError as error:
                 yield Report(str(path), errors=error.diagnostics, seconds=time.perf_counter() - start)
 
@@ -143,16 +152,15 @@ def _chunks(program: Program) -> tuple[ChunkProof, ...]:
     return proofs(program, 30_000_000)
 
 
-def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
-    """Resolve the names, lower the file with every option in turn; the program of the defaults, and the warnings.
+def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...], Standing]:
+    """Resolve the names, lower the file with every option in turn.
 
-    What is checked and not compiled is said among the warnings (E601): its claims are about the equations.
+    The program of the defaults, the warnings, and what the backends make of the rule.
     """
     from dotopt.compiler.analysis import ranges, units
     from dotopt.compiler.lower import Static, lower
     from dotopt.compiler.resolve import resolve
     from dotopt.compiler.text.library import Library
-    from dotopt.runtime.report.backends import uncompiled
 
     library = Library(path.parent)
     symbols = resolve(file)
@@ -164,7 +172,7 @@ def _infer(file: s.File, path: Path) -> tuple[Program, tuple[Diagnostic, ...]]:
     if found := (*ranges.check(program), *units.check(program, file)):
         raise OptError(*found)
     usual = lower(file, Static(options=defaults), library)
-    return usual, (*symbols.warnings, *_unread(symbols.file, program), *uncompiled(usual))
+    return usual, (*symbols.warnings, *_unread(symbols.file, program)), standing(symbols.file, library)
 
 
 def _unread(file: s.File, program: Program) -> tuple[Diagnostic, ...]:

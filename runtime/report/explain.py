@@ -33,6 +33,7 @@ from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.library import Library
 from dotopt.compiler.text.read import read
 from dotopt.compiler.text.source import Span
+from dotopt.runtime.report.backends import Standing, standing
 from dotopt.runtime.report.derivation import Derivation, derivations
 
 BYTES = 4  # of a float32 entry
@@ -144,6 +145,7 @@ class Explanation:
     levels: tuple[Level, ...]
     claims: tuple[str, ...]
     formats: Mapping[str, str]
+    backends: Standing
     program: Program = field(repr=False)
     file: s.File = field(repr=False)
 
@@ -211,7 +213,7 @@ def explain(
         costs=tuple(_costs(program, kept)), formats=kept,
         choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
         derived=derivations(file, program, context), levels=levels(program),
-        claims=tuple(claim.name for claim in file.claims), program=program, file=file,
+        claims=tuple(claim.name for claim in file.claims), backends=standing(file, library), program=program, file=file,
     )  # fmt: skip
 
 

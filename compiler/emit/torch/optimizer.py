@@ -70,7 +70,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
 
 
 def _module(file: s.File, library: Library, origin: tuple[object, ...] | None) -> str:
-    ranked = _needs_rank(file, library)
+    ranked = needs_rank(file, library)
     open_program = grouped(lower(file, Static({}, 1) if ranked else Static(), library))
     if outside := ranges.check(open_program):
         raise OptError(*outside)
@@ -127,7 +127,7 @@ def transform(file: s.File, origin: tuple[object, ...]) -> str:
     )
 
 
-def _needs_rank(file: s.File, library: Library) -> bool:
+def needs_rank(file: s.File, library: Library) -> bool:
     """Whether some expression reads the rank, or chooses by the shape of the parameter."""
     files, waiting = [], [file]
     while waiting:
