@@ -76,7 +76,10 @@ def test_check_says_open_with_3_and_speaks_json(here: Path, capsys: pytest.Captu
     capsys.readouterr()
     assert cli.main(["check", "good.opt", "broken.opt", "--format", "json"]) == 1
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert first == {"file": "good.opt", "claims": [], "chunks": [], "errors": [], "warnings": []}
+    backends = {"torch": None, "cpu": None, "triton": None}
+    assert first == {
+        "file": "good.opt", "claims": [], "chunks": [], "backends": backends, "errors": [], "warnings": [],
+    }  # fmt: skip
     (error,) = second["errors"]
     assert (error["code"], error["line"], error["severity"]) == ("E201", 4, "error")
 
