@@ -96,9 +96,9 @@ _copy_ = kernel("copy_", Tensor.copy_)
 
 
 def add(x: Tensors, y: Tensors | Scalar, alpha: Scalar = 1.0) -> Tensors:
-    """`x + alpha*y`."""
+    """`x + alpha*y`; an alpha that is a truth counts as 1 or 0, which torch refuses."""
     if isinstance(y, list | tuple):
-        return _add(x, _mul(y, alpha)) if isinstance(alpha, Tensor) else _add(x, y, alpha=alpha)
+        return _add(x, _mul(y, alpha)) if isinstance(alpha, Tensor) else _add(x, y, alpha=+alpha)
     return _add(x, y * alpha)
 
 
@@ -109,7 +109,7 @@ def add_(x: Tensors, y: Tensors | Scalar, alpha: Scalar = 1.0) -> Tensors:
     elif isinstance(alpha, Tensor):
         _add_(x, _mul(y, alpha))
     else:
-        _add_(x, y, alpha=alpha)
+        _add_(x, y, alpha=+alpha)
     return x
 
 

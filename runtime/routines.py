@@ -51,6 +51,8 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "norm": torch.linalg.vector_norm,
 }  # fmt: skip
 
+MIXED = frozenset(("select", "stop", "loop", "item"))  # these take truths and numbers as they are
+
 # of the library: functions of lists of matrices, which here is a list of one matrix or stack
 MATRIX: dict[str, Callable[..., Sequence[Tensor]]] = {
     "outer": matrices.outer, "solve": matrices.solve, "inverse": matrices.inverse, "qr": matrices.qr,
@@ -112,13 +114,15 @@ def run(
     Stacks of products in `low` that are symmetric go to `symmetric`, if it is given: see `runtime.triton_symmetric`.
     """
     results = routine.roots
+    like = next(iter(inputs.values()))
+    inputs = {here: _as_truth(value) if here.type.kind == "bool" else value for here, value in inputs.items()}
     axes = results[0].type.axes
     alike = len(axes) >= 2 and not routine.states and all(here.type.axes == axes for here in results)
     tall = alike and sizes[axes[-2]] > sizes[axes[-1]] and made_of_words(results, inputs)
     if tall:
         inputs = {here: value.mT for here, value in inputs.items()}
         sizes = {**sizes, axes[-2]: sizes[axes[-1]], axes[-1]: sizes[axes[-2]]}
-    made = _Evaluation(dict(inputs), number, sizes, low, symmetric)
+    made = _Evaluation(dict(inputs), like, number, sizes, low, symmetric)
     return [made.value(result).mT if tall else made.value(result) for result in results]
 
 
@@ -248,12 +252,13 @@ class _Evaluation:
     def __init__(
         self,
         known: dict[Node, Value],
+        like: Tensor,
         number: Callable[[Node], Value],
         sizes: Mapping[str, int],
         low: torch.dtype | None = None,
         symmetric: Callable[..., Tensor] | None = None,
     ) -> None:
-        self.like = next(value for value in known.values() if isinstance(value, Tensor))
+        self.like = like  # in the type of the arithmetic
         self.known, self.number, self.sizes, self.low, self.symmetric = known, number, sizes, low, symmetric
 
     def value(self, root: Node) -> Value:
@@ -278,7 +283,9 @@ class _Evaluation:
         added: Tensor
         left: Tensor
         right: Tensor
-        added, left, right = (self.known[here] for here in (update.added, update.left, update.right))
+        added, left, right = (
+            self._as_number(self.known[here]) for here in (update.added, update.left, update.right)
+        )
         if self.symmetric is not None and update.symmetric and _stacked(left) and added.dtype == left.dtype:
             return self.symmetric(left, added, *factors)
         if left.ndim != right.ndim:  # one matrix for all of a stack
@@ -288,6 +295,10 @@ class _Evaluation:
 
     def _compute(self, here: Node) -> Value:
         args = [self.known[arg] for arg in here.args]
+        if here.op in ("and", "or", "not"):
+            args = [_as_truth(arg) for arg in args]
+        elif here.op not in MIXED:  # 1 and 0 in the type of the arithmetic: torch takes a number times truths to float32
+            args = [self._as_number(arg) for arg in args]
         match here.op:
             case "leaf" if here.role == "axis":
                 return float(self.sizes[here.name])
@@ -317,8 +328,8 @@ class _Evaluation:
                     _aligned(value, arg.type.axes, here.type.axes) for value, arg in zip(args, here.args, strict=True)
                 )
                 if isinstance(chosen, Tensor):
-                    return torch.where(chosen, yes, no)
-                return yes if chosen else no
+                    return torch.where(_as_truth(chosen), yes, no)
+                return self._whole(yes if chosen else no, here)
             case "columns":
                 return args[0].take_along_dim(args[1].unsqueeze(-2), -1)
             case op if op in MATRIX:
@@ -340,6 +351,18 @@ class _Evaluation:
             case op:
                 return UNARY[op](args[0])
 
+    def _as_number(self, value: Value) -> Value:
+        return value.to(self.like.dtype) if isinstance(value, Tensor) and value.dtype is torch.bool else value
+
+    def _whole(self, value: Value, here: Node) -> Value:
+        """`value`, which may lack axes that the other choice has, in the shape of `here`."""
+        shape = [self.sizes[axis] for axis in here.type.axes]
+        if not shape:
+            return value
+        if not isinstance(value, Tensor):
+            return torch.full(shape, float(value), dtype=self.like.dtype, device=self.like.device)
+        return value.expand(*value.shape[: -len(shape)], *shape)
+
     def _loop(self, here: Node, args: Sequence[Value]) -> tuple[Value, ...]:
         body: Loop = here.attrs.body
         now = tuple(args[-len(body.variables) :])
@@ -351,9 +374,14 @@ class _Evaluation:
     def _passes(self, body: Loop, count: int, now: tuple[Value, ...]) -> tuple[Value, ...]:
         for _ in range(count):
             known = self.known | dict(zip(body.variables, now, strict=True))
-            inner = _Evaluation(known, self.number, self.sizes, symmetric=self.symmetric)
+            inner = _Evaluation(known, self.like, self.number, self.sizes, symmetric=self.symmetric)
             now = tuple(inner.value(following) for following in body.nexts)
         return now
+
+
+def _as_truth(value: Value) -> Value:
+    """What numbers say of truth: passes keep truths as 1 and 0."""
+    return value if isinstance(value, Tensor) and value.dtype is torch.bool else value != 0
 
 
 def _stacked(value: Tensor) -> bool:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dotopt.compiler.ir import ENTRYWISE, TIME, Node, Program, State, node, number, rebuild
-from dotopt.compiler.schedule.places import MATRIX, NUMBERS, order
+from dotopt.compiler.ops.types import Mismatch
+from dotopt.compiler.schedule.places import MATRIX, NUMBERS, Unsupported, order
 
 FIRST_STEP = node("eq", TIME, number(1))
 MOST = 4  # conditions of which every combination is looked at before the first step
@@ -46,7 +47,10 @@ def outcomes(conditions: Sequence[Node]) -> Iterator[dict[Node, bool]]:
 
 
 def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
-    """`program` where the conditions in `truth` have been decided; the branches not taken are gone."""
+    """`program` where the conditions in `truth` have been decided; the branches not taken are gone.
+
+    Raises `Unsupported` where a branch that is a number is left alone in a product of matrices.
+    """
     if truth.get(FIRST_STEP) and any(state.starts_late for state in program.states):
         program = _at_first_step(program)
 
@@ -55,7 +59,10 @@ def specialise(program: Program, truth: Mapping[Node, bool]) -> Program:
             return here.args[1] if truth[here.args[0]] else here.args[2]
         return here
 
-    return program.mapped(lambda root: rebuild(root, decide))
+    try:
+        return program.mapped(lambda root: rebuild(root, decide))
+    except Mismatch:
+        raise Unsupported("a product of matrices has a number in the place of a matrix, in one of the cases") from None
 
 
 def _at_first_step(program: Program) -> Program:

@@ -270,8 +270,12 @@ class Lists:
     def _square(self, here: Node) -> bool:
         return here.op == "pow" and here.args[1].value == 2 and not self.places.scalar(here.args[0])
 
+    def numeric(self, here: Node) -> Code:
+        """The list of `here` for arithmetic."""
+        return self._as_numbers(self.code(here), here)
+
     def _as_numbers(self, code: Code, here: Node) -> Code:
-        if here.type.kind != "bool":
+        if here.type.kind != "bool" or self.places.scalar(here):
             return code
         return Code(f"numbers({code.text}, {self.like})", True)
 
@@ -286,20 +290,21 @@ class Lists:
             case "add" | "sub", _:
                 return self.sum(here)
             case "mul", (a, b) if a is b:
-                return self.call("square", self._as_numbers(self.code(a), a))
+                return self.call("square", self.numeric(a))
             case "mul", (a, b):
                 return self._commutative("mul", a, b, axes)
             case "div", (a, b) if a is ONE:
-                return self.call("reciprocal", self.code(b))
+                return self.call("reciprocal", self.numeric(b))
             case "div", (a, b):
                 return self._call2("div", a, b, axes)
             case "max" | "min", (a, b):
                 word = f"{here.op}imum"
                 return self._commutative(word, a, b, axes)
             case "pow", (a, b) if b.value == 2:
-                return self.call("square", self.code(a))
+                return self.call("square", self.numeric(a))
             case "pow", (a, b):
-                return Code(f"power({self.argument(a, axes)}, {self.argument(b, axes)})", True)
+                base, exponent = (self.aligned(self.numeric(x), x.type, axes).text for x in (a, b))
+                return Code(f"power({base}, {exponent})", True)
             case "select", (c, a, b):
                 return self._select(here, c, a, b)
             case "and" | "or", (a, b):
@@ -313,7 +318,7 @@ class Lists:
             case "stop" | "cast", (a,):
                 return self.code(a)
             case op, (a,) if op in FUNCTIONS:
-                return self.call(op, self._as_numbers(self.code(a), a))
+                return self.call(op, self.numeric(a))
             case op, (a,) if op in REDUCTIONS:
                 return self._reduction(here, a)
         return self._matrix(here)
@@ -333,8 +338,8 @@ class Lists:
         return here.type.axes == axes and here.type.kind == "real" and self.code(here).owned
 
     def _call2(self, word: str, a: Node, b: Node, axes: tuple[str, ...]) -> Code:
-        first = self.aligned(self._as_numbers(self.code(a), a), a.type, axes)
-        return self.call(word, first, self.argument(b, axes), fits=a.type.axes == axes)
+        first, second = (self.aligned(self.numeric(x), x.type, axes) for x in (a, b))
+        return self.call(word, first, second.text, fits=a.type.axes == axes)
 
     def _select(self, here: Node, c: Node, a: Node, b: Node) -> Code:
         if self.places.scalar(c):
@@ -349,7 +354,7 @@ class Lists:
         return Code(f"choose({', '.join(arguments)}, {self.like})", True)
 
     def _reduction(self, here: Node, a: Node) -> Code:
-        operand = self._as_numbers(self.code(a), a).text
+        operand = self.numeric(a).text
         word = REDUCED[here.op]
         axes, have = here.attrs.axes, a.type.axes
         rest: list[str] = []
@@ -369,21 +374,21 @@ class Lists:
                     return self.code(a)  # a vector stays what it is
                 return Code(f"transpose({self.code(a).text})", aliases=self.code(a).aliases)
             case "unit", (a,):
-                return Code(f"units({self.code(a).text})", True)
+                return Code(f"units({self.numeric(a).text})", True)
             case "eye", ():
                 return Code(f"eye({self.axis(here)}, {self.like})", True)
             case "zeros" | "ones", _ if here.type.axes == self._like_axes():
                 return Code(f"constant({0 if here.op == 'zeros' else 1}, {self.like})", True)
             case "matrix_power", (a, b) if self.places.scalar(b):
-                return Code(f"matrix_power({self.code(a).text}, {self.scalars.text(b)})", True)
+                return Code(f"matrix_power({self.numeric(a).text}, {self.scalars.text(b)})", True)
             case "keep_largest", (a, b) if self.places.scalar(b):
-                return Code(f"keep_largest({self.code(a).text}, {self.scalars.text(b)})", True)
+                return Code(f"keep_largest({self.numeric(a).text}, {self.scalars.text(b)})", True)
             case "matmul", (a, b):
                 if len([x for x in b.type.axes if x != REST]) == 1 and REST in b.type.axes:
                     raise fail("E601", here.span, construct="a product with one vector for each leading axis")
-                return Code(f"matmul({self.code(a).text}, {self.code(b).text})", True)
+                return Code(f"matmul({self.numeric(a).text}, {self.numeric(b).text})", True)
             case op, args if op in MATRICES:
-                codes = [self.code(arg) for arg in args]
+                codes = [self.numeric(arg) for arg in args]
                 text = f"{op}({', '.join(code.text for code in codes)})"
                 return Code(text, False, None, codes[0].aliases) if op in VIEWS else Code(text, True)
         text = here.span.text if here.op in ("argmin", "root", "cg") and here.span is not None else here.op

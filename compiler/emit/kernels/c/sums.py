@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from dotopt.compiler.ir import Node
@@ -53,8 +54,8 @@ class Accumulator:
         if self.total.op == "sum":
             return f"{block} += {self.value};"
         sign = ">" if self.total.op == "amax" else "<"
-        best = f"{block} = {self.value} {sign} {block} ? {self.value} : {block};"
-        return f"{best} {self.name}_nan |= {self.value} != {self.value};"
+        value = self.value if re.fullmatch(r"\w+|\w+\([^()]*\)", self.value) else f"({self.value})"  # a choice binds least
+        return f"{block} = {value} {sign} {block} ? {value} : {block}; {self.name}_nan |= {value} != {value};"
 
     @property
     def end(self) -> str:
