@@ -297,7 +297,7 @@ class _Evaluation:
         args = [self.known[arg] for arg in here.args]
         if here.op in ("and", "or", "not"):
             args = [_as_truth(arg) for arg in args]
-        elif here.op not in MIXED:  # 1 and 0 in the type of the arithmetic: torch takes a number times truths to float32
+        elif here.op not in MIXED:  # 1 and 0 in the type of the arithmetic: torch's number times truths is float32
             args = [self._as_number(arg) for arg in args]
         match here.op:
             case "leaf" if here.role == "axis":

@@ -24,7 +24,8 @@ FOUND = {
     "truths in a product": (MATRIX, "x' = x - η*((g > x) @ gᵀ @ x + (x > 0))\n"),
     "truths as numbers": (
         ANY, "x' = x - η*((g > x)^2 + 2^(g > x) + (x > 0)^(g > 0) + max(g, x > 0) + min(x > 0, g > 0) + -((x > 0)²)\n"
-        "  + 1/(2 - (x > 0)) + (x > 0)*(g > 0) - |x > k| + √(x > 0) + mean(x > 0) + norm(x > 0) + max(x > 0) + max(g if x > k else x))\n"),
+        "  + 1/(2 - (x > 0)) + (x > 0)*(g > 0) - |x > k| + √(x > 0)\n"
+        "  + mean(x > 0) + norm(x > 0) + max(x > 0) + max(g if x > k else x))\n"),
     "a first value with fewer axes": (VIEW, "state u : like x = first (10 - mean(g, over=rows))\nu' = 0.5*u + g\n"
         "x' = x - η*u' every 2 otherwise x - η*g\n"),
     "a number in the place of a matrix, in one case": (

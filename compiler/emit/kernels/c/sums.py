@@ -54,7 +54,8 @@ class Accumulator:
         if self.total.op == "sum":
             return f"{block} += {self.value};"
         sign = ">" if self.total.op == "amax" else "<"
-        value = self.value if re.fullmatch(r"\w+|\w+\([^()]*\)", self.value) else f"({self.value})"  # a choice binds least
+        plain = re.fullmatch(r"\w+|\w+\([^()]*\)", self.value)
+        value = self.value if plain else f"({self.value})"  # a choice binds least of all
         return f"{block} = {value} {sign} {block} ? {value} : {block}; {self.name}_nan |= {value} != {value};"
 
     @property
