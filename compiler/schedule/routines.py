@@ -69,7 +69,7 @@ def routines(places: Places, roots: Mapping[Node, Node], scratch_name: str = "sc
         if places(new) is Place.LIBRARY and new is not old:
             if old.type.axes == places.axes:
                 results.setdefault(places.stage(new), {})[new] = None
-            elif places(old) is Place.LIBRARY:
+            elif places.leaf(old) is Place.LIBRARY:
                 kept.setdefault(places.stage(new), {})[old.name] = new
             else:
                 raise Unsupported(f"matrix work makes {old.name}', of which a tensor or a row has one number")
