@@ -13,6 +13,8 @@ from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
 
+MOST_NESTED = 100  # calls of one local function inside each other
+
 
 @dataclass(frozen=True)
 class Function:
@@ -135,7 +137,7 @@ def inline_nodes(
 def _guarded(context: Context, entry: Local, inner: Scope) -> Node:
     name = entry.definition.targets[0].span.text.split("(")[0]
     active = [n for _, n, _ in context.pending].count(f"{name}(…)")
-    if active > 8:  # a local function may be nested in its own argument, but not call itself
+    if active > MOST_NESTED:  # in its own argument, itself or by names; what calls itself was refused before
         raise fail("E218", entry.definition.span, name=name)
     context.pending.append((inner, f"{name}(…)", False))
     try:

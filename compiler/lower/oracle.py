@@ -8,7 +8,7 @@ from dotopt.compiler.lower.context import Context
 from dotopt.compiler.lower.expression import value
 from dotopt.compiler.lower.functions import Function, function_of
 from dotopt.compiler.lower.scope import Imported, Local, Scope, User
-from dotopt.compiler.ops.types import ANY, REAL, Type
+from dotopt.compiler.ops.types import ANY, REAL, REST, Type
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Span
@@ -164,11 +164,13 @@ def _in_claim(scope: Scope, context: Context) -> bool:
 
 
 def hessian_product(context: Context, e: s.Binary, scope: Scope) -> Node | None:
-    """`∇²f(y) @ v`, if that is what the product is."""
+    """`∇²f(y) @ v`, if that is what the product is; in sentences about vectors ∇²f(y) is a matrix of its own."""
     if not (isinstance(e.left, s.Call) and isinstance(e.left.function, s.Gradient) and e.left.function.order == 2):
         return None
     if context.theorem or _in_claim(scope, context):
-        return None
+        axes = [value(context, a, scope).type.axes for a in e.left.arguments]
+        if all(len(names) <= 1 and REST not in names for names in axes):
+            return None
     g = e.left.function
     direction = value(context, e.right, scope)
     base = g.function.base if isinstance(g.function, s.Index) else g.function

@@ -154,8 +154,8 @@ class Statements(Builder):
         condition = next((item for item in rest if isinstance(item, s.Expression)), None)
         return s.Equivalent(span, rule, with_, matching, condition, reduces)
 
-    def stable(self, span: Span, exactly: Any, condition: s.Expression) -> s.Stable:
-        return s.Stable(span, condition, exactly is not None)
+    def stable(self, span: Span, strictly: Any, exactly: Any, condition: s.Expression) -> s.Stable:
+        return s.Stable(span, condition, exactly is not None, strictly is not None)
 
     def map(self, span: Span, old: s.Expression, _: Any, new: s.Expression) -> s.Map:
         return s.Map(span, old, new)

@@ -527,10 +527,11 @@ class Equivalent(Goal):
 
 @dataclass(frozen=True, slots=True)
 class Stable(Goal):
-    """`stable [exactly] for c`."""
+    """`[strictly] stable [exactly] for c`."""
 
     condition: Expression
     exactly: bool = False
+    strictly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ CASES = {
     "given ∇f(x) == λ*x and w == 0\n  show stable exactly for a*λ <= 2*(1 - b)": "refuted",
     "given ∇f(x) == λ*x and w == 0\n  show stable for a*λ < 3*(1 + b)": "refuted",
     "given ∇f(x) == x*x\n  show stable for a*λ < 1": "open",
+    "given ∇f(x) == λ*x and w == 0 and a > 0\n  show strictly stable exactly for a*λ < 2*(1 + b)": "proved",
+    "given ∇f(x) == λ*x and w == 0 and a > 0\n  show strictly stable for a*λ <= 2*(1 + b)": "refuted",
+    "given ∇f(x) == λ*x and w == 0\n  show strictly stable for a*λ < 2*(1 + b)": "refuted",  # a = 0
+    "given ∇f(x) == λ*x and w == 0 and a > 0\n  show strictly stable exactly for a*λ < 1 + b": "refuted",
 }
 
 
@@ -163,3 +167,26 @@ def test_three_states_against_eigenvalues(decided: Decided, numbers: tuple[str, 
     assert decided(f"{rule}  show stable exactly for η <= {last}\n").status == "proved"
     assert decided(f"{rule}  show stable for η <= {last + Fraction(1, 20)}\n").status == "refuted"
     assert decided(f"{rule}  show stable exactly for η <= {last + Fraction(1, 20)}\n").status == "refuted"
+
+
+TWICE = """rule Twice
+objective f
+param x : real[...]
+hyper a as lr > 0 = 0.1
+state p : like x = 0
+state q : like x = 0
+
+p' = p/2 + ∇f(x)
+q' = q/2 + p'
+x' = x - a*q'
+
+claim c:
+  for all λ > 0
+  given ∇f(x) == λ*x
+  show strictly stable exactly for a*λ < {}
+"""
+
+
+@pytest.mark.parametrize(("bound", "status"), [("3/4", "proved"), ("1/2", "refuted"), ("1", "refuted")])
+def test_strict_stability_of_three_states(decided: Decided, bound: str, status: str) -> None:
+    assert decided(TWICE.format(bound)).status == status

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
 from dotopt.compiler.ir import FUNCTIONS, Node
 from dotopt.compiler.ops import OPERATIONS
 from dotopt.compiler.prove.forms.facts import Facts
 from dotopt.compiler.prove.forms.normal import Unsupported, atoms_below
 from dotopt.compiler.prove.forms.polynomial import Atom, Polynomial, fraction
 from dotopt.compiler.prove.forms.smt import check
+from dotopt.compiler.prove.worlds.numbers import text
 
 WORK = 100_000
+NAMED, SHOWN = ("leaf", "oracle", "apply"), 6  # whose values a reason shows, and of how many
 LONGEST = 60  # characters of a term of the claim in a reason
 # Numbers that may be anything, and terms that z3 gets with a full definition, are not to blame.
 UNDERSTOOD = {"leaf", "oracle", "base", "inverse", "sqrt", "abs", "sign", "truth", "size", "pi", "eye"}
@@ -37,7 +42,8 @@ def missing(goal: Node, facts: Facts) -> str:
         return str(error)
     except ArithmeticError:
         return ""
-    if check(question, WORK).result == "unknown":
+    answer = check(question, WORK)
+    if answer.result == "unknown":
         return f"z3 finds no answer for its work ({_size(goal, facts)})"
     unclear = [a for a in atoms if a.kind not in UNDERSTOOD]
     order = ["", *SAID]
@@ -45,13 +51,22 @@ def missing(goal: Node, facts: Facts) -> str:
         term = _term(a, facts, goal)
         if term:
             return SAID.get(a.kind, "nothing is known of `{}`").format(term)
-    return "z3 finds values at one place for which it fails, and no numbers confirm them"
+    values = ", ".join(_values(facts.smt.numbers(answer, atoms)))
+    return f"z3 finds values at one place for which it fails{values and f', {values},'} and no numbers confirm them"
+
+
+def _values(numbers: Mapping[Atom, Fraction]) -> Iterator[str]:
+    """The values of the names and of what functions answer, a few of them."""
+    shown = sorted((a for a in numbers if a.kind in NAMED and len(repr(a)) <= LONGEST), key=lambda a: a.number)
+    yield from (f"{a!r} = {text(numbers[a])}" for a in shown[:SHOWN])
+    if len(shown) > SHOWN:
+        yield "…"
 
 
 def short(here: Node) -> str:
     """A node as text, cut where it is long."""
-    text = repr(here)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    written = repr(here)
+    return written if len(written) <= LONGEST else written[: LONGEST - 1] + "…"
 
 
 def _term(a: Atom, facts: Facts, goal: Node) -> str:

@@ -1,9 +1,9 @@
-"""`stable [exactly] for c`: the step on a quadratic is linear, and c is compared with the criterion of Schur and Cohn.
+"""`[strictly] stable [exactly] for c`: the step on a quadratic is linear; c is compared with the Schur-Cohn criterion.
 
 The step must be a linear map of the parameter and the states with scalar coefficients; rules that take signs or
 divide by gradients are refused. All roots of z^n + … + c0 lie in the closed unit disc iff those of the polynomial
 shrunk by every r < 1 lie in the open one, which is what is shown for n > 2; for n <= 2 the closed conditions are
-exact.
+exact. `strictly` asks for the open disc, of which the criterion is exact for every n.
 """
 
 from __future__ import annotations
@@ -196,7 +196,9 @@ def stable(case: Case, goal: s.Stable, fuel: float) -> Outcome:
     n = len(c) - 1
     uses: set[Atom] = set()
     holds = facts.smt.formula(condition, uses)
-    if n <= 2:
+    if goal.strictly:
+        enough = And(*(facts.smt.compare(p, ">", uses) for p in open_disc(c)))
+    elif n <= 2:
         enough = And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
     else:
         r = variable("r of the shrunk polynomial")
@@ -206,7 +208,7 @@ def stable(case: Case, goal: s.Stable, fuel: float) -> Outcome:
         uses |= ru
         parts = [facts.smt.compare(p, ">", uses) for p in open_disc(shrunk)]
         enough = Implies(And(t > 0, t < 1), And(*parts))
-    necessary = And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
+    necessary = enough if goal.strictly else And(*(facts.smt.compare(p, ">=", uses) for p in closed_disc(c)))
     assertions, _ = facts.assertions(uses)
     questions = [[*assertions, holds, Not(enough)]]
     if goal.exactly:
@@ -219,7 +221,7 @@ def stable(case: Case, goal: s.Stable, fuel: float) -> Outcome:
             continue
         unsure = True
         if answer.result == "sat":
-            found = _check_model(step, condition, facts, answer, case, goal.exactly)
+            found = _check_model(step, condition, facts, answer, case, goal)
             if found:
                 return Refuted("smt", found)
     if not unsure:
@@ -230,14 +232,14 @@ def stable(case: Case, goal: s.Stable, fuel: float) -> Outcome:
             "parts": certificates,
         }
         return Proved("schur-cohn", kind, assumptions)
-    found = _sampled(step, condition, case, goal.exactly, fuel)
+    found = _sampled(step, condition, case, goal, fuel)
     if found:
         return Refuted("sampling", found)
     return Open(f"stability of degree {n}: the criterion was not decided")
 
 
 def _check_model(
-    step: Linear, condition: Node, facts: Any, answer: Answer, case: Case, exactly: bool
+    step: Linear, condition: Node, facts: Any, answer: Answer, case: Case, goal: s.Stable
 ) -> dict[str, Any] | None:
     given: dict[Node, Any] = {}
     for here in {h for root in (*case.premises, condition) for h in root.walk()} | _hypers(case):
@@ -248,26 +250,26 @@ def _check_model(
                 continue
             if a in facts.smt.variables:
                 given[here] = answer.value(facts.smt.variables[a])
-    return _unlike(step, condition, World(0, given=given), case, exactly)
+    return _unlike(step, condition, World(0, given=given), case, goal)
 
 
 def _hypers(case: Case) -> set[Node]:
     return {leaf("hyper", h.name, h.type) for h in case.program.hypers if not h.indices}
 
 
-def _sampled(step: Linear, condition: Node, case: Case, exactly: bool, fuel: float) -> dict[str, Any] | None:
+def _sampled(step: Linear, condition: Node, case: Case, goal: s.Stable, fuel: float) -> dict[str, Any] | None:
     draw = Setting(tuple(case.premises), case.program).draw
     end = until(fuel * 0.4)
     for seed in islice(count(), 3000):
         if end.passed:
             return None
-        found = _unlike(step, condition, World(seed, draw=draw), case, exactly)
+        found = _unlike(step, condition, World(seed, draw=draw), case, goal)
         if found is not None:
             return found
     return None
 
 
-def _unlike(step: Linear, condition: Node, world: World, case: Case, exactly: bool) -> dict[str, Any] | None:
+def _unlike(step: Linear, condition: Node, world: World, case: Case, goal: s.Stable) -> dict[str, Any] | None:
     """Numbers at which the condition and the spectral radius disagree."""
     try:
         if not all(world.truth(p) is True for p in case.premises):
@@ -287,21 +289,25 @@ def _unlike(step: Linear, condition: Node, world: World, case: Case, exactly: bo
         return None
     radius = float(max(abs(np.linalg.eigvals(matrix))))
     blur = rounding(matrix)
-    stands = radius < 1 - blur or (radius < 1 + blur and _on_the_circle(step, values))
-    if (wanted is True and radius > 1 + blur) or (wanted is False and exactly and stands):
+    stands = radius < 1 if abs(radius - 1) > blur else _at_the_circle(step, values, goal.strictly)
+    if (wanted is True and stands is False) or (wanted is False and goal.exactly and stands is True):
         fixed = {name for table in case.substitutions for name in table}
         drawn = sorted((k.name, str(v[1].item())) for k, v in world.values.items() if k not in fixed)
         return {**dict(drawn), "condition": bool(wanted), "spectral radius": round(radius, 6)}
     return None
 
 
-def _on_the_circle(step: Linear, values: dict[Atom, Any]) -> bool:
-    """Whether no root is outside the unit disc, where this can be computed with fractions: up to two states."""
+def _at_the_circle(step: Linear, values: dict[Atom, Any], strictly: bool) -> bool | None:
+    """Whether the roots are where they should be, by fractions; None where these do not tell: of the closed disc they
+    do for up to two states."""
     c = step.characteristic
+    if not strictly and len(c) > 3:
+        return None
     try:
-        return len(c) <= 3 and all(_evaluated(p, values) >= 0 for p in closed_disc(c))
+        conditions = [_evaluated(p, values) for p in (open_disc(c) if strictly else closed_disc(c))]
     except (KeyError, ArithmeticError, TypeError):
-        return False
+        return None
+    return all(p > 0 if strictly else p >= 0 for p in conditions)
 
 
 def rounding(matrix: np.ndarray[Any, Any]) -> float:
