@@ -13,7 +13,8 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 FAMILIES = (
-    "nested", "optimizers", "federated", "tasks", "populations", "solvers", "policies", "dynamics", "theory",
+    "nested", "optimizers", "federated", "tasks", "populations", "solvers", "policies", "dynamics", "theory", "physics",
+    "preferences",
 )  # fmt: skip
 LINE = re.compile(r"^(.*?) +found (\S+) +expected ", re.MULTILINE)
 
@@ -43,6 +44,18 @@ LONGER: dict[str, Check] = {
     "policies/look_ahead": lambda n: max(n[2], n[3]) < n[1] < n[0],
     "dynamics/averages": lambda n: n[0] > n[1],
     "theory/tangent_kernel": lambda n: 0.3 < n[2] < 0.75,
+    "theory/double_descent": lambda n: n[1] > 1.2 and n[2] < 0.1 and n[3] < 1e-9,
+    "theory/kinetic_paths": lambda n: n[2] < 0.46 < n[1] < n[0],
+    "theory/features": lambda n: n[0] > 0.999 and n[1] >= 2 and abs(n[2] - 1) < 1e-3,
+    "theory/mean_square": lambda n: n[0] < 1 < n[1] and n[2] < 1 and n[3] <= 2 and n[4] > 1,
+    "theory/drift": lambda n: n[3] < n[2] < n[1] < n[0] and n[4] < 1,
+    "theory/harmless_errors": lambda n: n[0] < 0.1 and n[1] < 0.1 and n[2] > 0.5,
+    "dynamics/entropy_steps": lambda n: n[0] == 1 and n[1] > 1 and 0.35 < n[2] < 0.6,
+    "dynamics/equilibrium": lambda n: n[0] > n[1] > n[2] > n[3] and 3.5 < n[4] < 4.5 and n[5] < 0.5,
+    "physics/sampled_dimensions": lambda n: n[4] < n[0] < 1 and n[1] == n[3] == n[5],
+    "physics/experts": lambda n: n[3] < n[2] < n[1] < n[0] and n[4] < 1e-4,
+    "preferences/bandit": lambda n: abs(n[1] - 13.68) < 0.1 and n[5] < n[4] < n[3],
+    "nested/dual_form": lambda n: n[0] < 1e-12 and n[5] < n[3] < n[1],
 }
 
 

@@ -273,7 +273,10 @@ class AtPoint:
             if wrt:
                 found: Tensor = asks.pullback(self.function, wrt - 1)(*arguments, weight)
                 return found
-            return self.model.derivative(self.function(*arguments), torch.as_tensor(weight)).detach()
+            value = self.function(*arguments)
+            if not value.requires_grad:  # a part that does not depend on the parameters, as the right side of an equation
+                return torch.zeros_like(point)
+            return self.model.derivative(value, torch.as_tensor(weight)).detach()
 
     def hessian_vector(self, point: Tensor, *rest: Any) -> Tensor:
         """The Hessian times the last argument, [n]."""
