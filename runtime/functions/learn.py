@@ -274,7 +274,7 @@ class AtPoint:
                 found: Tensor = asks.pullback(self.function, wrt - 1)(*arguments, weight)
                 return found
             value = self.function(*arguments)
-            if not value.requires_grad:  # a part that does not depend on the parameters, as the right side of an equation
+            if not value.requires_grad:  # a part without parameters, as the right side of an equation
                 return torch.zeros_like(point)
             return self.model.derivative(value, torch.as_tensor(weight)).detach()
 
