@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from dotopt.compiler import ir
@@ -145,9 +146,13 @@ class Explanation:
     levels: tuple[Level, ...]
     claims: tuple[str, ...]
     formats: Mapping[str, str]
-    backends: Standing
     program: Program = field(repr=False)
     file: s.File = field(repr=False)
+
+    @cached_property
+    def backends(self) -> Standing:
+        """What each backend makes of the file; found out when it is asked for, since that loads the backends."""
+        return standing(self.file, Library(Path(self.file.span.source.path).parent))
 
     @property
     def bytes(self) -> float:
@@ -213,7 +218,7 @@ def explain(
         costs=tuple(_costs(program, kept)), formats=kept,
         choices=tuple(_choices(first, chosen, file, library, program)), remarks=remarks,
         derived=derivations(file, program, context), levels=levels(program),
-        claims=tuple(claim.name for claim in file.claims), backends=standing(file, library), program=program, file=file,
+        claims=tuple(claim.name for claim in file.claims), program=program, file=file,
     )  # fmt: skip
 
 
