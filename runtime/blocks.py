@@ -28,8 +28,9 @@ class Heads(nn.Module):
     """A rule over sequences between linear maps: every input of the rule is made from the `d` numbers of a token.
 
     An input with axes is a linear projection, of `d / heads` numbers a head. An input that is a number is a gate: a
-    linear map, squashed into the range that the file states (a sigmoid between two ends, softplus above one). The
-    outputs of the heads are normalised, joined and projected back to `d`.
+    linear map. What has a range in the file is squashed into it (a sigmoid between two ends, softplus above one).
+    Weights of the rule stay its own, one for each head. The outputs of the heads are normalised, joined and projected
+    back to `d`.
 
     >>> import torch
     >>> from dotopt.stdlib import GatedDelta
@@ -52,7 +53,7 @@ class Heads(nn.Module):
         for none. Raises ValueError if `heads` does not divide `d`, and for names that the rule does not have.
         """
         super().__init__()
-        inputs = rule.rule.inputs
+        inputs = [x for x in rule.rule.inputs if x.start is None]
         keywords = [x.keyword for x in inputs]
         if d % heads:
             raise ValueError(f"{heads} heads do not divide {d} numbers")
@@ -69,11 +70,13 @@ class Heads(nn.Module):
         self.maps = nn.ModuleDict()
         for x in inputs:
             out = heads * self.size if x.axes else heads
-            made = nn.Linear(d, out, bias=not x.axes)
-            if not x.axes:
+            gate = not x.axes or x.low is not None or x.high is not None
+            made = nn.Linear(d, out, bias=gate)
+            if gate:
                 nn.init.constant_(made.bias, (gates or {}).get(x.keyword, 0.0))
             self.maps[x.keyword] = (given or {}).get(x.keyword, made)
         self.conv = nn.Conv1d(d, d, conv, groups=d, bias=False) if conv else None
+        rule.weights.complete(rule, heads, self._axes())
         self.starts = nn.ParameterDict(self._starts(learned))
         self.norm = nn.RMSNorm(self.size)
         self.out = nn.Linear(d, d, bias=False)
@@ -97,13 +100,15 @@ class Heads(nn.Module):
 
     def forward(
         self, x: Tensor, *, state: State | None = None, mask: Tensor | None = None, resets: Sequence[int] = (),
-        return_state: bool = False,
+        cu_seqlens: Tensor | None = None, return_state: bool = False,
     ) -> Any:
         """The outputs `[..., T, d]` for `x` `[..., T, d]`; with `return_state` also the state after the last token.
 
-        mask: `[..., T]`, False where there is no token. resets: positions where a new document begins.
+        mask: `[..., T]`, False where there is no token. resets: positions where a new document begins; cu_seqlens: the
+        same as a tensor, with the end, as packed documents have it elsewhere.
         """
         length = x.shape[-2]
+        resets = (*resets, *(() if cu_seqlens is None else cu_seqlens.tolist()))
         cuts = sorted({0, length, *(r for r in resets if 0 < r < length)})
         if len(cuts) > 2:  # also the convolution begins anew
             parts = []
@@ -148,7 +153,7 @@ class Heads(nn.Module):
         if not declared.axes:
             return squashed(value.transpose(-2, -1), declared)
         value = value.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-        return functional.normalize(value, dim=-1) if name in self.unit else value
+        return functional.normalize(value, dim=-1) if name in self.unit else squashed(value, declared)
 
 
 def squashed(value: Tensor, into: Input) -> Tensor:

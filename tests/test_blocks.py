@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import dotopt.stdlib
 from dotopt.runtime.blocks import Block, Heads, Level, Levels, hope, hope_attention, squashed
 from dotopt.runtime.sequence import Input
 from dotopt.stdlib import (
@@ -309,3 +310,32 @@ def test_a_block_is_a_residual_layer() -> None:
     h = x + block.mixer(block.norm(x))
     z = functional.layer_norm(h, (8,))
     torch.testing.assert_close(block(x), h + level.outer(functional.gelu(level.inner(z))))
+
+
+# ---- every layer of the library in a network -------------------------------------------------------------------------
+
+LAYERS = (
+    "Retention", "Mamba", "Mamba2", "RWKV4", "RWKV6", "RWKV7", "HGRN", "HGRN2", "GSA", "KDA", "GatedDelta2", "Comba",
+    "GatedDeltaProduct", "Mesa", "MomentumDelta", "PreconditionedKDA", "GeneralisedDelta", "TTTLinear", "LaCT", "Yaad",
+    "Moneta", "Memora", "Lattice", "MinGRU", "MinLSTM", "LRU", "S5", "MLSTM", "SLSTM", "MomentumLinearAttention",
+    "FastWeights",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_by_name(name: str) -> None:
+    """At once, token by token and packed: weights of the rule are parameters of the network, one for each head."""
+    torch.manual_seed(0)
+    rule: Any = getattr(dotopt.stdlib, name)(**({"hidden": 3, "chunk": 4} if name == "LaCT" else {}))
+    layer = Heads(rule, 8, 2, conv=2).double()
+    assert all(p.shape[0] == 2 for p in rule.parameters())
+    x = 0.5 * tokens(2, 9, 8)
+    whole, state, steps = layer(x), None, []
+    for t in range(9):
+        o, state = layer.step(x[:, t], state)
+        steps.append(o)
+    torch.testing.assert_close(torch.stack(steps, 1), whole, rtol=1e-8, atol=1e-8)
+    packed = layer(x[:1], cu_seqlens=torch.tensor([0, 4, 9]))
+    torch.testing.assert_close(packed[:, 4:], layer(x[:1, 4:]), rtol=1e-8, atol=1e-8)
+    whole.sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())

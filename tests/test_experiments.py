@@ -26,6 +26,7 @@ EXPECTED: dict[str, Check] = {
     "nested/repetition": lambda n: n[0] > 0.7 and n[1] < 0.1 and n[2] > n[3],
     "nested/induction": lambda n: max(n[0], n[1], n[3]) < 0.2 and min(n[2], n[4], n[5]) > 0.99,
     "nested/hope_characters": lambda n: len(n) == 4 and all(1 < loss < 5.5 for loss in n),
+    "nested/any_layer": lambda n: len(n) == 2 and all(1 < loss < 5.5 for loss in n),
     "federated/quadratic": lambda n: 0.2 < n[0] < 0.8 and n[2] < 1e-10 and 0.05 < n[3] < 0.2,
     "solvers/transport": lambda n: n[0] > 300 and n[1] < 1e-11,
 }

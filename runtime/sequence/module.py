@@ -121,13 +121,14 @@ class SequenceModule(Asking):
 
     def forward(
         self, *args: Any, state: State | None = None, mask: Tensor | None = None, lengths: Tensor | None = None,
-        resets: Sequence[int] = (), return_state: bool = False, seed: int = 0, **named: Any,
+        resets: Sequence[int] = (), cu_seqlens: Tensor | None = None, return_state: bool = False, seed: int = 0,
+        **named: Any,
     ) -> Any:  # fmt: skip
         """The outputs for all tokens, `[..., T, *axes]`; with `return_state` also the state after the last.
 
         mask: `[..., T]`, False where there is no token: the state is kept and the output is 0; the clock of `every`
         and of `t` counts positions. lengths: `[...]`, the same for sequences that end early. resets: positions (from
-        0) where a new document begins: the state starts anew. Raises TypeError and ValueError for inputs that do not
+        0) where a new document begins: the state starts anew; cu_seqlens: the same as a tensor, with the end. Raises TypeError and ValueError for inputs that do not
         fit.
         """
         inputs, lead, length, dtype = self._inputs(args, named)
@@ -135,6 +136,7 @@ class SequenceModule(Asking):
         example = next(iter(inputs.values()))
         fresh = self._start(inputs, lead, seed, example, state or {})
         state = fresh if state is None else dict(state)
+        resets = (*resets, *(() if cu_seqlens is None else cu_seqlens.tolist()))
         cuts = self._stretches(inputs, state["t"], length, resets, keep)
         with _exact(example.device.type):
             pieces: list[dict[str, Tensor]] = []

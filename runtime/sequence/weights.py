@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,12 +26,13 @@ class Weights:
     def hold(self, module: nn.Module, given: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         """Registers a parameter for each weight: what is given, or drawn, or left open until its sizes are known."""
         known = {**self.sizes, **sizes}
+        told = bool(sizes) or self.heads is not None  # otherwise a block around the module may tell how many heads
         for x in self.learned:
             value = given.get(x.keyword)
             made: Any  # a parameter, also one whose sizes are not known yet
             if value is not None:
                 made = value if isinstance(value, nn.Parameter) else nn.Parameter(torch.as_tensor(value))
-            elif all(axis.isdigit() or axis in known for axis in x.axes):
+            elif told and all(axis.isdigit() or axis in known for axis in x.axes):
                 made = nn.Parameter(self.begun(x, known))
             else:
                 made = UninitializedParameter()
@@ -45,6 +46,22 @@ class Weights:
     def learned(self) -> tuple[Input, ...]:
         """The inputs that are weights."""
         return tuple(x for x in self.rule.inputs if x.start is not None)
+
+    def complete(self, module: nn.Module, heads: int, known: Mapping[str, int]) -> None:
+        """Makes the parameters that are still open, one for each head unless the module was told otherwise."""
+        everything = replace(self, heads=heads if self.heads is None else self.heads, sizes={**self.sizes, **known})
+        for x in self.learned:
+            weight = getattr(module, self.names[x.keyword])
+            if isinstance(weight, UninitializedParameter):
+                everything.draw(x, weight, torch.zeros(()))
+
+    def draw(self, x: Input, weight: UninitializedParameter, like: Tensor) -> None:
+        """Gives a parameter that is still open its start, with the dtype and the device of `like`."""
+        begun = self.begun(x, self.sizes)
+        dtype = like.dtype if like.is_floating_point() else begun.dtype
+        weight.materialize(begun.shape, device=like.device, dtype=dtype)
+        with torch.no_grad():
+            weight.copy_(begun)
 
     def begun(self, x: Input, known: Mapping[str, int]) -> Tensor:
         """What a weight starts with, `[*axes]` or `[heads, *axes]`; every head has draws of its own."""
@@ -80,11 +97,6 @@ class Weights:
                 if unknown:
                     hint = f"no input tells the size of the axis `{unknown[0]}` of `{x.keyword}`"
                     raise ValueError(f"{self.rule.name}: {hint}; give `sizes={{{unknown[0]!r}: …}}`")
-                begun = self.begun(x, known)
-                example = torch.as_tensor(next(iter(given.values())))
-                dtype = example.dtype if example.is_floating_point() else begun.dtype
-                weight.materialize(begun.shape, device=example.device, dtype=dtype)
-                with torch.no_grad():
-                    weight.copy_(begun)
+                replace(self, sizes=known).draw(x, weight, torch.as_tensor(next(iter(given.values()))))
             found[x.keyword] = weight.unsqueeze(weight.dim() - len(x.axes)) if tokens and weight.dim() else weight
         return found

@@ -44,10 +44,12 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
     code = "\n\n".join(body)
     words = ["Functions", "Input", "Memory", "SequenceModule", "SequenceRule"]
     words += [w for w in RUNTIME if re.search(rf"\b{w}\(", code)]
-    imports = ["import math", ""] if "math." in code else []
+    lines = _class_lines(file, whole, table, origin)
+    everything = "\n".join((code, *lines))  # starts are computed in the class
+    imports = ["import math", ""] if "math." in everything else []
     imports += ["import torch"]
     imports += ["from torch.nn import functional"] if "functional." in code else []
-    shared = ", ".join(name for name in ("matrices", "scalars") if f"{name}." in code)
+    shared = ", ".join(name for name in ("matrices", "scalars") if f"{name}." in everything)
     imports += ["", *([f"from dotopt.runtime import {shared}"] if shared else [])]
     rule_words = sorted({w for w in ("Hyper", "Option") if (whole.hypers if w == "Hyper" else whole.options)})
     imports += ["from dotopt.runtime.given import Given"] if whole.callables else []
@@ -65,7 +67,7 @@ def module(file: s.File, library: Library, origin: tuple[object, ...] | None = N
             code.rstrip(),
             "",
             "",
-            *_class_lines(file, whole, table, origin),
+            *lines,
             "",
         )
     )
