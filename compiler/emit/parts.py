@@ -76,7 +76,8 @@ def hyper_text(hyper: Hyper, program: Program) -> str:
     return f"Hyper({', '.join(parts)})"
 
 
-OWN = frozenset(("self", "state", "mask", "lengths", "resets", "cu_seqlens", "return_state", "seed"))  # what `forward` takes besides
+# what `forward` takes besides
+OWN = frozenset(("self", "state", "mask", "lengths", "resets", "cu_seqlens", "return_state", "seed"))
 
 
 def input_text(x: Input, start: str = "") -> str:

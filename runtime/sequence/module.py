@@ -128,8 +128,8 @@ class SequenceModule(Asking):
 
         mask: `[..., T]`, False where there is no token: the state is kept and the output is 0; the clock of `every`
         and of `t` counts positions. lengths: `[...]`, the same for sequences that end early. resets: positions (from
-        0) where a new document begins: the state starts anew; cu_seqlens: the same as a tensor, with the end. Raises TypeError and ValueError for inputs that do not
-        fit.
+        0) where a new document begins: the state starts anew; cu_seqlens: the same as a tensor, with the end. Raises
+        TypeError and ValueError for inputs that do not fit.
         """
         inputs, lead, length, dtype = self._inputs(args, named)
         keep = self._kept(mask, lengths, lead, length, next(iter(inputs.values())).device)
