@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dotopt.compiler.emit.functions.loops import item, loop
 from dotopt.compiler.emit.functions.questions import QUESTIONS
 from dotopt.compiler.emit.functions.statements import write
-from dotopt.compiler.emit.functions.sums import fold
+from dotopt.compiler.emit.functions.sums import contracted, fold
 from dotopt.compiler.emit.functions.writer import Writer, aligned
 from dotopt.compiler.emit.sequence.batched import POSTFIX as POST
 from dotopt.compiler.emit.sequence.batched import PRODUCT, WRITERS, Batched, Text, decimal
@@ -149,6 +149,10 @@ def _dim(here: Node, operand: Node) -> str:
 def _reduced(method: str) -> Write:
     def write(b: Writer, here: Node) -> Text:
         (operand,) = here.args
+        if method == "sum" and b.indices(here):
+            text = contracted(b, operand, b.axes(here))
+            if text is not None:
+                return text, POST
         return f"{b.code(operand, POST)}.{method}({_dim(here, operand)})", POST
 
     return write

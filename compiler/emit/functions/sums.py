@@ -35,6 +35,11 @@ def _at_once(b: Writer, here: Node, body: Fold) -> Text:
     own = tuple(body.body.type.axes)
     dims = tuple(range(len(others), len(others) + len(ours)))
     dim = str(dims[0]) if len(dims) == 1 else str(dims)
+    if body.kind == "sum" and body.condition is None:
+        rest = ("…",) if body.body.type.any else own
+        text = contracted(inner, body.body, (*others, *rest))
+        if text is not None:
+            return text, POSTFIX
     value = _spread(inner, body, body.body, (*others, *ours, *own), len(others))
     if body.condition is not None:
         mask = _spread(inner, body, body.condition, (*others, *ours), len(others))
@@ -48,6 +53,24 @@ def _at_once(b: Writer, here: Node, body: Fold) -> Text:
         return text, POSTFIX
     (index,) = body.indices
     return f"{inner.code(index, POSTFIX)}[{text}]", POSTFIX
+
+
+def contracted(b: Writer, product: Node, kept: tuple[str, ...]) -> str | None:
+    """The sum of a product over the axes that are not kept, without the product itself; None where that is no saving.
+
+    `sum(G[i, j]*w[j] for j)` is `torch.einsum("ab,b->a", G, w)`: nothing of the size of all axes together is made.
+    """
+    if product.op != "mul" or b.named(product) is not None:
+        return None
+    axes = [(*(f"[{i.name}]" for i in b.indices(x)), *(("…",) if x.type.any else x.type.axes)) for x in product.args]
+    every = dict.fromkeys(axis for own in axes for axis in own)
+    plain = all(x.type.kind == "real" and b.is_tensor(x) for x in product.args)
+    if not plain or len(every) > 26 or set(axes[0]) == set(axes[1]) or not set(kept) <= set(every):
+        return None
+    letters = dict(zip(every, "abcdefghijklmnopqrstuvwxyz", strict=False))
+    left, right, out = ("".join(letters[axis] for axis in part) for part in (*axes, kept))
+    first, second = (b.code(x) for x in product.args)
+    return f'torch.einsum("{left},{right}->{out}", {first}, {second})'
 
 
 def _spread(b: Writer, body: Fold, here: Node, wanted: tuple[str, ...], outer: int) -> str:
