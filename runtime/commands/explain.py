@@ -38,6 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("text", "json"), default="text", help="json: one object, with the properties"
     )
     form.add_argument("--timeline", type=int, metavar="N", help="print which equations fire at steps 1 to N instead")
+    parser.add_argument("--ranks", type=int, metavar="N", help="print what a step sends over N processes instead")
+    parser.add_argument("--shard", type=int, default=0, metavar="AXIS", help="the axis of the parameter that is cut")
+    parser.add_argument("--shape", default="1024x1024", metavar="AxB", help="the shape of the parameter")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         raise
     except ValueError as error:  # an option that the rule does not have
         raise Refused(str(error)) from None
-    if args.timeline:
+    if args.ranks is not None:
+        _sharding(facts, args)
+    elif args.timeline:
         _timeline(facts, args.timeline)
     elif args.form is not None:
         from dotopt.runtime.commands.forms import code
@@ -282,3 +287,27 @@ def _timeline(facts: Explanation, steps: int) -> None:
     for name, fires in timeline(facts.program, steps):
         made.add_row(Text(f"{name}'"), *("?" if fired is None else "●" if fired else "·" for fired in fires))
     out().print(made)
+
+
+def _sharding(facts: Explanation, args: argparse.Namespace) -> None:
+    """What a step sends for one parameter; raises `Refused` for what no process can step in parts."""
+    from rich.text import Text
+
+    from dotopt.compiler.analysis.locality import Elsewhere
+    from dotopt.runtime.report.console import out
+    from dotopt.runtime.report.sharding import sharding
+
+    shape = [int(size) for size in args.shape.split("x") if size.isdigit()]
+    if facts.kind != "optimizer" or args.ranks < 1 or not 0 <= args.shard < len(shape):
+        raise Refused("--ranks takes an optimizer, at least one process, and an axis of --shape, such as 1024x1024")
+    try:
+        found = sharding(facts.program, shape, args.shard, args.ranks)
+    except Elsewhere as error:
+        raise Refused(f"{facts.name} cannot step parts of tensors: {error.reason}") from None
+    sizes = "x".join(map(str, shape))
+    title = f"{facts.name}, {sizes} cut along axis {args.shard} over {args.ranks} processes: {found.sentence}"
+    out().print(Text(title, style="bold"))
+    rows = ((m.call, m.carries, str(m.numbers), str(4 * m.numbers)) for m in found.messages)
+    _rows("messages of a step", ("", "carries", "numbers", "bytes in float32"), rows)
+    owner = f", {found.owner:.3g} for a matrix at its owner" if found.owner else ""
+    _fact("flops", f"about {found.flops:.3g} in each process", owner)

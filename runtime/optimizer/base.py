@@ -249,6 +249,10 @@ class Optimizer(torch.optim.Optimizer):
         would have it compiled again.
         """
         found = self.scaling[1]
+        if found is not None and sharded.some(self.param_groups):
+            from dotopt.runtime.shards import step
+
+            found = step.anywhere(found, [p for group in self.param_groups for p in group["params"]])
         if found is not None and not all(group.get("capturable") for group in self.param_groups) and bool(found):
             return True
         if any(group["differentiable"] for group in self.param_groups):

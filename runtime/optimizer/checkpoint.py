@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dotopt.runtime.optimizer import damage, groups, precision, signature
+from dotopt.runtime.optimizer import damage, groups, precision, sharded, signature
 from dotopt.runtime.rule import Rule, State, Step
 from dotopt.runtime.scalars import Scalar
 
@@ -154,7 +154,7 @@ def _state(
             value = precision.stored(s, values, before.of(s.name))
             made |= precision.fresh(s, _fitted(step, s, p, value, hypers), format)
     if TRAINING_POINT in values:
-        made[TRAINING_POINT] = values[TRAINING_POINT].to(p.device, p.dtype, copy=True)
+        made[TRAINING_POINT] = sharded.filled(torch.empty_like(p).detach(), values[TRAINING_POINT])
     return made
 
 
@@ -183,7 +183,7 @@ def _fitted(step: Step, s: State, p: Tensor, value: Tensor, hypers: Mapping[str,
                 f"the state `{s.key}` has shape {tuple(value.shape)} in the checkpoint and {tuple(like.shape)} here"
             )
         value = value.reshape(like.shape)
-    return like.copy_(value)
+    return sharded.filled(like, value)
 
 
 def _sizes(shape: tuple[int, ...]) -> list[int]:

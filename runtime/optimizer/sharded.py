@@ -57,6 +57,20 @@ def placed(p: Any) -> tuple[Any, ...] | None:
     return (p.device_mesh, tuple(p.placements)) if is_spread(p) else None
 
 
+def filled(like: Tensor, value: Tensor) -> Tensor:
+    """`like` with this value in it; each may be a DTensor or a plain tensor, on other processes than before."""
+    if is_spread(value) and placed(value) != placed(like):
+        value = value.full_tensor()  # type: ignore[attr-defined]
+    if not is_spread(like):
+        return like.copy_(value)
+    from dotopt.runtime.shards.layout import layout
+
+    whole = layout(like)
+    own = here(value) if is_spread(value) else value[whole.box(whole.here)]
+    here(like).copy_(own)
+    return like
+
+
 def some(groups: Iterable[Mapping[str, Any]]) -> bool:
     """Whether any parameter is a DTensor."""
     module = sys.modules.get("torch.distributed.tensor")

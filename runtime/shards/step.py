@@ -21,7 +21,7 @@ from dotopt.runtime.optimizer import groups
 from dotopt.runtime.optimizer.groups import Bucket, Call
 from dotopt.runtime.rule import Step
 from dotopt.runtime.shards import messages
-from dotopt.runtime.shards.layout import Layout, beside, cut_axes, in_rows, layout, names
+from dotopt.runtime.shards.layout import Layout, beside, cut_axes, in_rows, is_spread, layout, names
 from dotopt.runtime.shards.local import axes_of
 from dotopt.runtime.shards.messages import Line, Matrix
 from dotopt.runtime.shards.pieces import Pieces, Refused, pieces, sizes
@@ -88,14 +88,28 @@ def prepared(buckets: Sequence[Bucket]) -> list[Part]:
     return made
 
 
-def agreed(params: Sequence[Any]) -> None:
-    """Raises RuntimeError, everywhere alike, if a gradient is missing in some processes only: one message a line."""
-    present: dict[Line, list[Any]] = {}
-    for p in params:
+def _lines(params: Sequence[Any]) -> dict[Line, list[Any]]:
+    """The DTensors among these, by the processes that have them."""
+    found: dict[Line, list[Any]] = {}
+    for p in filter(is_spread, params):
         whole = layout(p)
         for dim in range(len(whole.placements)):
             if whole.mesh.size(dim) > 1:
-                present.setdefault((whole.mesh, dim), []).append(p)
+                found.setdefault((whole.mesh, dim), []).append(p)
+    return found
+
+
+def anywhere(flag: Tensor, params: Sequence[Any]) -> Tensor:
+    """The largest `flag` of all processes, such as whether a gradient is not finite."""
+    found = flag.detach().float().reshape(1).clone()
+    for mesh, dim in _lines(params):
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=mesh.get_group(dim))
+    return found
+
+
+def agreed(params: Sequence[Any]) -> None:
+    """Raises RuntimeError, everywhere alike, if a gradient is missing in some processes only: one message a line."""
+    present = _lines(params)
     odd = torch.zeros(())
     for (mesh, dim), some in present.items():
         flags = torch.tensor([[float(p.grad is None), float(p.grad is not None)] for p in some], device=some[0].device)
