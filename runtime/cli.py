@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "property tests: every backend against the reference, claims against random inputs",
     "derive": "print the constants that `derive` claims ask for",
     "fmt": "put files in house style",
+    "lift": "write a torch optimizer of Python as a rule, and say whether the two are equal",
     "list": "the standard library",
     "new": "start a file from a template",
     "demo": "train with optimizers compiled from the library, and write a report",

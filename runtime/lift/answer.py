@@ -105,7 +105,8 @@ def related(lifted: Lifted) -> Iterator[Relation]:
     mine = {k.key for _, body in _bodies(lifted) for k in body.states}
     used = {k.keyword for k in lifted.constructor.knobs if any(k.leaf in r.used for r in lifted.recovered.values())}
     near: list[Relation] = []
-    for entry in entries():
+    own = file_name(lifted.name)
+    for entry in sorted(entries(), key=lambda e: file_name(e.name) != own):
         if entry.family != "optimizers":
             continue
         try:
@@ -146,14 +147,18 @@ def _related(lifted: Lifted, other: Any, name: str) -> Relation:
     held = {k.name: k.default for k in used if k.keyword not in known}
     where = ", ".join(f"{k} = {_shown(v)}" for k, v in held.items())
     settings = [{**s, **held} for s in verify.settings_of(lifted)]
+    compared = 0
     for i, setting in enumerate(settings):
         try:
             apart = verify.replay(left, right, setting, shapes_of(lifted), seed=i)
+            compared += 1
         except (ValueError, RuntimeError, TypeError):
             continue
         if apart > tolerance(lifted):
             plain = [{**{k.name: k.default for k in lifted.constructor.knobs}, **held}, setting]
             return Relation(name, "different", where, verify.smallest(lifted, left, right, plain))
+    if 2 * compared < len(settings):
+        raise ValueError(f"{name} takes {compared} of {len(settings)} settings")
     return Relation(name, _proved(lifted, other, name, held), where)
 
 

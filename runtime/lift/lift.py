@@ -73,13 +73,11 @@ def _lifted(cls: Any, path: str, constructor: Constructor, ranges: Mapping[str, 
         try:
             runs = _traced(constructor, rank, known)
         except Refused as error:
-            if rank == 1 and error.place:
-                raise
             refused[rank] = error
             continue
         found[rank] = recover(runs, constructor.knobs)
         notes |= dict.fromkeys(note for run in runs for note in run.notes)
-    if not found:
+    if not found.keys() & {1, 2}:
         raise refused[1]
     bodies, param, comments = _shapes(found, refused)
     used = frozenset[Node]().union(*(f.used for f in found.values()))
@@ -113,8 +111,7 @@ def _traced(constructor: Constructor, rank: int, known: Sequence[Choice]) -> lis
             runs = explore(constructor, layout, known)
         except NeedsAxes:
             continue
-        again = explore(_other(constructor), layout, known)
-        if not _alike(runs, again):
+        if rank != 4 and not _alike(runs, explore(_other(constructor), layout, known)):
             raise Refused("the step hangs on numbers whose origin Python does not tell (a conversion, or a loop)")
         return runs
     raise Refused(f"the step tells the axes of a tensor with {rank} axes apart")

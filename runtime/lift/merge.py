@@ -86,11 +86,14 @@ def agreeing(condition: Node, yes: Node, no: Node) -> Node | None:
 
 def at(root: Node, x: Node, value: Node) -> Node:
     """`root` where x has this value, without the terms that vanish there, whatever their shape."""
-    return simplify(rebuild(substitute(root, {x: value}), _vanishing))
+    return simplify(rebuild(substitute(root, {x: value}), vanishing))
 
 
-def _vanishing(here: Node) -> Node:
+def vanishing(here: Node) -> Node:
+    """A term that a number makes vanish is gone, whatever its shape."""
     match here.op, here.args:
+        case "zeros", _:
+            return number(0)
         case "mul", (a, b) if a.value == 0 or b.value == 0:
             return number(0)
         case "mul", (a, b) if a.value == 1 or b.value == 1:
@@ -103,6 +106,12 @@ def _vanishing(here: Node) -> Node:
             return a
         case "sub", (a, b) if a.value is not None and b.value is not None:
             return number(a.value - b.value)
+        case ("sign" | "abs" | "sqrt" | "floor" | "ceil" | "relu" | "tanh" | "sin"), (a,) if a.value == 0:
+            return a
+        case ("sum" | "mean" | "norm" | "amax" | "amin" | "std"), (a,) if a.value == 0:
+            return a
+        case ("max" | "min"), (a, b) if a.value is not None and b.value is not None:
+            return a if (a.value >= b.value) is (here.op == "max") else b
     return here
 
 
@@ -131,4 +140,4 @@ def _differ(left: Mapping[str, Node], right: Mapping[str, Node]) -> bool:
     return left.keys() != right.keys() or any(left[n] is not right[n] for n in left)
 
 
-__all__ = ["Merger", "Way", "agreeing", "at"]
+__all__ = ["Merger", "Way", "agreeing", "at", "vanishing"]

@@ -144,6 +144,10 @@ def reduced(mode: Tracing, op: str, x: torch.Tensor, dim: Any, keepdim: bool, mo
 ]:
     """The reduction of a tensor."""
     expression, dims = mode.value(x)
+    if expression.op == "tuple":
+        if op in ("std", "mean") or more not in ((), (2,)):
+            raise Refused(f"`{op}` of numbers of several tensors", place())
+        return _added(op, expression.args), ()
     with torch._C.DisableTorchFunction():
         rank = x.dim()
     places = _places(dims, rank, dim)
@@ -389,6 +393,33 @@ def _indexed(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any
     raise Refused("a part of a tensor by its place", place())
 
 
+def _stacked(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """Numbers side by side, to be added up."""
+    values = [mode.value(x) for x in args[0]]
+    if any(full_type(dims).axes for _, dims in values):
+        raise Refused(f"tensors put together by `{name}`", place())
+    return attach(_run(func, args, kwargs), Cell(node("tuple", *(v for v, _ in values)), (None,)))
+
+
+def _added(op: str, parts: Any) -> Node:
+    """The reduction of numbers side by side."""
+    parts = [node("pow", x, number(2)) for x in parts] if op == "norm" else list(parts)
+    whole = parts[0]
+    for x in parts[1:]:
+        whole = node({"amax": "max", "amin": "min"}.get(op, "add"), whole, x)
+    return node("sqrt", simplified(whole)) if op == "norm" else whole
+
+
+def _masked(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """`x[mask] = y`."""
+    target, mask, value = args
+    if not isinstance(mask, torch.Tensor) or cell_of(mask) is None or mode.node(mask).type.kind != "bool":
+        raise Refused("a part of a tensor is written by its place", place())
+    (old, dims), (condition, _), (new, _) = mode.value(target), mode.value(mask), mode.value(value)
+    _run(func, args, kwargs)
+    mode.write(target, simplified(node("select", condition, new, old)), dims)
+
+
 def _split(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
     raise Refused(f"a tensor taken apart by `{name}`", place())
 
@@ -459,14 +490,15 @@ TABLE: dict[str, Row] = {
     "full": filled(lambda args, kwargs: args[1] if len(args) > 1 else kwargs["fill_value"], False),
     "new_full": filled(lambda args, kwargs: args[2] if len(args) > 2 else args[1], False),
     "copy_": _stored, "fill_": _stored, "set_": _stored, "zero_": _zeroed, "data.set": _assigned,
+    "stack": _stacked, "conj": alias, "conj_physical": _copied, "resolve_conj": alias, "real.get": alias,
     "tensor": _tensor, "scalar_tensor": _tensor, "as_tensor": _tensor,
     "numel": _entries, "nelement": _entries, "shape.get": _shape, "size": _shape,
     "item": lambda mode, func, name, args, kwargs: mode.number(args[0]),
     "__float__": lambda mode, func, name, args, kwargs: mode.number(args[0]),
     "__int__": lambda mode, func, name, args, kwargs: mode.number(args[0]),
     "__bool__": lambda mode, func, name, args, kwargs: mode.truth(args[0]),
-    "__getitem__": _indexed,
-    **{name: _split for name in ("__setitem__", "chunk", "split", "unbind", "narrow", "index_select")},
+    "__getitem__": _indexed, "__setitem__": _masked,
+    **{name: _split for name in ("chunk", "split", "unbind", "narrow", "index_select")},
     **{name: _draw for name in ("randn", "randn_like", "rand", "rand_like", "randint", "randint_like", "bernoulli",
                                 "bernoulli_", "normal_", "uniform_", "normal", "randperm", "multinomial")},
 }  # fmt: skip

@@ -14,16 +14,17 @@ from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import TIME, Node, boolean, leaf, node, number, rebuild, substitute
 from dotopt.compiler.ops.types import INT, REAL, Mismatch, Type
 from dotopt.compiler.prove.forms.normal import Unsupported
-from dotopt.compiler.prove.procedures.same import canonical, same
+from dotopt.compiler.prove.procedures.same import same
 from dotopt.compiler.rewrite import simplify
-from dotopt.runtime.lift.merge import Merger
+from dotopt.grammar.spelling import canonical
+from dotopt.runtime.lift.merge import Merger, vanishing
 from dotopt.runtime.lift.numbers import Choice, Refused, implied, positive_form
 from dotopt.runtime.lift.trace import Knob, Run
 
 SYMBOLS = {
     "lr": "η", "betas": "β", "beta": "β", "beta1": "β1", "beta2": "β2", "beta3": "β3", "eps": "ε", "weight_decay": "λ",
     "momentum": "μ", "dampening": "τ", "alpha": "α", "rho": "ρ", "gamma": "γ", "lambd": "κ", "momentum_decay": "ψ",
-    "exp_avg": "m", "exp_avg_sq": "v", "max_exp_avg_sq": "s", "momentum_buffer": "b", "exp_avg_diff": "n",
+    "exp_avg": "m", "mean": "m", "exp_avg_sq": "v", "max_exp_avg_sq": "s", "momentum_buffer": "b", "exp_avg_diff": "n",
     "sum": "S", "square_avg": "v", "acc_delta": "D", "exp_inf": "v", "grad_avg": "a", "previous_grad": "p", "delta": "δ",
 }  # fmt: skip
 RESERVED = frozenset(("t", "f", "g", "θ", "max", "min", "sum", "mean", "norm", "size", "rank", "root", "unit", "top"))
@@ -35,22 +36,12 @@ WORDS = frozenset(("rule", "hyper", "state", "option", "first", "every", "from",
 
 def symbol(key: str, taken: set[str], position: int | None = None) -> str:
     """The letter that papers have for a keyword or a key, or the word itself, made a name that nothing has."""
-    wished = SYMBOLS.get(key, key)
-    if position is not None:
-        wished = f"{wished}{position + 1}"
-    wished = "".join(c for c in wished if c.isalnum() or c == "_").strip("_") or "x"
-    found, count = wished, 1
-    while _same_name(found) in taken or found in RESERVED or found in WORDS:
-        count += 1
-        found = f"{key if key.isidentifier() and count == 2 and key not in WORDS else wished}{count if count > 2 or found == key or position is not None or key in WORDS else ''}"
-    taken.add(_same_name(found))
+    bare = "".join(c for c in key if c.isalnum() or c == "_").strip("_") or "x"
+    suffix = "" if position is None else str(position + 1)
+    wishes = [SYMBOLS.get(key, bare) + suffix, bare + suffix, *(f"{bare}_{i}" for i in range(2, 99))]
+    found = next(w for w in map(canonical, wishes) if w not in taken and w not in RESERVED and w not in WORDS)
+    taken.add(found)
     return found
-
-
-def _same_name(name: str) -> str:
-    for greek, word in (("β", "beta"), ("ε", "eps"), ("λ", "lam"), ("α", "alpha"), ("γ", "gamma"), ("ρ", "rho")):
-        name = name.replace(greek, word)
-    return name
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ def recover(runs: Sequence[Run], knobs: Sequence[Knob]) -> Recovered:
     types = {name: t for run in good for name, t in run.types.items()}
     places = {name: where for run in good for name, where in run.places.items()}
     clocks, table = _clocks(later, first, types, places)
-    taken = {_same_name(k.name) for k in knobs}
+    taken = {k.name for k in knobs}
     names = {name: symbol(name, taken) for name in types if name not in clocks}
     for name, called in names.items():
         old = leaf("state", name, types[name])
@@ -247,9 +238,9 @@ def settled(root: Node, known: Sequence[Choice]) -> Node:
             return here if found is None else boolean(found is positive)
         return here
 
-    for _ in range(4):
+    for _ in range(12):
         before = root
-        root = simplify(rebuild(simplify(substitute(root, equal)), change))
+        root = simplify(rebuild(rebuild(substitute(root, equal), change), vanishing))
         if root is before:
             break
     return root
@@ -262,10 +253,12 @@ def agree(left: Node, right: Node) -> bool:
 
 def verdict(left: Node, right: Node) -> str:
     """proved, tried (equal for random numbers, and no proof was found) or different."""
+    left, right = tidy(left), tidy(right)
     if left is right:
         return "proved"
     try:
-        if same(left, right):
+        moving = {x for root in (left, right) for x in root.walk() if x.op == "leaf"}
+        if same(left, right, moving):
             return "proved"
     except (Unsupported, Mismatch, ZeroDivisionError, RecursionError):
         pass
@@ -302,4 +295,4 @@ def _alike(left: Node, right: Node) -> bool:
     return seen > 0
 
 
-__all__ = ["Fraction", "Recovered", "Traced", "at_first", "canonical", "filled", "recover", "settled", "symbol", "verdict"]
+__all__ = ["Fraction", "Recovered", "Traced", "at_first", "filled", "recover", "settled", "symbol", "verdict"]

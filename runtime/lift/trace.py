@@ -22,6 +22,7 @@ from dotopt.compiler.evaluate import evaluate
 from dotopt.compiler.ir import Node, leaf
 from dotopt.compiler.ops.types import BOOL, INT, REAL, Type
 from dotopt.runtime.lift import operations
+from dotopt.runtime.lift.model import over_model
 from dotopt.runtime.lift.numbers import PATH, Choice, Flag, Path, Real, Refused, Symbolic, Whole, exact, plain, substituted
 from dotopt.runtime.lift.tensors import FULL, Cell, Dims, Tracing, attach, cell_of, full_type, holds_data, place
 
@@ -167,6 +168,26 @@ class _Kept(dict[Any, Any]):
         return self[key]
 
 
+class _States(defaultdict[Any, Any]):
+    """`optimizer.state`; what is put there as a whole is looked at as well, and left as it is."""
+
+    def __init__(self, given: Mapping[Any, Any]) -> None:
+        super().__init__(_Kept)
+        self.begun: dict[Any, dict[str, Node]] = {}
+        for key, value in given.items():
+            self[key] = value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        if not isinstance(value, _Kept):
+            self.begun[key] = _started(value).begun
+
+    def start(self, key: Any) -> dict[str, Node]:
+        """Where the states of a tensor begin, as far as that was seen."""
+        own = self[key].begun if isinstance(self.get(key), _Kept) else {}
+        return {**self.begun.get(key, {}), **own}
+
+
 def _node(value: Any) -> Node | None:
     if isinstance(value, torch.Tensor):
         cell = cell_of(value)
@@ -212,9 +233,12 @@ def _steps(constructor: Constructor, layout: Layout, path: Path) -> Run:
         _note(values, tensor, tensor.grad)
     mode = Tracing()
     found = Run()
-    with mode:
-        optimizer = constructor.make(tensors, True)
-    optimizer.state = defaultdict(_Kept, {k: _started(v) for k, v in optimizer.state.items()})
+    try:
+        with mode:
+            optimizer = constructor.make(tensors, True)
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise Refused(f"it is not constructed on symbols: {str(error).splitlines()[0]}", _raised(error)) from None
+    optimizer.state = _States(optimizer.state)
     groups = [dict(g) for g in optimizer.param_groups]
     own = _numbers(vars(optimizer))
     path.free = False
@@ -225,7 +249,7 @@ def _steps(constructor: Constructor, layout: Layout, path: Path) -> Run:
         return Run(tuple(path.made), error=stopped)
     first, holders = _states(optimizer, tensors, groups, own)
     a, b = tensors
-    found.start = dict(optimizer.state[a].begun) if a in optimizer.state else {}
+    found.start = optimizer.state.start(a)
     for name, (value, _, _, where) in first.items():
         found.first[name] = _required(value, name)
         found.places[name] = where
@@ -263,6 +287,8 @@ def _steps(constructor: Constructor, layout: Layout, path: Path) -> Run:
         found.later[name] = _required(last[name][0], name)
     found.later["θ"] = _required(a, "θ")
     _verify({n: (last[n][0], found.later[n]) for n in first} | {"θ": (a, found.later["θ"])}, values)
+    found.first = {n: over_model(x) for n, x in found.first.items()}
+    found.later = {n: over_model(x) for n, x in found.later.items()}
     for name, result in {**found.first, **found.later}.items():
         if any("#2" in x.name for x in result.walk() if x.op == "leaf"):
             raise Refused(f"`{name}` of one tensor depends on other tensors")
