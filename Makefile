@@ -11,6 +11,7 @@
 #   make test-verdicts    claims get the same answers on a busy machine, with any hash seed
 #   make test-kernels, make bench-codegen    every rule in every dtype, and as machine code for cards that are elsewhere
 #   make test-texts    100,000 mutated texts through every stage, write bench/results/texts.md
+#   make lift    every optimizer of torch and pytorch_optimizer as a rule, write docs/lift.md
 #   make test-gpu, make bench-gpu    the same on a CUDA or ROCm device; bench/results/gpu-NAME.md
 #
 # On Linux pip takes torch's CUDA build (several GB). The CPU build is enough:
@@ -22,7 +23,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-sharded test-references test-texts fuzz lint gallery
+.PHONY: lift bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-sharded test-references test-texts fuzz lint gallery
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -34,6 +35,10 @@ test: lint
 # Every experiment of examples/ on one page, build/gallery/gallery.html: about ten minutes.
 gallery: $(READY)
 	.venv/bin/python docs/gallery.py
+
+# Ten minutes of a processor; what a stopped run has found is kept in build/lift.jsonl.
+lift: $(READY) .venv/.bench
+	OMP_NUM_THREADS=1 .venv/bin/python docs/lifted.py
 
 bench: $(READY) .venv/.bench
 	.venv/bin/python bench/cpu.py

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The class, where the file goes, what to compare with."""
     parser.add_argument("name", metavar="module.Class", help="a torch optimizer, such as torch.optim.AdamW")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the rule to this file (else it is printed)")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="write the rule to this file (else it is printed)"
+    )
     parser.add_argument("--against", metavar="RULE", help="compare with this rule of the library, or this .opt file")
     parser.add_argument("--alone", action="store_true", help="do not look for the class in the library")
 

@@ -43,7 +43,7 @@ class Answer:
     @property
     def status(self) -> str:
         """proved, replayed or different."""
-        if self.difference is not None or self.apart > EXACT or self.proof.different:
+        if self.difference is not None or self.apart > tolerance(self.lifted) or self.proof.different:
             return "different"
         return "proved" if self.proof.proved else "replayed"
 
@@ -59,8 +59,10 @@ def compiled(text: str, name: str) -> Any:
     return getattr(module, name)
 
 
-def answer(cls: type[torch.optim.Optimizer], path: str = "", against: Any = None, relate: bool = True) -> Answer:
-    """Lift, prove, replay, and compare with the library; raises `Refused` where the class is none that can be lifted."""
+def answer(
+    cls: type[torch.optim.Optimizer], path: str = "", against: Any = None, relate: bool = True, proofs: bool = True
+) -> Answer:
+    """Lift, prove, replay, and compare with the library; raises `Refused` where the class cannot be lifted."""
     lifted = lift(cls, path)
     proof = verify.prove(lifted)
     ours = compiled(lifted.text, lifted.name)
@@ -69,13 +71,11 @@ def answer(cls: type[torch.optim.Optimizer], path: str = "", against: Any = None
     if apart > tolerance(lifted):
         left, right = verify.makers(lifted, ours)
         difference = verify.smallest(lifted, left, right, [at or {}, *verify.settings_of(lifted)])
-    else:
-        apart = min(apart, EXACT) if lifted.notes else apart
     relations: tuple[Relation, ...] = ()
     if against is not None:
         relations = (_related(lifted, against, against.__name__),)
     elif relate:
-        relations = tuple(related(lifted))
+        relations = tuple(related(lifted, proofs))
     return Answer(lifted, proof, apart, difference, relations)
 
 
@@ -97,8 +97,8 @@ def shapes_of(lifted: Lifted) -> tuple[tuple[int, ...], ...]:
 # ---- the library -----------------------------------------------------------------------------------------------------
 
 
-def related(lifted: Lifted) -> Iterator[Relation]:
-    """Rules of the library that are the class, or that have its name, or its states and hyperparameters, and are not."""
+def related(lifted: Lifted, proofs: bool = True) -> Iterator[Relation]:
+    """The rule of the library that is the class; else one with its name, or with its states and knobs, that is not."""
     from dotopt.runtime.loading.catalogue import entries
     from dotopt.runtime.loading.load import stdlib
 
@@ -123,7 +123,7 @@ def related(lifted: Lifted) -> Iterator[Relation]:
         if not called and (len(missing) > 2 or not (mine <= states or states <= mine)):
             continue
         try:
-            found = _related(lifted, other, rule.name)
+            found = _related(lifted, other, rule.name, proofs)
         except Exception:
             continue
         if found.how != "different":
@@ -139,7 +139,7 @@ def _bodies(lifted: Lifted) -> Iterator[tuple[int, Any]]:
         yield rank, recovered.body
 
 
-def _related(lifted: Lifted, other: Any, name: str) -> Relation:
+def _related(lifted: Lifted, other: Any, name: str, proofs: bool = True) -> Relation:
     """Whether a compiled rule is the class, with what it does not know at its defaults."""
     left, right = verify.makers(lifted, other)
     known = {h.keyword for h in other.rule.hypers} | {o.keyword for o in other.rule.options}
@@ -159,7 +159,7 @@ def _related(lifted: Lifted, other: Any, name: str) -> Relation:
             return Relation(name, "different", where, verify.smallest(lifted, left, right, plain))
     if 2 * compared < len(settings):
         raise ValueError(f"{name} takes {compared} of {len(settings)} settings")
-    return Relation(name, _proved(lifted, other, name, held), where)
+    return Relation(name, _proved(lifted, other, name, held) if proofs else "replay", where)
 
 
 def _proved(lifted: Lifted, other: Any, name: str, held: Mapping[str, Any]) -> str:
@@ -167,7 +167,9 @@ def _proved(lifted: Lifted, other: Any, name: str, held: Mapping[str, Any]) -> s
     from dotopt.compiler.prove import check_file
 
     head = f"rule {lifted.name}\n"
-    condition = " and ".join(f"{'' if v else 'not '}{k}" if isinstance(v, bool) else f"{k} == {_shown(v)}" for k, v in held.items())
+    condition = " and ".join(
+        f"{'' if v else 'not '}{k}" if isinstance(v, bool) else f"{k} == {_shown(v)}" for k, v in held.items()
+    )
     text = lifted.text.replace(head, f"rule Lifted\nuse {name}\n", 1)
     text += f"\nclaim same:\n  show equivalent to {name}{' when ' + condition if condition else ''}\n"
     with tempfile.TemporaryDirectory() as folder:

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from dotopt.compiler.emit.text.rule import Body, Draft, Number, Switch, rule
+from dotopt.compiler.emit.text.rule import Body, Draft, Switch, rule
+from dotopt.compiler.emit.text.rule import Knob as Written
 from dotopt.compiler.ir import Node, leaf, number
 from dotopt.compiler.ir.print import decimal
 from dotopt.compiler.ops.types import Type
-from dotopt.runtime.lift.numbers import Choice, Refused, exact
+from dotopt.runtime.lift.numbers import SIMPLE, Choice, Refused, exact
 from dotopt.runtime.lift.recover import Recovered, recover, symbol
 from dotopt.runtime.lift.tensors import NeedsAxes
 from dotopt.runtime.lift.trace import IGNORED, LAYOUTS, NAMED, Constructor, Knob, Layout, Run, explore, signature
@@ -52,6 +53,7 @@ def named(path: str) -> type[torch.optim.Optimizer]:
 
 def lift(cls: type[torch.optim.Optimizer], path: str = "") -> Lifted:
     """The rule that the step of this class is; raises `Refused` where it is none, with the line that is the reason."""
+    SIMPLE.clear()
     constructor, ranges = _constructor(cls)
     known = tuple(_known(constructor.knobs, ranges))
     try:
@@ -65,22 +67,28 @@ def lift(cls: type[torch.optim.Optimizer], path: str = "") -> Lifted:
         return _lifted(cls, path, replace(constructor, knobs=rest, fixed=fixed), ranges, known)
 
 
-def _lifted(cls: Any, path: str, constructor: Constructor, ranges: Mapping[str, str], known: Sequence[Choice]) -> Lifted:
+def _lifted(
+    cls: Any, path: str, constructor: Constructor, ranges: Mapping[str, str], known: Sequence[Choice]
+) -> Lifted:
     found: dict[int, Recovered] = {}
     notes: dict[str, None] = {}
     refused: dict[int, Refused] = {}
     for rank in (1, 2, 4):
         try:
-            runs = _traced(constructor, rank, known)
+            runs = _traced(constructor, rank, known, not found)
         except Refused as error:
             refused[rank] = error
             continue
         found[rank] = recover(runs, constructor.knobs)
         notes |= dict.fromkeys(note for run in runs for note in run.notes)
+    if 2 not in found and 2 in refused:
+        raise refused[2]
     if not found.keys() & {1, 2}:
         raise refused[1]
     bodies, param, comments = _shapes(found, refused)
     used = frozenset[Node]().union(*(f.used for f in found.values()))
+    whole = {k.keyword for k in constructor.knobs if k.leaf in used and k.position is not None}
+    used |= {k.leaf for k in constructor.knobs if k.keyword in whole}  # a tuple is given as a whole
     fixed = [k for k in constructor.knobs if k.leaf not in used]
     numbers = tuple(_number(k, ranges[k.name]) for k in constructor.knobs if k.leaf in used and k.leaf.role == "hyper")
     switches = tuple(
@@ -88,7 +96,9 @@ def _lifted(cls: Any, path: str, constructor: Constructor, ranges: Mapping[str, 
     )
     name = _class_name(cls.__name__)
     where = path or f"{cls.__module__}.{cls.__qualname__}"
-    unread = sorted({k.keyword for k in fixed} | {k for k, v in constructor.fixed.items() if k not in IGNORED and v is not None})
+    unread = sorted(
+        {k.keyword for k in fixed} | {k for k, v in constructor.fixed.items() if k not in IGNORED and v is not None}
+    )
     if unread:
         comments = (*comments, f"as constructed, without: {', '.join(unread)}")
     draft = Draft(
@@ -99,19 +109,19 @@ def _lifted(cls: Any, path: str, constructor: Constructor, ranges: Mapping[str, 
 
 
 def _gradient(bodies: Sequence[tuple[str, Body]]) -> Node:
-    axes = ("rows", "cols") if bodies[0][0] == "real[rows, cols]" and len(bodies) == 1 else ("…",)
-    return leaf("free", "g", Type("real", axes))
+    roots = [r for _, b in bodies for r in (b.next, *(k.next for k in b.states), *(k.start for k in b.states))]
+    return next((x for r in roots for x in r.walk() if x.role == "free"), leaf("free", "g", Type("real", ("…",))))
 
 
-def _traced(constructor: Constructor, rank: int, known: Sequence[Choice]) -> list[Run]:
-    """The ways through a step, which are the same for two choices of generic numbers."""
+def _traced(constructor: Constructor, rank: int, known: Sequence[Choice], twice: bool) -> list[Run]:
+    """The ways through a step; with `twice` those of two choices of generic numbers, which must be the same."""
     layouts = [LAYOUTS[rank]] + ([NAMED] if rank == 2 else [])
     for layout in layouts:
         try:
             runs = explore(constructor, layout, known)
         except NeedsAxes:
             continue
-        if rank != 4 and not _alike(runs, explore(_other(constructor), layout, known)):
+        if twice and not _alike(runs, explore(_other(constructor), layout, known)):
             raise Refused("the step hangs on numbers whose origin Python does not tell (a conversion, or a loop)")
         return runs
     raise Refused(f"the step tells the axes of a tensor with {rank} axes apart")
@@ -135,22 +145,22 @@ def _other(constructor: Constructor) -> Constructor:
     return replace(constructor, values=values)
 
 
-def _shapes(found: Mapping[int, Recovered], refused: Mapping[int, Refused]) -> tuple[
-    tuple[tuple[str, Body], ...], str, tuple[str, ...]
-]:
+def _shapes(
+    found: Mapping[int, Recovered], refused: Mapping[int, Refused]
+) -> tuple[tuple[tuple[str, Body], ...], str, tuple[str, ...]]:
     """What holds for which shapes: one body, or one for matrices and one for the rest."""
     one = [found[r].body for r in (1, 2, 4) if r in found]
     if all(b == one[0] for b in one) and len(one) == 3:
         return (("real[...]", one[0]),), "real[...]", ()
     if 2 in found and 1 not in found:
-        return (("real[rows, cols]", found[2].body),), "real[rows, cols]", ("traced for matrices only",)
+        return (("real[rows, cols]", found[2].body),), "real[rows, cols]", ("for matrices only",)
     if 1 in found and 2 in found and found[1].body == found[2].body:
         return (("real[...]", one[0]),), "real[...]", ("traced for one and two axes only",)
     if 1 in found and 2 in found and (4 not in found or found[4].body == found[1].body):
         comments = () if 4 in found else ("traced for one and two axes only",)
         return (("real[rows, cols]", found[2].body), ("real[...]", found[1].body)), "real[...]", comments
-    if 1 in found and 2 not in found:
-        return (("real[...]", found[1].body),), "real[...]", (f"traced for one axis only: {refused[2].reason}",)
+    if 2 not in found:
+        raise refused[2]
     raise Refused("what it does with more than two axes is something else")
 
 
@@ -168,7 +178,9 @@ def _constructor(cls: type[torch.optim.Optimizer]) -> tuple[Constructor, dict[st
         if keyword in IGNORED:
             if keyword == "foreach":
                 fixed[keyword] = False
-        elif isinstance(default, bool | int | float) and not (isinstance(default, float) and not math.isfinite(default)):
+        elif isinstance(default, bool | int | float) and not (
+            isinstance(default, float) and not math.isfinite(default)
+        ):
             knobs.append(Knob(keyword, None, keyword if isinstance(default, bool) else symbol(keyword, taken), default))
             if isinstance(default, bool):
                 knobs[-1] = replace(knobs[-1], name=symbol(keyword, taken))
@@ -261,12 +273,12 @@ def _known(knobs: Sequence[Knob], ranges: Mapping[str, str]) -> Iterator[Choice]
             yield node("le", k.leaf, number(1)), True
 
 
-def _number(knob: Knob, range_: str) -> Number:
+def _number(knob: Knob, range_: str) -> Written:
     keyword = knob.keyword if knob.position is None else f"{knob.keyword}[{knob.position}]"
     default = exact(knob.default)
     assert default.value is not None
     text = decimal(default.value)
-    return Number(knob.name, keyword, isinstance(knob.default, int), range_, text)
+    return Written(knob.name, keyword, isinstance(knob.default, int), range_, text)
 
 
 def _class_name(name: str) -> str:

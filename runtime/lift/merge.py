@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dotopt.compiler.ir import Node, node, number, rebuild, substitute
-from dotopt.compiler.rewrite import simplify
 from dotopt.runtime.lift.numbers import Choice, Refused, simplified
 
 Way = tuple[tuple[Choice, ...], Mapping[str, Node]]  # the choices of a run, and what it gave by name
@@ -78,15 +77,14 @@ def agreeing(condition: Node, yes: Node, no: Node) -> Node | None:
     """The side that is also right where the condition decides for the other, if there is one."""
     if condition.op == "eq":
         x, c = condition.args
-        if x.op == "leaf" and c.value is not None:
-            if at(no, x, c) is at(yes, x, c):
-                return no
+        if x.op == "leaf" and c.value is not None and at(no, x, c) is at(yes, x, c):
+            return no
     return None
 
 
 def at(root: Node, x: Node, value: Node) -> Node:
     """`root` where x has this value, without the terms that vanish there, whatever their shape."""
-    return simplify(rebuild(substitute(root, {x: value}), vanishing))
+    return simplified(rebuild(substitute(root, {x: value}), vanishing))
 
 
 def vanishing(here: Node) -> Node:
@@ -98,7 +96,7 @@ def vanishing(here: Node) -> Node:
             return number(0)
         case "mul", (a, b) if a.value == 1 or b.value == 1:
             return b if a.value == 1 else a
-        case ("neg" | "div"), (a, *_) if a.value == 0:
+        case (("neg" | "div"), (a, *_)) if a.value == 0:
             return number(0)
         case "add", (a, b) if a.value == 0 or b.value == 0:
             return b if a.value == 0 else a
@@ -106,11 +104,11 @@ def vanishing(here: Node) -> Node:
             return a
         case "sub", (a, b) if a.value is not None and b.value is not None:
             return number(a.value - b.value)
-        case ("sign" | "abs" | "sqrt" | "floor" | "ceil" | "relu" | "tanh" | "sin"), (a,) if a.value == 0:
+        case (("sign" | "abs" | "sqrt" | "floor" | "ceil" | "relu" | "tanh" | "sin"), (a,)) if a.value == 0:
             return a
-        case ("sum" | "mean" | "norm" | "amax" | "amin" | "std"), (a,) if a.value == 0:
+        case (("sum" | "mean" | "norm" | "amax" | "amin" | "std"), (a,)) if a.value == 0:
             return a
-        case ("max" | "min"), (a, b) if a.value is not None and b.value is not None:
+        case (("max" | "min"), (a, b)) if a.value is not None and b.value is not None:
             return a if (a.value >= b.value) is (here.op == "max") else b
     return here
 

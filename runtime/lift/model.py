@@ -7,7 +7,7 @@ second, it is a sum over the model, since classes treat any number of tensors al
 from __future__ import annotations
 
 from dotopt.compiler.ir import Node, leaf, node, number, rebuild
-from dotopt.compiler.rewrite import simplify
+from dotopt.runtime.lift.numbers import simplified
 
 SECOND = "#2"
 
@@ -27,13 +27,13 @@ def _folded(here: Node) -> Node:
         if _second(x) or not any(y.op == "leaf" for y in x.walk()):
             continue
         for j, y in enumerate(terms):
-            if i != j and _second(y) and simplify(_first(y)) is simplify(x):
+            if i != j and _second(y) and simplified(_first(y)) is simplified(x):
                 whole = _whole(x)
                 if whole is not None:
                     rest = [t for k, t in enumerate(terms) if k not in (i, j)]
                     for t in rest:
                         whole = node("add", whole, t)
-                    return simplify(whole)
+                    return simplified(whole)
     return here
 
 

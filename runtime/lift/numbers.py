@@ -8,6 +8,7 @@ optimizers get `SUBSTITUTES` in their place while they are traced.
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from dotopt.compiler.ir import Node, boolean, node, number
-from dotopt.compiler.rewrite import ALGEBRAIC, simplify
+from dotopt.compiler.rewrite import ALGEBRAIC, Law
 
 Choice = tuple[Node, bool]
-_LAWS = {op: [law for law in ALGEBRAIC if law.pattern[0] == op] for op in
-         {law.pattern[0] for law in ALGEBRAIC if isinstance(law.pattern, tuple)}}  # fmt: skip
-MOST_CHOICES = 24
+_LAWS: dict[str, list[Law]] = {}
+for _law in ALGEBRAIC:
+    if isinstance(_law.pattern, tuple):
+        _LAWS.setdefault(str(_law.pattern[0]), []).append(_law)
+MOST_CHOICES = 30
 
 
 class Refused(Exception):
@@ -34,12 +37,34 @@ class Refused(Exception):
         self.reason, self.place = reason, place
 
 
-def simplified(here: Node) -> Node:
-    """The node with the laws of algebra, where its arguments are simple already."""
+SIMPLE: dict[Node, Node] = {}  # runs of one class meet the same expressions again and again; emptied for each class
+
+
+def simplified(root: Node) -> Node:
+    """The node with the laws of algebra; each part is simplified once."""
+    waiting = [root]
+    while waiting:
+        here = waiting[-1]
+        if here in SIMPLE:
+            waiting.pop()
+            continue
+        missing = [arg for arg in here.args if arg not in SIMPLE]
+        if missing:
+            waiting += missing
+            continue
+        waiting.pop()
+        args = [SIMPLE[arg] for arg in here.args]
+        same = all(a is b for a, b in zip(args, here.args, strict=True))
+        SIMPLE[here] = _by_laws(here if same else node(here.op, *args, attrs=tuple(here.attrs)))
+    return SIMPLE[root]
+
+
+def _by_laws(here: Node) -> Node:
     for law in _LAWS.get(here.op, ()):
         found = law.apply(here)
         if found is not None and found is not here:
-            return simplify(found)
+            return simplified(found)
+    SIMPLE[here] = here
     return here
 
 
@@ -48,7 +73,7 @@ def simplified(here: Node) -> Node:
 
 @dataclass
 class Path:
-    """One run: `forced` are the outcomes of its first choices, `made` those that it met; `known` holds from the start."""
+    """One run: `forced` are outcomes of its first choices, `made` those that it met; `known` holds from the start."""
 
     forced: tuple[bool, ...] = ()
     known: tuple[Choice, ...] = ()
@@ -105,7 +130,7 @@ def implied(here: Node, known: Sequence[Choice]) -> bool | None:
     if not facts:
         return None
     ends = sorted({value for (_, _, value), _ in facts} | {asked[2]})
-    tried = [ends[0] - 1, *ends, *((a + b) / 2 for a, b in zip(ends, ends[1:], strict=False)), ends[-1] + 1]
+    tried = [ends[0] - 1, *ends, *((a + b) / 2 for a, b in itertools.pairwise(ends)), ends[-1] + 1]
     if x.type.kind == "int":
         tried = [*ends, *(Fraction(math.floor(e) + 1) for e in ends), *(Fraction(math.ceil(e) - 1) for e in ends)]
     possible = {_holds(asked, v) for v in tried if all(_holds(b, v) is outcome for b, outcome in facts)}
@@ -224,8 +249,8 @@ class Symbolic:
     __rfloordiv__ = _binary("floordiv", lambda a, b: a // b, True)
     __lt__, __le__ = _compared("lt", lambda a, b: a < b), _compared("le", lambda a, b: a <= b)
     __gt__, __ge__ = _compared("gt", lambda a, b: a > b), _compared("ge", lambda a, b: a >= b)
-    __eq__ = _compared("eq", lambda a, b: a == b)  # type: ignore[assignment]
-    __ne__ = _compared("ne", lambda a, b: a != b)  # type: ignore[assignment]
+    __eq__ = _compared("eq", lambda a, b: a == b)
+    __ne__ = _compared("ne", lambda a, b: a != b)
 
     def __hash__(self) -> int:
         return hash(self.node)
@@ -252,7 +277,7 @@ class Symbolic:
         return made, (self.node, plain(self))
 
 
-class Real(Symbolic, float):
+class Real(Symbolic, float):  # type: ignore[misc]
     """A float and where it comes from."""
 
     def __new__(cls, value: Any, expression: Node) -> Real:
@@ -261,7 +286,7 @@ class Real(Symbolic, float):
         return here
 
 
-class Whole(Symbolic, int):
+class Whole(Symbolic, int):  # type: ignore[misc]
     """An int and where it comes from."""
 
     def __new__(cls, value: Any, expression: Node) -> Whole:
@@ -344,7 +369,7 @@ class _Kind(type):
         return issubclass(other, cls.true)
 
     def __eq__(cls, other: object) -> bool:
-        return other is cls.true or other is _FLOAT and cls is _FLOAT or other is _INT and cls is _INT
+        return other is cls.true or (other is _FLOAT and cls is _FLOAT) or (other is _INT and cls is _INT)
 
     def __hash__(cls) -> int:
         return hash(cls.true)
@@ -404,5 +429,7 @@ def _hashable(value: Any) -> bool:
     return type(value).__hash__ is not None and type(value).__name__ == "builtin_function_or_method"
 
 
-__all__ = ["PATH", "Choice", "Flag", "Path", "Real", "Refused", "Symbolic", "Whole", "boolean", "exact", "implied",
-           "made", "plain", "positive_form", "simplified", "substituted"]  # fmt: skip
+__all__ = [
+    "PATH", "SIMPLE", "Choice", "Flag", "Path", "Real", "Refused", "Symbolic", "Whole", "boolean", "exact", "implied",
+    "made", "plain", "positive_form", "simplified", "substituted",
+]  # fmt: skip

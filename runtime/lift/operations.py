@@ -56,6 +56,11 @@ def entrywise(count: int, build: Callable[..., Node], names: tuple[str, ...] = (
         sizes = {x.numel() for x in tensors if cell_of(x).dims == FULL}  # type: ignore[union-attr]
         if len(sizes) > 1:
             raise NeedsAxes
+        several = next((v for v, _ in values if v.op == "tuple"), None)
+        if several is not None:  # numbers side by side
+            parts = [[v.args[i] if v.op == "tuple" else v for v, _ in values[:count]] for i in range(len(several.args))]
+            made = node("tuple", *(simplified(build(*p, **found)) for p in parts))
+            return mode.finish(func, name, args, kwargs, made, (None,))
         expression = build(*(v for v, _ in values[:count]), **found)
         return mode.finish(func, name, args, kwargs, expression, broadcast(d for _, d in values))
 
@@ -120,8 +125,11 @@ def _quotient(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> An
 
 
 def _where(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
-    if name == "where" and isinstance(func, type(torch.Tensor.where)) and cell_of(args[1]) is not None and (
-        mode.node(args[0]).type.kind != "bool"
+    if (
+        name == "where"
+        and isinstance(func, type(torch.Tensor.where))
+        and cell_of(args[1]) is not None
+        and (mode.node(args[0]).type.kind != "bool")
     ):
         args = (args[1], args[0], args[2])
         return entrywise(3, lambda c, a, b: node("select", c, a, b))(mode, torch.where, name, args, kwargs)
@@ -139,9 +147,9 @@ def _places(dims: Dims, rank: int, dim: Any) -> list[int]:
     return sorted({plain(d) % rank for d in chosen})
 
 
-def reduced(mode: Tracing, op: str, x: torch.Tensor, dim: Any, keepdim: bool, more: tuple[Any, ...] = ()) -> tuple[
-    Node, Dims
-]:
+def reduced(
+    mode: Tracing, op: str, x: torch.Tensor, dim: Any, keepdim: bool, more: tuple[Any, ...] = ()
+) -> tuple[Node, Dims]:
     """The reduction of a tensor."""
     expression, dims = mode.value(x)
     if expression.op == "tuple":
@@ -200,9 +208,8 @@ def _norm(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
 
 def _dot(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
     (a, dims), (b, other) = map(mode.value, args[:2])
-    if dims != FULL or other != FULL:
-        if len(dims) != 1 or dims != other:
-            raise Refused("an inner product along other axes", place())
+    if (dims != FULL or other != FULL) and (len(dims) != 1 or dims != other):
+        raise Refused("an inner product along other axes", place())
     axes = full_type(dims).axes
     return mode.finish(func, name, args, kwargs, node("sum", _times(a, b), attrs=(axes, False)), ())
 
@@ -369,9 +376,11 @@ def _shape(mode: Tracing, func: Any, name: str, args: Any, kwargs: Any) -> Any:
     cell = cell_of(args[0])
     if cell is None or cell.dims in (FULL, ()):
         return found
-    named = [n if d is None else Whole(n, leaf("axis", d, INT)) for n, d in zip(found, cell.dims, strict=True)] if (
-        not isinstance(found, int)
-    ) else None
+    named = (
+        [n if d is None else Whole(n, leaf("axis", d, INT)) for n, d in zip(found, cell.dims, strict=True)]
+        if (not isinstance(found, int))
+        else None
+    )
     if named is not None:
         return tuple(named)
     axis = cell.dims[args[1] if len(args) > 1 else kwargs["dim"]]
@@ -473,15 +482,15 @@ TABLE: dict[str, Row] = {
     "max": reduction("amax"), "min": reduction("amin"),
     "norm": _norm, "linalg_norm": _norm, "linalg_vector_norm": _norm, "vector_norm": _norm, "dot": _dot, "vdot": _dot,
     "linalg_vecdot": _dot,
-    **{name: alias for name in ("data.get", "detach", "detach_", "view_as", "view", "reshape", "flatten", "squeeze",
-                                "alias", "contiguous", "expand_as", "expand", "requires_grad_", "ravel")},
+    **dict.fromkeys(("data.get", "detach", "detach_", "view_as", "view", "reshape", "flatten", "squeeze", "alias",
+                     "contiguous", "expand_as", "expand", "requires_grad_", "ravel"), alias),
     "unsqueeze": _inserted,
-    **{name: _transposed for name in ("t", "T.get", "mT.get", "transpose", "numpy_T", "adjoint")},
-    **{name: _matmul for name in ("matmul", "mm", "__matmul__", "mv")},
+    **dict.fromkeys(("t", "T.get", "mT.get", "transpose", "numpy_T", "adjoint"), _transposed),
+    **dict.fromkeys(("matmul", "mm", "__matmul__", "mv"), _matmul),
     "addmm": _addmm,
     "clone": _copied, "__deepcopy__": _copied,
-    **{name: _cast for name in ("to", "type", "float", "double", "type_as", "bfloat16", "half", "cpu", "cuda", "int",
-                                "long", "bool")},
+    **dict.fromkeys(("to", "type", "float", "double", "type_as", "bfloat16", "half", "cpu", "cuda", "int", "long",
+                     "bool"), _cast),
     "zeros_like": filled(lambda args, kwargs: 0, True), "ones_like": filled(lambda args, kwargs: 1, True),
     "empty_like": filled(lambda args, kwargs: 0, True),
     "full_like": filled(lambda args, kwargs: args[1] if len(args) > 1 else kwargs["fill_value"], True),
@@ -498,17 +507,18 @@ TABLE: dict[str, Row] = {
     "__int__": lambda mode, func, name, args, kwargs: mode.number(args[0]),
     "__bool__": lambda mode, func, name, args, kwargs: mode.truth(args[0]),
     "__getitem__": _indexed, "__setitem__": _masked,
-    **{name: _split for name in ("chunk", "split", "unbind", "narrow", "index_select")},
-    **{name: _draw for name in ("randn", "randn_like", "rand", "rand_like", "randint", "randint_like", "bernoulli",
-                                "bernoulli_", "normal_", "uniform_", "normal", "randperm", "multinomial")},
+    **dict.fromkeys(("chunk", "split", "unbind", "narrow", "index_select"), _split),
+    **dict.fromkeys(("randn", "randn_like", "rand", "rand_like", "randint", "randint_like", "bernoulli",
+                     "bernoulli_", "normal_", "uniform_", "normal", "randperm", "multinomial"), _draw),
 }  # fmt: skip
 
 ASKED = frozenset((
-    "grad.get",     "is_sparse.get", "is_complex", "is_floating_point", "dtype.get", "device.get", "layout.get", "dim", "ndim.get",
-    "ndimension", "requires_grad.get", "requires_grad.set", "is_leaf.get", "is_cuda.get", "is_cpu.get", "is_mps.get",
-    "is_xpu.get", "stride", "data_ptr", "element_size", "is_contiguous", "is_same_size", "names.get", "__len__",
-    "__hash__", "grad_fn.get", "grad.set", "grad.delete", "retain_grad", "retains_grad.get", "_is_view", "is_meta.get",
-    "is_quantized.get", "_version.get", "get_device", "is_inference", "__dir__", "__repr__", "_backward_hooks.get",
-    "is_tensor", "is_pinned", "itemsize.get", "storage_offset", "is_signed", "is_sparse_csr.get", "output_nr.get",
-    "_base.get", "is_xla.get", "_foreach_utils", "is_nested.get", "result_type", "promote_types",
+    "grad.get", "is_sparse.get", "is_complex", "is_floating_point", "dtype.get", "device.get", "layout.get", "dim",
+    "ndim.get", "ndimension", "requires_grad.get", "requires_grad.set", "is_leaf.get", "is_cuda.get", "is_cpu.get",
+    "is_mps.get", "is_xpu.get", "stride", "data_ptr", "element_size", "is_contiguous", "is_same_size", "names.get",
+    "__len__", "__hash__", "grad_fn.get", "grad.set", "grad.delete", "retain_grad", "retains_grad.get", "_is_view",
+    "is_meta.get", "is_quantized.get", "_version.get", "get_device", "is_inference", "__dir__", "__repr__",
+    "_backward_hooks.get", "is_tensor", "is_pinned", "itemsize.get", "storage_offset", "is_signed",
+    "is_sparse_csr.get", "output_nr.get", "_base.get", "is_xla.get", "_foreach_utils", "is_nested.get",
+    "result_type", "promote_types",
 ))  # fmt: skip

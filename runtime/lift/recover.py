@@ -15,23 +15,25 @@ from dotopt.compiler.ir import TIME, Node, boolean, leaf, node, number, rebuild,
 from dotopt.compiler.ops.types import INT, REAL, Mismatch, Type
 from dotopt.compiler.prove.forms.normal import Unsupported
 from dotopt.compiler.prove.procedures.same import same
-from dotopt.compiler.rewrite import simplify
 from dotopt.grammar.spelling import canonical
 from dotopt.runtime.lift.merge import Merger, vanishing
-from dotopt.runtime.lift.numbers import Choice, Refused, implied, positive_form
+from dotopt.runtime.lift.numbers import Choice, Refused, implied, positive_form, simplified
 from dotopt.runtime.lift.trace import Knob, Run
 
 SYMBOLS = {
     "lr": "η", "betas": "β", "beta": "β", "beta1": "β1", "beta2": "β2", "beta3": "β3", "eps": "ε", "weight_decay": "λ",
     "momentum": "μ", "dampening": "τ", "alpha": "α", "rho": "ρ", "gamma": "γ", "lambd": "κ", "momentum_decay": "ψ",
     "exp_avg": "m", "mean": "m", "exp_avg_sq": "v", "max_exp_avg_sq": "s", "momentum_buffer": "b", "exp_avg_diff": "n",
-    "sum": "S", "square_avg": "v", "acc_delta": "D", "exp_inf": "v", "grad_avg": "a", "previous_grad": "p", "delta": "δ",
+    "sum": "S", "square_avg": "v", "acc_delta": "D", "exp_inf": "v", "grad_avg": "a", "previous_grad": "p",
+    "delta": "δ",
 }  # fmt: skip
 RESERVED = frozenset(("t", "f", "g", "θ", "max", "min", "sum", "mean", "norm", "size", "rank", "root", "unit", "top"))
-WORDS = frozenset(("rule", "hyper", "state", "option", "first", "every", "from", "if", "else", "in", "as", "like", "use",
-                   "base", "input", "output", "const", "cases", "otherwise", "when", "where", "for", "role", "and", "or",
-                   "not", "until", "repeat", "at", "over", "last", "source", "param", "objective", "function", "claim",
-                   "true", "false", "per", "by", "operator", "most", "send"))  # fmt: skip
+WORDS = frozenset((
+    "rule", "hyper", "state", "option", "first", "every", "from", "if", "else", "in", "as", "like", "use", "base",
+    "input", "output", "const", "cases", "otherwise", "when", "where", "for", "role", "and", "or", "not", "until",
+    "repeat", "at", "over", "last", "source", "param", "objective", "function", "claim", "true", "false", "per",
+    "by", "operator", "most", "send",
+))  # fmt: skip
 
 
 def symbol(key: str, taken: set[str], position: int | None = None) -> str:
@@ -93,8 +95,7 @@ def recover(runs: Sequence[Run], knobs: Sequence[Knob]) -> Recovered:
     leaves = {names[n]: table[leaf("state", n, types[n])] for n in names}
     values, late = _starts(kept, moving, begun, leaves, order)
     states = tuple(
-        Kept(n, _key(old), _written_type(types[old]), values[n], n in late, moving[n])
-        for old, n in names.items()
+        Kept(n, _key(old), _written_type(types[old]), values[n], n in late, moving[n]) for old, n in names.items()
     )
     ways = tuple(
         Traced(
@@ -153,11 +154,11 @@ def _written_type(type: Type) -> str:
 
 def _renaming(table: Mapping[Node, Node]) -> Any:
     clocks = {old: new for old, new in table.items() if new.op == "sub" or new is TIME}
-    sums = {node("add", old, number(1)): simplify(node("add", new, number(1))) for old, new in clocks.items()}
+    sums = {node("add", old, number(1)): simplified(node("add", new, number(1))) for old, new in clocks.items()}
     sums = {old: TIME if repr(new) in ("t - 1 + 1", "t") else new for old, new in sums.items()}
 
     def rename(root: Node) -> Node:
-        return simplify(substitute(substitute(root, sums), table))
+        return simplified(substitute(substitute(root, sums), table))
 
     return rename
 
@@ -174,8 +175,12 @@ def _clocks(later: Mapping[str, Node], first: Mapping[str, Node], types: Mapping
             continue
         clocks.add(name)
         offset = began - 2  # the value before step t is t - 2 + (value after the first step)
-        table[here] = TIME if offset == 0 else simplify(node("sub", TIME, number(-offset))) if offset < 0 else (
-            node("add", TIME, number(offset))
+        table[here] = (
+            TIME
+            if offset == 0
+            else simplified(node("sub", TIME, number(-offset)))
+            if offset < 0
+            else (node("add", TIME, number(offset)))
         )
     return clocks, table
 
@@ -233,14 +238,16 @@ def settled(root: Node, known: Sequence[Choice]) -> Node:
             asked, positive = positive_form(here)
             a, b = asked.args
             if a.value is not None and b.value is not None:
-                return boolean({"eq": a.value == b.value, "lt": a.value < b.value, "le": a.value <= b.value}[asked.op] is positive)
+                return boolean(
+                    {"eq": a.value == b.value, "lt": a.value < b.value, "le": a.value <= b.value}[asked.op] is positive
+                )
             found = implied(asked, known)
             return here if found is None else boolean(found is positive)
         return here
 
     for _ in range(12):
         before = root
-        root = simplify(rebuild(rebuild(substitute(root, equal), change), vanishing))
+        root = simplified(rebuild(rebuild(substitute(root, equal), change), vanishing))
         if root is before:
             break
     return root

@@ -11,7 +11,11 @@ from dotopt.runtime.lift.verify import Difference
 def verdict(found: Answer, name: str) -> str:
     """Whether the rule is the class."""
     proof, notes = found.proof, "".join(f"; the class {note}" for note in found.lifted.notes)
-    ways = f"{proof.compared} equations on every way through the step, at the first step and from any state"
+    ranks = " and ".join(map(str, found.lifted.recovered))
+    ways = (
+        f"{proof.compared} equations on every way through the step, at the first step and from any state, for tensors"
+        f" with {ranks} axes"
+    )
     match found.status:
         case "proved":
             return f"proved equal to the traced program: {ways}; replayed to {found.apart:.0e}{notes}"

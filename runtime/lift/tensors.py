@@ -125,15 +125,23 @@ class Tracing(TorchFunctionMode):
             kwargs["value"] = args.pop()
         if base == "add" and len(args) == 3:
             kwargs["alpha"] = args.pop()
-        if base in ("maximum", "minimum", "clamp_min", "clamp_max") and not inplace and isinstance(args[1], torch.Tensor):
-            return self.__torch_function__(getattr(torch, base.replace("clamp_min", "maximum")), (), tuple(args), kwargs)
+        if (
+            base in ("maximum", "minimum", "clamp_min", "clamp_max")
+            and not inplace
+            and isinstance(args[1], torch.Tensor)
+        ):
+            return self.__torch_function__(
+                getattr(torch, base.replace("clamp_min", "maximum")), (), tuple(args), kwargs
+            )
         if base in ("maximum", "minimum", "clamp_min", "clamp_max"):
             low = base in ("maximum", "clamp_min")
             found = (self.node(args[0]), self.node(args[1]))
             expression = node("max" if low else "min", *found)
             function = torch.Tensor.clamp_ if inplace else torch.Tensor.clamp
             dims = self.value(args[0])[1]
-            return self.finish(function, "clamp" + suffix, (args[0],), {"min" if low else "max": args[1]}, expression, dims)
+            return self.finish(
+                function, "clamp" + suffix, (args[0],), {"min" if low else "max": args[1]}, expression, dims
+            )
         if base == "norm":
             order = args[1] if len(args) > 1 else kwargs.get("ord", 2)
             return self.__torch_function__(torch.norm, (), (args[0], order), {})

@@ -19,11 +19,23 @@ import numpy as np
 import torch
 
 from dotopt.compiler.evaluate import evaluate
-from dotopt.compiler.ir import Node, leaf
+from dotopt.compiler.ir import Node, leaf, node, number
 from dotopt.compiler.ops.types import BOOL, INT, REAL, Type
 from dotopt.runtime.lift import operations
 from dotopt.runtime.lift.model import over_model
-from dotopt.runtime.lift.numbers import PATH, Choice, Flag, Path, Real, Refused, Symbolic, Whole, exact, plain, substituted
+from dotopt.runtime.lift.numbers import (
+    PATH,
+    Choice,
+    Flag,
+    Path,
+    Real,
+    Refused,
+    Symbolic,
+    Whole,
+    exact,
+    plain,
+    substituted,
+)
 from dotopt.runtime.lift.tensors import FULL, Cell, Dims, Tracing, attach, cell_of, full_type, holds_data, place
 
 MOST_RUNS = 400
@@ -55,7 +67,9 @@ class Constructor:
     fixed: Mapping[str, Any]
     values: Mapping[str, Any]  # of the knobs, by name; generic numbers
 
-    def make(self, params: Sequence[torch.nn.Parameter], symbolic: bool, values: Mapping[str, Any] | None = None) -> Any:
+    def make(
+        self, params: Sequence[torch.nn.Parameter], symbolic: bool, values: Mapping[str, Any] | None = None
+    ) -> Any:
         """The optimizer; with expressions in place of the numbers, or with the numbers alone."""
         given: dict[str, Any] = dict(self.fixed)
         whole: dict[str, dict[int, Any]] = {}
@@ -63,7 +77,7 @@ class Constructor:
             value = {**self.values, **(values or {})}[knob.name]
             if symbolic:
                 kind = Flag if isinstance(value, bool) else Whole if isinstance(value, int) else Real
-                value = Flag(knob.leaf, value) if kind is Flag else kind(value, knob.leaf)  # type: ignore[call-arg,arg-type]
+                value = Flag(knob.leaf, value) if kind is Flag else kind(value, knob.leaf)  # type: ignore[arg-type]
             if knob.position is None:
                 given[knob.keyword] = value
             else:
@@ -127,7 +141,9 @@ def modules_of(cls: type) -> list[ModuleType]:
     own = {c.__module__: sys.modules[c.__module__] for c in cls.__mro__ if c.__module__ in sys.modules}
     own = {n: m for n, m in own.items() if n not in ("builtins", "abc", "typing")}
     if any(n.startswith("torch.optim") for n in own):
-        own |= {n: m for n, m in list(sys.modules.items()) if n.startswith("torch.optim.") and isinstance(m, ModuleType)}
+        own |= {
+            n: m for n, m in list(sys.modules.items()) if n.startswith("torch.optim.") and isinstance(m, ModuleType)
+        }
     return list({**found, **own}.values())
 
 
@@ -158,7 +174,7 @@ class _Kept(dict[Any, Any]):
                 if found is not None:
                     self.begun[name] = found
 
-    def update(self, *others: Any, **more: Any) -> None:  # type: ignore[override]
+    def update(self, *others: Any, **more: Any) -> None:
         for key, value in dict(*others, **more).items():
             self[key] = value
 
@@ -213,7 +229,6 @@ def _numbers(holder: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _steps(constructor: Constructor, layout: Layout, path: Path) -> Run:
-    path.free = True
     rng = np.random.default_rng(7)
     kind = full_type(layout.dims)
     tensors = [torch.nn.Parameter(torch.tensor(rng.uniform(0.3, 0.9, s))) for s in layout.shapes]
@@ -229,26 +244,31 @@ def _steps(constructor: Constructor, layout: Layout, path: Path) -> Run:
     for i, tensor in enumerate(tensors):
         suffix = "" if i == 0 else "#2"
         attach(tensor, Cell(leaf("param", "θ" + suffix, kind), layout.dims))
-        tensor.grad = attach(torch.tensor(rng.uniform(-0.9, 0.9, layout.shapes[i])), Cell(leaf("free", "g" + suffix, kind), layout.dims))
+        tensor.grad = attach(
+            torch.tensor(rng.uniform(-0.9, 0.9, layout.shapes[i])), Cell(leaf("free", "g" + suffix, kind), layout.dims)
+        )
         _note(values, tensor, tensor.grad)
     mode = Tracing()
     found = Run()
     try:
         with mode:
             optimizer = constructor.make(tensors, True)
-    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise Refused(f"it is not constructed on symbols: {str(error).splitlines()[0]}", _raised(error)) from None
+    except Exception as error:
+        if path.made and isinstance(error, ValueError):
+            return Run(tuple(path.made), error=_said(error))
+        if isinstance(error, Refused):
+            raise
+        raise Refused(f"it is not constructed on symbols: {_said(error)}", _raised(error)) from None
     optimizer.state = _States(optimizer.state)
     groups = [dict(g) for g in optimizer.param_groups]
     own = _numbers(vars(optimizer))
-    path.free = False
     sizes = {"rows": layout.shapes[0][0], "cols": layout.shapes[0][-1]}
     values |= {leaf("axis", a, INT): np.float64(n) for a, n in sizes.items()}
     stopped = _step(optimizer, mode)
     if stopped:
         return Run(tuple(path.made), error=stopped)
     first, holders = _states(optimizer, tensors, groups, own)
-    a, b = tensors
+    a, _b = tensors
     found.start = optimizer.state.start(a)
     for name, (value, _, _, where) in first.items():
         found.first[name] = _required(value, name)
@@ -298,6 +318,10 @@ def _steps(constructor: Constructor, layout: Layout, path: Path) -> Run:
              and leaf("state", n, found.types[n]) not in mode.data and holds_data(r, mode.data)}  # fmt: skip
     if hangs:
         raise Refused(f"`{min(hangs)}` is a number at first, and hangs on gradients later")
+    for name, (value, *_) in first.items():  # a step count is exact in any format
+        narrow = isinstance(value, torch.Tensor) and value.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        if narrow and found.later[name] is not node("add", leaf("state", name, found.types[name]), number(1)):
+            mode.notes[f"keeps `{name}` in {str(value.dtype).removeprefix('torch.')}"] = None
     found.choices, found.notes = tuple(path.made), tuple(mode.notes)
     return found
 
@@ -317,14 +341,19 @@ def _step(optimizer: Any, mode: Tracing) -> str:
     except Refused:
         raise
     except (ValueError, RuntimeError, AssertionError, ArithmeticError) as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return _said(error)
     except TypeError as error:
         if "closure" in str(error) or "argument" in str(error):
             raise Refused(f"`step` asks for more than gradients: {error}", _raised(error)) from None
         raise Refused(f"the step does not run on symbols: {error}", _raised(error)) from None
-    except (AttributeError, LookupError, NotImplementedError) as error:
-        raise Refused(f"the step does not run on symbols: {type(error).__name__}: {error}", _raised(error)) from None
+    except Exception as error:
+        raise Refused(f"the step does not run on symbols: {_said(error)}", _raised(error)) from None
     return ""
+
+
+def _said(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _raised(error: BaseException) -> str:
@@ -338,9 +367,9 @@ def _raised(error: BaseException) -> str:
     return found or place()
 
 
-def _states(optimizer: Any, tensors: Sequence[Any], groups: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) -> tuple[
-    dict[str, tuple[Any, Any, Any, str]], dict[str, tuple[Any, Any, Any, str]]
-]:
+def _states(
+    optimizer: Any, tensors: Sequence[Any], groups: Sequence[Mapping[str, Any]], own: Mapping[str, Any]
+) -> tuple[dict[str, tuple[Any, Any, Any, str]], dict[str, tuple[Any, Any, Any, str]]]:
     """What each of the two tensors keeps: value, holder, key, and where."""
     shared: dict[str, tuple[Any, Any, Any, str]] = {}
     group = optimizer.param_groups[0]
@@ -385,11 +414,11 @@ def _replace(name: str, value: Any, holder: Any, key: Any, run: Run, mode: Traci
     """A leaf in the place of a state."""
     if isinstance(value, torch.Tensor):
         cell = cell_of(value) or Cell(exact(0), ())
-        number = value.numel() == 1 and cell.dims in ((), (None,))
-        here = leaf("state", name, REAL if number else full_type(cell.dims))
-        if number and holds_data(cell.node, mode.data):
+        single = value.numel() == 1 and cell.dims in ((), (None,))
+        here = leaf("state", name, REAL if single else full_type(cell.dims))
+        if single and holds_data(cell.node, mode.data):
             mode.data.add(here)
-        if not number and cell.dims == ():
+        if not single and cell.dims == ():
             raise Refused(f"the state `{name}` has a shape of its own")
         attach(value, Cell(here, cell.dims))
         _note(values, value)
@@ -409,7 +438,9 @@ def _note(values: dict[Node, Any], *tensors: Any) -> None:
         assert cell is not None
         with torch.no_grad():
             array = tensor.detach().clone().numpy().astype(float)
-        shape = [n for n, d in zip(array.shape, cell.dims, strict=False) if d is not None] if cell.dims != FULL else None
+        shape = (
+            [n for n, d in zip(array.shape, cell.dims, strict=False) if d is not None] if cell.dims != FULL else None
+        )
         values[cell.node] = array if shape is None else array.reshape(shape)
 
 
@@ -417,7 +448,9 @@ def _verify(results: Mapping[str, tuple[Any, Node]], values: Mapping[Node, Any])
     """That each expression gives what torch calculated; raises `Refused` where a row of `operations` is wrong."""
     for name, (value, expression) in results.items():
         with torch.no_grad():
-            wanted = value.detach().numpy().astype(float) if isinstance(value, torch.Tensor) else np.float64(plain(value))
+            wanted = (
+                value.detach().numpy().astype(float) if isinstance(value, torch.Tensor) else np.float64(plain(value))
+            )
         known = {x: values[x] for x in expression.walk() if x.op == "leaf" and x in values}
         if any(x.op == "leaf" and x not in known for x in expression.walk()):
             continue

@@ -1,8 +1,8 @@
 """The written rule beside the class: symbolically on every way through a step, and by replaying both.
 
-    proved   every way that was traced, at the first step and from any state, in normal form
-    replay   both run on the same gradients, with generic numbers, each option on and off
-    smallest the least numbers that tell two optimizers apart
+proved   every way that was traced, at the first step and from any state, in normal form
+replay   both run on the same gradients, with generic numbers, each option on and off
+smallest the least numbers that tell two optimizers apart
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from dotopt.compiler.text.library import Library
 from dotopt.compiler.text.source import Source
 from dotopt.runtime.lift.lift import Lifted
 from dotopt.runtime.lift.numbers import PATH, Choice, Path
-from dotopt.runtime.lift.recover import filled, settled, verdict
 from dotopt.runtime.lift.recover import at_first as first_step
+from dotopt.runtime.lift.recover import filled, settled, verdict
 
 STEPS = 8
 EXACT = 1e-9  # of a replay in float64, relative to how far the parameter went
@@ -68,9 +68,9 @@ def prove(lifted: Lifted) -> Proof:
     return Proof(compared, tuple(open_), tuple(different))
 
 
-def _pairs(program: Program, first: Mapping[str, Node], later: Mapping[str, Node], choices: Sequence[Any]) -> Iterator[
-    tuple[str, Node, Node]
-]:
+def _pairs(
+    program: Program, first: Mapping[str, Node], later: Mapping[str, Node], choices: Sequence[Any]
+) -> Iterator[tuple[str, Node, Node]]:
     """Each next value of the program and of the trace, at the first step and later."""
     (param,) = program.params
     answer = next((x for x in program.oracles), None)
@@ -123,7 +123,9 @@ class Difference:
 Maker = Callable[[Sequence[torch.nn.Parameter], Mapping[str, Any]], Any]
 
 
-def run(make: Maker, settings: Mapping[str, Any], starts: Sequence[Any], gradients: Sequence[Sequence[Any]]) -> list[Any]:
+def run(
+    make: Maker, settings: Mapping[str, Any], starts: Sequence[Any], gradients: Sequence[Sequence[Any]]
+) -> list[Any]:
     """The parameters after each step."""
     token, usual = PATH.set(Path(free=True)), torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # numbers that a class keeps in tensors are then exact as well
@@ -144,8 +146,10 @@ def run(make: Maker, settings: Mapping[str, Any], starts: Sequence[Any], gradien
         PATH.reset(token)
 
 
-def replay(left: Maker, right: Maker, settings: Mapping[str, Any], shapes: Sequence[tuple[int, ...]], steps: int = STEPS,
-           seed: int = 0) -> float:  # fmt: skip
+def replay(
+    left: Maker, right: Maker, settings: Mapping[str, Any], shapes: Sequence[tuple[int, ...]], steps: int = STEPS,
+    seed: int = 0,
+) -> float:  # fmt: skip
     """How far the parameters of two optimizers part, relative to how far they go; NaN in both is no difference."""
     draw = np.random.default_rng(seed)
     starts = [draw.normal(size=s) for s in shapes]

@@ -23,7 +23,11 @@ class Odd(Optimizer):
             moving = [p for p in group["params"] if p.grad is not None]
             for p in moving:
                 if not self.state[p]:
-                    self.state[p] = {"step": torch.zeros(()), "mean": torch.zeros_like(p), "square": p.new_zeros(p.shape)}
+                    self.state[p] = {
+                        "step": torch.zeros(()),
+                        "mean": torch.zeros_like(p),
+                        "square": p.new_zeros(p.shape),
+                    }
             states = [self.state[p] for p in moving]
             grads = [p.grad for p in moving]
             means, squares = [s["mean"] for s in states], [s["square"] for s in states]
@@ -32,7 +36,7 @@ class Odd(Optimizer):
             torch._foreach_lerp_(means, grads, 1 - beta1)
             torch._foreach_mul_(squares, beta2)
             torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
-            for p, state in zip(moving, states):
+            for p, state in zip(moving, states, strict=False):
                 t = state["step"].item()
                 scale = math.sqrt(1 - math.pow(beta2, t))
                 denominator = (state["square"].sqrt() / scale).add_(group["eps"])
@@ -43,7 +47,7 @@ class AdamW(Optimizer):
     """AdamW with an error: the second correction has the first decay rate."""
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -66,7 +70,7 @@ class Lion(Optimizer):
     """Lion with an error: the momentum is updated before the sign is taken."""
 
     def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
-        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay))
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -84,7 +88,7 @@ class Branches(Optimizer):
     """A step that asks for the value of a tensor."""
 
     def __init__(self, params, lr=0.1):
-        super().__init__(params, dict(lr=lr))
+        super().__init__(params, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -122,7 +126,7 @@ class Warmup(Optimizer):
     """Time in conditions, an integer hyperparameter, a flag, and a first step of its own."""
 
     def __init__(self, params, lr: float = 0.1, warmup: int = 5, momentum: float = 0.9, normalize: bool = False):
-        super().__init__(params, dict(lr=lr, warmup=warmup, momentum=momentum, normalize=normalize))
+        super().__init__(params, {"lr": lr, "warmup": warmup, "momentum": momentum, "normalize": normalize})
 
     @torch.no_grad()
     def step(self, closure=None):

@@ -20,7 +20,7 @@ LETTERS = ("u", "w", "r", "y", "h", "q", "d", "z", "p", "c", "e", "k")
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Knob:
     """A hyperparameter: its name, what stands behind `as`, whether it is an integer, its range and default."""
 
     name: str
@@ -68,7 +68,7 @@ class Draft:
     source: str
     comments: tuple[str, ...]
     param: str
-    numbers: tuple[Number, ...]
+    numbers: tuple[Knob, ...]
     switches: tuple[Switch, ...]
     bodies: tuple[tuple[str, Body], ...]
     gradient: Node  # the leaf that stands for the gradient
@@ -130,9 +130,13 @@ def _written(body: Body, gradient: Node | None, taken: set[str]) -> tuple[list[s
     for kept in body.states:
         add(f"{kept.name}'", kept.next)
     add("θ'", body.next)
-    equations = ["g = ∇f(θ)"] if gradient is not None and "g" not in names.values() and (
-        any(_reads(root, gradient) for _, root in wanted)
-    ) else []
+    equations = (
+        ["g = ∇f(θ)"]
+        if gradient is not None
+        and "g" not in names.values()
+        and (any(_reads(root, gradient) for root in (*(r for _, r in wanted), *(k.start for k in body.states))))
+        else []
+    )
     for name, root in wanted:
         equations += _equation(name, root, names, gradient)
     return states, equations
@@ -185,8 +189,12 @@ def _named(body: Body, gradient: Node | None, taken: set[str]) -> dict[Node, str
     above = _parents(roots)
     if gradient is not None:
         users = [n for n in above.get(gradient, ()) if n not in roots]
-        if len(above.get(gradient, ())) == len(users) == 1 and len(users[0].type.axes) and (
-            users[0].op in ("add", "sub", "neg", "select") and len(above[users[0]]) > 1
+        begun = any(_reads(kept.start, gradient) for kept in body.states)
+        if (
+            not begun
+            and len(above.get(gradient, ())) == len(users) == 1
+            and len(users[0].type.axes)
+            and (users[0].op in ("add", "sub", "neg", "select") and len(above[users[0]]) > 1)
         ):
             names.setdefault(users[0], "g")
     if body.next in names:
@@ -202,7 +210,7 @@ def _named(body: Body, gradient: Node | None, taken: set[str]) -> dict[Node, str
             if len(infix(root, {n: x for n, x in names.items() if n is not root})) <= WIDE:
                 break
             part = _largest(root, names, above)
-            name = part and next((x for x in _wishes(part) if x not in taken), None)
+            name = None if part is None else next((x for x in _wishes(part) if x not in taken), None)
             if part is None or name is None:
                 break
             names[part] = name
@@ -235,7 +243,10 @@ def _largest(root: Node, names: Mapping[Node, str], above: Mapping[Node, list[No
     known = {n: x for n, x in names.items() if n is not root}
     length = len(infix(root, known))
     found = [n for n in _inside(root, names) if n.op not in ("leaf", "const", "neg", "bool") and n.type.kind != "bool"]
-    sized = [(abs(len(infix(n, {m: x for m, x in known.items() if m is not n})) - length / 2), i) for i, n in enumerate(found)]
+    sized = [
+        (abs(len(infix(n, {m: x for m, x in known.items() if m is not n})) - length / 2), i)
+        for i, n in enumerate(found)
+    ]
     best = min(sized, default=None)
     return found[best[1]] if best is not None and best[0] < length / 2 - 8 else None
 
@@ -257,4 +268,4 @@ def _wishes(here: Node) -> Iterator[str]:
         yield f"u{count}"
 
 
-__all__ = ["Body", "Draft", "Kept", "Number", "Switch", "leaf", "rule"]
+__all__ = ["Body", "Draft", "Kept", "Knob", "Switch", "leaf", "rule"]
