@@ -91,7 +91,7 @@ def page(found: list[dict[str, Any]]) -> str:
     before = PAGE.read_text(encoding="utf-8").partition("<!-- table -->")[0]
     counts = {s: sum(f["status"] == s for f in found) for s in ("proved", "replayed", "different", "refused")}
     lines = [
-        f"Of {len(found)} classes {counts['proved'] + counts['replayed']} are lifted: {counts['proved']} are proved equal"
+        f"Of {len(found)} classes {counts['proved'] + counts['replayed']} lifted: {counts['proved']} are proved equal"
         f" to their rule, {counts['replayed']} agree with it in a replay, unproved. {counts['different']} came out"
         f" as rules that part from the class, and {counts['refused']} are refused.",
         "",
