@@ -49,3 +49,27 @@ def test_a_reason_shows_the_values_that_z3_finds() -> None:
     x, y = leaf("free", "x"), leaf("free", "y")
     facts = Facts((node("eq", x, number(3)), node("eq", y, number(-2))))
     assert "for which it fails, x = 3, y = -2, and no numbers" in missing(node("le", x, y), facts)
+
+
+COIN = """rule Coin
+param x : real[...]
+hyper γ as lr > 0 = 0.05
+hyper p in (0, 1] = 0.2
+b ~ bernoulli(p)
+
+role client[i in clients]:
+  objective f
+  state h : like x = 0
+  y = x - γ*(∇f(x) - h)
+  send z = (y - γ/p*h) if b else 0
+  h' = (h + p/γ*(x' - y)) if b else h
+
+x' = mean(z[i] for i in clients) if b else x
+
+claim controls:
+  show mean(h[i] for i in clients) == 0 for all steps
+"""
+
+
+def test_a_coin_counts_once_in_products(decided: Decided) -> None:
+    assert decided(COIN).status == "proved"

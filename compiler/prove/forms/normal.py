@@ -128,7 +128,7 @@ def _leaf(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:
     name = atom("leaf", here.role, here.name, tuple(a), axes=frozenset(axes))
     if here.type.kind == "int":
         normal.integers.add(name)
-    return single(name)
+    return normal.truth(single(name)) if here.type.kind == "bool" else single(name)  # b² = b
 
 
 def _equal(normal: Normaliser, here: Node, a: list[Polynomial]) -> Polynomial:

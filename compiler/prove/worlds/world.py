@@ -51,9 +51,12 @@ class World:
         self.rng = random.Random(self.seed)
         self.memo: dict[Node, Value] = {}
         self.bound: frozenset[Node] = frozenset()
+        self.depending: dict[Node, bool] = {}  # whether a node reads what is bound
+        self.inside: dict[frozenset[Node], dict[Node, bool]] = {}  # the same for each set that is bound inside
         outer = self.parent
         self.table: dict[Any, Any] = {} if outer is None else outer.table  # answers of functions
         self.values: dict[Node, Value] = {} if outer is None else outer.values  # of leaves
+        self.free: dict[Node, list[Node]] = {}  # the free indices of sentences
         self.touched: dict[Any, None] = {} if outer is None else outer.touched  # keys of the table, in order
 
     def value(self, root: Node) -> Value:
@@ -84,7 +87,10 @@ class World:
 
     def always(self, root: Node) -> bool | None:
         """The truth of a sentence for every element that its free indices may be."""
-        free = [index for index in sorted(free_indices(root), key=repr) if index.name in self.index_sets]
+        if root not in self.free:
+            self.free[root] = sorted(free_indices(root), key=repr)
+            spend(sum(1 for _ in root.walk()))
+        free = [index for index in self.free[root] if index.name in self.index_sets]
         if not free:
             return self.truth(root)
         found: list[bool | None] = []
@@ -131,11 +137,16 @@ class World:
         child = replace(self, parent=self)
         child.rng = self.rng
         child.bound = frozenset(values)
+        child.depending = self.inside.setdefault(child.bound, {})
         child.memo = dict(values)
         return child
 
     def _depends(self, root: Node) -> bool:
-        return any(here in self.bound for here in root.walk())
+        if root not in self.depending:
+            reached = list(root.walk())
+            spend(len(reached))
+            self.depending[root] = any(here in self.bound for here in reached)
+        return self.depending[root]
 
 
 __all__ = ["Special", "Undecidable", "World"]
