@@ -298,3 +298,33 @@ def test_a_transform_alone_is_written_as_a_module(tmp_path) -> None:
     dotopt.compile(ROOT / "stdlib" / "transforms" / "lookahead.opt", tmp_path / "out.py")
     written = runpy.run_path(str(tmp_path / "out.py"))["Lookahead"]
     assert written(dotopt.load(ROOT / "stdlib" / "optimizers" / "sgd.opt").SGD).__name__ == "LookaheadSGD"
+
+
+SNAPSHOT = "rule Moved\nobjective f\nparam x : real[...]\nhyper η as lr >= 0 = 1\nuse {}\nx' = x - η*{}({}*∇f(x))\n"
+
+
+@pytest.mark.parametrize("edited", ["moved.opt", "factor.opt"])
+@pytest.mark.parametrize("around", [False, True])
+def test_a_file_that_is_edited_after_loading_changes_no_class(edited: str, around: bool, tmp_path: Path) -> None:
+    """The kernels are compiled at the first step, of the text that was loaded; a later load takes the new text."""
+    (tmp_path / "factor.opt").write_text("formula factor(a : real[...]) = 2*a\n", encoding="utf-8")
+    (tmp_path / "moved.opt").write_text(SNAPSHOT.format("factor", "factor", "1"), encoding="utf-8")
+
+    def loaded():
+        cls = dotopt.load(tmp_path / "moved.opt").Moved
+        return dotopt.stdlib.ClipValue(cls, clip_value=1e9) if around else cls
+
+    def moved(cls, backend: str) -> float:
+        x = torch.nn.Parameter(torch.zeros(3))
+        x.grad = torch.ones(3)
+        cls([x], lr=1.0, backend=backend).step()
+        return x.tolist()[0]
+
+    before = loaded()
+    text = (tmp_path / edited).read_text(encoding="utf-8")
+    (tmp_path / edited).write_text(text.replace("2*a", "5*a").replace("(1*", "(2.5*"), encoding="utf-8")
+    assert [moved(before, backend) for backend in ("torch", "cpu")] == [-2.0, -2.0]
+    after = loaded()
+    assert [moved(after, backend) for backend in ("torch", "cpu")] == [-5.0, -5.0]
+    assert [moved(before, backend) for backend in ("torch", "cpu")] == [-2.0, -2.0]
+    assert pickle.loads(pickle.dumps(before.origin)) == before.origin

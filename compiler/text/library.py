@@ -9,6 +9,7 @@ from dotopt.compiler.parse import parse
 from dotopt.compiler.text import syntax as s
 from dotopt.compiler.text.read import read
 from dotopt.grammar.files import catalogue, file_name
+from dotopt.grammar.given import is_given, there
 
 
 @cache
@@ -25,7 +26,7 @@ class Library:
     def find(self, name: str) -> Path | None:
         """The file that defines `name`, if there is one."""
         wanted = file_name(name)
-        if self.folder is not None and (self.folder / wanted).is_file():
+        if self.folder is not None and there(self.folder / wanted):
             return self.folder / wanted
         return catalogue().get(wanted)
 
@@ -37,6 +38,8 @@ class Library:
 
 def load(path: Path) -> s.File:
     """The tree of the file at `path`, parsed once as long as it does not change; raises `OptError`."""
+    if is_given(path):
+        return parse(read(path))
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dotopt.compiler.text.errors import fail
 from dotopt.compiler.text.source import Source, Span
+from dotopt.grammar.given import content, is_given
 
 LARGEST = 100_000  # bytes; the longest file of the library has 4,000, and what is read must be answered in a second
-
 
 def read(path: str | Path) -> Source:
     """The text of the `.opt` file at `path`, without a byte-order mark; line ends stay as they are.
@@ -19,9 +19,13 @@ def read(path: str | Path) -> Source:
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as stream:
-            data = stream.read(LARGEST + 1)
-            size = max(os.fstat(stream.fileno()).st_size, len(data))
+        if is_given(name):
+            data = content(name)
+            size = len(data)
+        else:
+            with open(name, "rb") as stream:
+                data = stream.read(LARGEST + 1)
+                size = max(os.fstat(stream.fileno()).st_size, len(data))
     except FileNotFoundError:
         raise fail("E901", None, path=name) from None
     except IsADirectoryError:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dotopt import __version__
 from dotopt.grammar import cache as cache_files
+from dotopt.grammar.given import content
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,15 @@ def fetch(name: str, build: Callable[[], Entry]) -> Entry:
 
 def _read(path: Path) -> Entry | None:
     """The entry, or None if it is absent, damaged or out of date."""
-    content = cache_files.read(path)
-    if content is None:
+    kept = cache_files.read(path)
+    if kept is None:
         return None
     try:
-        found = json.loads(content)
+        found = json.loads(kept)
         text, uses = found["text"], found["uses"]
         if found["hash"] != _seal(text, uses):
             return None
-        if any(digest(Path(used).read_bytes()) != known for used, known in uses.items()):
+        if any(digest(content(used)) != known for used, known in uses.items()):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -20,6 +20,33 @@ from dotopt.grammar.files import library_root
 Origin = tuple[str, Any, str]
 
 
+class Loaded(tuple[Any, ...]):
+    """The origin of a class that was loaded, with the contents of its files by path, as they were then.
+
+    Equal to the plain tuple, and written and pickled as that: another process finds what lies on disk.
+    """
+
+    contents: Mapping[str, bytes]
+
+    def __new__(cls, origin: Origin, contents: Mapping[str, bytes]) -> Loaded:
+        made = super().__new__(cls, origin)
+        made.contents = contents
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self),)
+
+
+def contents(origin: Any) -> dict[str, bytes]:
+    """What the files of a class held when it was loaded; empty for what was not loaded here."""
+    if isinstance(origin, Loaded):
+        return dict(origin.contents)
+    if origin[0] == "composition":
+        outer, inner, _ = origin[1]
+        return contents(outer) | contents(inner)
+    return {}
+
+
 def composed(outer: Origin, inner: Origin, given: Mapping[str, float]) -> Origin:
     """The origin of `outer(inner, keyword=value, …)`.
 

@@ -6,15 +6,17 @@ import builtins
 import linecache
 import sys
 from functools import cache
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from dotopt.grammar import given as files
 from dotopt.grammar.files import catalogue, file_name, library_root
 from dotopt.runtime.loading import cache as disk
 from dotopt.runtime.loading import composition
-from dotopt.runtime.loading.composition import Origin
+from dotopt.runtime.loading.composition import Loaded, Origin
 
 if TYPE_CHECKING:
     from dotopt.compiler.ir import Program
@@ -35,7 +37,7 @@ def load(path: str | Path) -> ModuleType:
     path = Path(path)
     resolved = str(path.resolve())
     with _LOADING:
-        return _loaded(resolved, disk.digest(_content(path)), "file")
+        return _current(resolved, _content(path), "file")
 
 
 def compile(path: str | Path, out: str | Path) -> None:
@@ -65,7 +67,7 @@ def stdlib(name: str) -> Any:
     if path is None:
         raise AttributeError(f"dotopt.stdlib has no `{name}`; `dotopt list` shows what there is")
     with _LOADING:
-        module = _loaded(str(path), disk.digest(path.read_bytes()), "library")
+        module = _current(str(path), path.read_bytes(), "library")
     if not hasattr(module, name):
         raise AttributeError(f"dotopt.stdlib has no `{name}`; {path.name} defines {module.__all__[0]}")
     return getattr(module, name)
@@ -88,14 +90,23 @@ def named(kind: str, place: Any, name: str) -> Any:
             return stdlib(name)
         case _:
             with _LOADING:
-                return _composed((kind, place, name))
+                origin = (kind, place, name)
+                known = composition.known(origin).values()
+                held = composition.contents(origin) or {str(path): _content(path) for path in known}
+                return _composed(origin, tuple(held.items()))
 
 
 def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -> Program:
     """The program of a class for one choice of options and rank, for backends that compile it themselves.
 
-    Kept on disk like the classes: finding it again loads no part of the compiler that reads `.opt` files.
+    Of the text that the class was loaded from, also where the file has been edited since. Kept on disk like the
+    classes: finding it again loads no part of the compiler that reads `.opt` files.
     """
+    with files.given(composition.contents(origin)):
+        return _program(origin, options, rank)
+
+
+def _program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -> Program:
     kind, place, _ = origin
     if kind == "composition":
         return _lowered(*_composition(origin), options, rank)
@@ -105,11 +116,14 @@ def program(origin: Origin, options: tuple[bool | str, ...], rank: int | None) -
 
     def build() -> disk.Entry:
         file, library = _parsed(path)
-        text = programs.store(_lowered(file, library, options, rank))
-        return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
+        return _entry(programs.store(_lowered(file, library, options, rank)), library)
 
     content = f"{disk.digest(_content(path))} {options} {rank}"
     return programs.restore(disk.fetch(disk.key(content.encode(), f"program {path}"), build).text)
+
+
+def _entry(text: str, library: _Recorder) -> disk.Entry:
+    return disk.Entry(text, {str(used): disk.digest(files.content(used)) for used in library.used})
 
 
 def _lowered(file: s.File, library: Library, options: tuple[bool | str, ...], rank: int | None) -> Program:
@@ -159,7 +173,7 @@ class Transform:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return files.content(path)
     except OSError:
         from dotopt.compiler.text.read import read
 
@@ -167,15 +181,41 @@ def _content(path: Path) -> bytes:
         raise
 
 
+def _current(path: str, content: bytes, kind: str) -> ModuleType:
+    """The module of the file at `path`, which has this content, and whose other files hold what they held when it was
+    loaded.
+    """
+    return next(made for time in count() if _unchanged(made := _loaded(path, content, kind, time)))
+
+
+def _unchanged(module: ModuleType) -> bool:
+    try:
+        return all(files.content(used) == held for used, held in module.__dict__["uses"].items())
+    except OSError:
+        return False
+
+
 @cache
-def _loaded(path: str, content: str, kind: str) -> ModuleType:
-    """The module of the file at `path`, whose content has this hash."""
-    place = Path(path)
-    name = disk.key(content.encode(), f"{kind} {place.parent if kind == 'file' else ''} {place.name}")
+def _loaded(path: str, content: bytes, kind: str, time: int = 0) -> ModuleType:
+    """The module of the file at `path`, which has this content; `time` counts how often its other files changed."""
+    place, digest = Path(path), disk.digest(content)
+    name = disk.key(digest.encode(), f"{kind} {place.parent if kind == 'file' else ''} {place.name}")
     entry = disk.fetch(name, lambda: _built(place, kind))
-    return _executed(
+    made = _executed(
         entry.text, f"dotopt.compiled.{place.stem}_{name[:8]}", "dotopt.stdlib" if kind == "library" else ""
     )
+    uses = {used: files.content(used) for used in entry.uses}
+    made.__dict__["uses"] = uses
+    return _remembering(made, {path: content} | uses)
+
+
+def _remembering(module: ModuleType, contents: dict[str, bytes]) -> ModuleType:
+    """The module; what it exports knows the contents of the files that it was made from."""
+    for exported in module.__all__:
+        value = getattr(module, exported)
+        if getattr(value, "origin", None) is not None:
+            value.origin = Loaded(value.origin, contents)
+    return module
 
 
 def _built(path: Path, kind: str) -> disk.Entry:
@@ -185,23 +225,26 @@ def _built(path: Path, kind: str) -> disk.Entry:
     place = str(path) if kind == "file" else str(path.relative_to(library_root()))
     origin = (kind, place, file.head.name)
     text = transform(file, origin) if file.head.word == "transform" else module(file, library, origin)
-    return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
+    return _entry(text, library)
 
 
 @cache
-def _composed(origin: Origin) -> Any:
-    marks = "".join(disk.digest(_content(path)) for path in composition.known(origin).values())
+def _composed(origin: Origin, held: tuple[tuple[str, bytes], ...]) -> Any:
+    """The class of a composition whose files hold this."""
+    marks = "".join(disk.digest(content) for _, content in held)
     name = disk.key(repr(origin).encode(), marks)
 
     def build() -> disk.Entry:
         from dotopt.compiler.emit.torch.optimizer import module
 
         file, library = _composition(origin)
-        text = module(file, library, origin)
-        return disk.Entry(text, {str(used): disk.digest(used.read_bytes()) for used in library.used})
+        return _entry(module(file, library, origin), library)
 
-    made = _executed(disk.fetch(name, build).text, f"dotopt.compiled.composition_{name[:8]}", "")
-    return getattr(made, made.__all__[0])
+    with files.given(dict(held)):
+        entry = disk.fetch(name, build)
+        contents = dict(held) | {used: files.content(used) for used in entry.uses}
+    made = _executed(entry.text, f"dotopt.compiled.composition_{name[:8]}", "")
+    return getattr(_remembering(made, contents), made.__all__[0])
 
 
 def _composition(origin: Origin) -> tuple[s.File, _Recorder]:
@@ -219,7 +262,7 @@ def _parsed(path: Path) -> tuple[s.File, _Recorder]:
     from dotopt.compiler.text.library import load as parsed
     from dotopt.compiler.text.read import read
 
-    if not path.is_file():
+    if not files.there(path):
         read(path)  # raises the diagnostic
     return resolve(parsed(path)).file, _recorder((path.parent,), {})
 
@@ -237,7 +280,7 @@ def _recorder(folders: tuple[Path, ...], known: dict[str, Path]) -> _Recorder:
 
         def find(self, name: str) -> Path | None:
             beside = (folder / file_name(name) for folder in folders)
-            path = known.get(name) or next(filter(Path.is_file, beside), None) or super().find(name)
+            path = known.get(name) or next(filter(files.there, beside), None) or super().find(name)
             if path is not None:
                 self.used.add(path)
             return path
