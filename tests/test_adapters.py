@@ -10,7 +10,7 @@ from torch import nn
 from dotopt import stdlib
 
 
-@pytest.mark.parametrize("name", ["PCGrad", "MGDA", "SAMGS"])
+@pytest.mark.parametrize("name", ["PCGrad", "MGDA", "SAMGS", "CAGrad", "IMTLG", "UPGrad"])
 def test_aggregators_keep_the_structure_that_torchjd_asks_for(name: str) -> None:
     pytest.importorskip("torchjd")
     from dotopt.runtime.adapters.torchjd import aggregator
@@ -32,6 +32,81 @@ def test_pcgrad_of_two_tasks_is_torchjds() -> None:
 
     J = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(aggregator(stdlib.PCGrad())(J), PCGrad()(J), rtol=1e-12, atol=1e-12)
+
+
+def test_equal_projections_are_torchjds() -> None:
+    pytest.importorskip("torchjd")
+    from torchjd.aggregation import IMTLG
+
+    J = torch.randn(5, 30, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    torch.testing.assert_close(stdlib.IMTLG()(J), IMTLG()(J), rtol=1e-9, atol=1e-9)
+
+
+def test_projections_onto_the_dual_cone_are_torchjds() -> None:
+    """With a projector of SciPy's in the place of one that needs another solver; regularised in the same way."""
+    pytest.importorskip("torchjd")
+    optimize = pytest.importorskip("scipy.optimize")
+    from torchjd.aggregation import UPGrad
+
+    def projector(U: torch.Tensor, G: torch.Tensor) -> torch.Tensor:
+        root = np.linalg.cholesky((G / G.trace() + 1e-4 * torch.eye(len(G), dtype=G.dtype)).numpy()).T
+        rows = [optimize.nnls(root, -root @ u)[0] + u for u in U.numpy()]
+        return torch.tensor(np.array(rows))
+
+    for tasks, n in ((2, 5), (6, 9), (9, 4)):
+        J = torch.randn(tasks, n, generator=torch.Generator().manual_seed(tasks), dtype=torch.float64)
+        theirs = UPGrad(projector=projector)(J)  # type: ignore[arg-type]
+        torch.testing.assert_close(stdlib.UPGrad()(J), theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["PCGrad", "MGDA", "CAGrad", "IMTLG", "UPGrad"])
+def test_weights_from_the_gramian(name: str) -> None:
+    pytest.importorskip("torchjd")
+    from torchjd.aggregation import GramianWeightedAggregator
+
+    from dotopt.runtime.adapters.torchjd import weighting
+
+    J = torch.randn(4, 9, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    J[3] = J[2]  # the Gramian is singular
+    rule = getattr(stdlib, name)
+    found = GramianWeightedAggregator(weighting(rule()))(J)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, rule()(J), rtol=1e-9, atol=1e-9)
+
+
+def test_rules_that_read_entries_have_no_weights() -> None:
+    pytest.importorskip("torchjd")
+    from dotopt.runtime.adapters.torchjd import weighting
+
+    with pytest.raises(TypeError, match="single entries"):
+        weighting(stdlib.SAMGS())
+
+
+@pytest.mark.parametrize("name", ["ntk", "nngp"])
+def test_kernels_of_wide_networks_in_scikit_learn(name: str) -> None:
+    svm = pytest.importorskip("sklearn.svm")
+    from dotopt.runtime.adapters.sklearn import gram
+
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    kernel = gram(getattr(stdlib, name), depth=2)
+    assert svm.SVR(kernel=kernel).fit(X, X[:, 0]).score(X, X[:, 0]) > 0.9
+    assert np.linalg.eigvalsh(kernel(X)).min() > -1e-10
+    for bad in (X[:, :2], X[0], np.full((2, 3), np.nan)):
+        with pytest.raises(ValueError):
+            kernel(X, bad)
+
+
+@pytest.mark.parametrize("name", ["FGSM", "PGD"])
+def test_sign_attacks_are_those_of_torchattacks(name: str) -> None:
+    torchattacks = pytest.importorskip("torchattacks")
+    from dotopt.runtime.adapters.torchattacks import attack
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).eval()
+    images, labels = torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 3, 0])
+    options = {"random_start": False} if name == "PGD" else {}
+    ours = attack(net, getattr(stdlib, name)(**options))(images, labels)
+    theirs = getattr(torchattacks, name)(net, **options)(images, labels)
+    assert torch.equal(ours, theirs)
 
 
 def test_min_norm_point_is_torchjds() -> None:
