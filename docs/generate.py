@@ -74,7 +74,8 @@ BUILT_INS: dict[str, list[tuple[str, str]]] = {
         ("expect(e)", "in claims: over the draws of this step"),
     ],
     "sequences": [
-        ("attention(q, k, v)", "causal softmax attention over the tokens so far"),
+        ("attention(q, k, v)", "causal softmax attention over the tokens so far; `window=W`: over the last W, "
+         "`strict=true`: without the token itself, `bias=b`: b is added to the scores of this token's key"),
         ("cumsum(x)", "running sums"),
     ],
     "layers and tensors": [

@@ -318,7 +318,7 @@ LAYERS = (
     "Retention", "Mamba", "Mamba2", "RWKV4", "RWKV6", "RWKV7", "HGRN", "HGRN2", "GSA", "KDA", "GatedDelta2", "Comba",
     "GatedDeltaProduct", "Mesa", "MomentumDelta", "PreconditionedKDA", "GeneralisedDelta", "TTTLinear", "LaCT", "Yaad",
     "Moneta", "Memora", "Lattice", "MinGRU", "MinLSTM", "LRU", "S5", "MLSTM", "SLSTM", "MomentumLinearAttention",
-    "FastWeights",
+    "FastWeights", "WindowedAttention", "StrictlyCausalAttention", "ForgettingAttention",
 )  # fmt: skip
 
 

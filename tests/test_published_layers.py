@@ -34,7 +34,7 @@ def recorded() -> dict[str, Any]:
 NAMES = (
     "LinearAttention", "DeltaMemory", "GatedDelta", "GatedLinearAttention", "Retention", "Mamba2", "RWKV4", "RWKV6",
     "RWKV7", "GeneralisedDelta", "HGRN", "HGRN2", "GSA", "KDA", "GatedDelta2", "Comba", "GatedDeltaProduct", "Mesa",
-    "MomentumDelta", "PreconditionedKDA", "TTTLinear", "MLSTM",
+    "MomentumDelta", "PreconditionedKDA", "TTTLinear", "MLSTM", "ForgettingAttention", "WindowedAttention",
 )  # fmt: skip
 
 

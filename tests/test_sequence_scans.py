@@ -1,4 +1,4 @@
-"""Scans of pairs that mix, and in max and plus: every form agrees, masked, in pieces, with starts and clashing names."""
+"""Scans of pairs that mix, and in max and plus, and kinds of attention: every form agrees, masked and in pieces too."""
 
 from __future__ import annotations
 
@@ -83,3 +83,29 @@ def test_nothing_overflows() -> None:
     torch.testing.assert_close(found, torch.arange(500.0) * 5)
     turned = together([[0.0, -1.0], [1.0, 0.0]], [torch.zeros(500)] * 2, [torch.tensor(1.0), torch.tensor(0.0)], 0)
     torch.testing.assert_close(turned[0] ** 2 + turned[1] ** 2, torch.ones(500))
+
+
+ATTENTION = '''"""Attention in a window, to earlier tokens only, with scores that the key brings."""
+rule Looking
+input q : real[d]
+input k : real[d]
+input v : real[n]
+input b
+hyper W : int > 0 = 3
+output o : real[n]
+o = attention({given})
+'''
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["q, k, v, window=W", "q, k, v, strict=true", "q, k, v, bias=b", "q, k, b*v, window=W, strict=true, bias=b"],
+)
+def test_attention_agrees(tmp_path: Path, given: str) -> None:
+    text = ATTENTION.replace("{given}", given)
+    unused = (["input b\n"] if "b*v" not in given and "bias" not in given else []) + ["hyper W : int > 0 = 3\n"] * (
+        "W" not in given
+    )
+    for line in unused:
+        text = text.replace(line, "")
+    agree(tmp_path, text)

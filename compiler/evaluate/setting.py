@@ -318,11 +318,17 @@ class Setting(World):
         raise NotImplementedError(f"{here.attrs.kind} over the last steps")
 
     def _attention(self, here: Node, tensor: int, frame: Frame) -> Value:
-        query, key, value = (frame.value(arg, tensor) for arg in here.args)
-        past = [*self.past.get((here, tensor), []), (key, value)]
-        scores = np.array([k @ query for k, _ in past]) / np.sqrt(query.shape[-1])
+        query, key, *between, value = (frame.value(arg, tensor) for arg in here.args)
+        bias, window = between or (0.0, 0)
+        seen = [(k, v, b[0] if b else 0.0) for k, v, *b in self.past.get((here, tensor), [])]
+        seen += [] if here.attrs.strict else [(key, value, bias)]
+        first = max(0, len(seen) - int(window) + here.attrs.strict) if window else 0
+        seen = seen[first:]
+        if not seen:
+            return np.zeros_like(value)
+        scores = np.array([k @ query / np.sqrt(query.shape[-1]) + b for k, _, b in seen])
         weights = np.exp(scores - scores.max())
-        return np.einsum("s,s...->...", weights / weights.sum(), np.stack([v for _, v in past]))
+        return np.einsum("s,s...->...", weights / weights.sum(), np.stack([v for _, v, _ in seen]))
 
     def twin(self, here: Node, tensor: int) -> Node:
         """The node with the same place among the reductions, loops and questions of another tensor's program.

@@ -168,8 +168,13 @@ class Simulation(Setting):
             if here.op == "window":
                 found[here, k] = frame.value(here.args[0], k)
             elif here.op == "attention":
-                found[here, k] = (frame.value(here.args[1], k), frame.value(here.args[2], k))
+                found[here, k] = tuple(frame.value(arg, k) for arg in _kept(here))
         return found
+
+
+def _kept(here: Node) -> tuple[Node, ...]:
+    """What attention keeps of a token: key, value, and what is added to its scores."""
+    return (here.args[1], here.args[-1], *here.args[2:-2])
 
 
 def unbound(root: Node) -> tuple[Node, ...]:

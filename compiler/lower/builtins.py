@@ -275,9 +275,17 @@ def given_by_layer(name: str) -> Row:
 
 
 def attention(context: Context, call: s.Call, scope: Scope, expected: Type | None) -> Node:
-    """Causal softmax attention over the tokens so far."""
+    """Causal softmax attention over the tokens so far: all or the last few, with or without the token itself."""
     _count(call, 3)
-    return build("attention", *_arguments(context, call, scope), span=call.span)
+    q, k, v = _arguments(context, call, scope)
+    found = {x.name: x.value for x in call.keywords}
+    strict = found.pop("strict", None)
+    if strict is not None and not isinstance(strict, s.Boolean):
+        raise fail("E316", strict.span, found="this", expected="`true` or `false`")
+    more = {name: value(context, x, scope) for name, x in found.items()}
+    between = (more.get("bias", ir.number(0)), more.get("window", ir.number(0))) if more else ()
+    attrs = (strict is not None and strict.value,)
+    return node("attention", q, k, *between, v, attrs=attrs, span=call.span)
 
 
 def word_of_claims(name: str, type: Type) -> Row:

@@ -119,6 +119,13 @@ class Window(NamedTuple):
     kind: str
 
 
+class Attention(NamedTuple):
+    """Whether a token sees only those before it. Arguments: q, k, v; or q, k, what is added to the scores of a key, how
+    many tokens are seen (0 for all), v."""
+
+    strict: bool = False
+
+
 class Asked(NamedTuple):
     """A question to an objective or operator: which, `what` of it, in which of its arguments.
 

@@ -46,8 +46,9 @@ CONTROL_ROWS = (
     _row("control", "fires", "whether `every C from a` fires in this step", t.constant(BOOL), CONTROL, arity=2,
          derivative=("0", "0"), degree=LOST, range="[0, 1]", opt=Form("every C from a"), c=Form("t >= a & …"),
          triton=Form("t >= a & …")),
-    _row("control", "attention", "causal softmax attention over the tokens so far", t.last, CONTROL, arity=3,
-         opt=Call("attention", 3, 3), latex=Call("attention"), torch=Call("attend", 3, 3)),
+    _row("control", "attention", "causal softmax attention over the tokens so far", t.last, CONTROL, arity=None,
+         attributes=a.Attention, opt=Call("attention", 3, 3, frozenset({"bias", "strict", "window"})),
+         latex=Call("attention"), torch=Call("attend", 3, 3)),
 )  # fmt: skip
 
 LISTS = (

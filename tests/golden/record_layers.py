@@ -162,6 +162,12 @@ def cases(folder: Path) -> dict[str, tuple[Inputs, Callable[[Inputs], Tensor]]]:
     add("PreconditionedKDA", {**qkv(), "alpha": draws.gate(KEYS), "beta": draws.gate(low=0.1), "gamma": draws.gate(),
                               "delta": draws.gate(low=0.1)}, lambda x: back(preconditioned.naive_recurrent_precond_kda(
         *turned(x["q"], x["k"], x["v"], x["alpha"].log(), x["gamma"].log(), x["delta"], x["beta"]), scale=1.0)[0]))
+    forgetting = fla("forgetting_attn")
+    seen = {"q": draws.vector(KEYS), "k": draws.vector(KEYS), "v": draws.vector(VALUES)}
+    add("ForgettingAttention", {**seen, "f": draws.gate(low=0.1)}, lambda x: back(forgetting.naive_forgetting_attn(
+        *turned(x["q"], x["k"], x["v"], x["f"].log()))))
+    add("WindowedAttention", seen, lambda x: back(forgetting.naive_forgetting_attn(
+        *turned(x["q"], x["k"], x["v"], torch.zeros(HEADS, TOKENS)), window_size=3)))
     steps = torch.tensor([0.3, 0.5, 0.2])[:, None].expand(3, 4).flatten()[:TOKENS].expand(HEADS, TOKENS)
     test_time = {"k": draws.unit(KEYS), "v": draws.vector(KEYS), "q": draws.vector(KEYS), "lr": steps.double().clone(),
                  "weight": 1 + draws.vector(KEYS, False, 0.2), "bias": draws.vector(KEYS, False, 0.2)}
@@ -198,7 +204,9 @@ def cases(folder: Path) -> dict[str, tuple[Inputs, Callable[[Inputs], Tensor]]]:
 
 # its step size is that of the token that reads, not of the one that writes: the same in the sum over a mini-batch only
 UNLIKE = {"TTTLinear": ("lr",)}
-HYPERS: dict[str, dict[str, float]] = {"TTTLinear": {"mini_batch": 4}}
+HYPERS: dict[str, dict[str, int | str]] = {
+    "TTTLinear": {"mini_batch": 4}, "WindowedAttention": {"window": 3, "positions": "none"},
+}
 
 
 def main() -> None:

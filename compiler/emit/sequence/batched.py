@@ -373,9 +373,15 @@ def _attention(b: Batched, here: Node) -> Text:
     """Attention keeps its keys and values under a name of its own in the state."""
     name = f"attention{len(b.attentions) + 1}"
     b.attentions.append(name)
-    q, k, v = (b.code(arg) for arg in here.args)
+    q, k, v = (b.code(arg) for arg in (*here.args[:2], here.args[-1]))
     word = "attend" if b.tokens else "attend_token"
-    return f'{word}({q}, {k}, {v}, state, later, "{name}", keep)', POSTFIX
+    more = ""
+    if len(here.args) == 5:
+        _, _, bias, window, _ = here.args
+        more += "" if bias.value == 0 else f", bias={b.at_each(bias)}"
+        more += "" if window.value == 0 else f", window={b.code(window)}"
+    more += ", strict=True" * here.attrs.strict
+    return f'{word}({q}, {k}, {v}, state, later, "{name}", keep{more})', POSTFIX
 
 
 def _window(b: Batched, here: Node) -> Text:
