@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import references
 
-import dotopt.stdlib as stdlib
 from dotopt.runtime.backends import triton_table as tables
 
 warnings.simplefilter("ignore")
@@ -28,7 +27,7 @@ tables.PIECE, tables.BLOCK, tables.WIDTHS = 64, 32, (32, 16, 8)  # small tensors
 def checked(key: str) -> None:
     """The trajectory on kernels is that of the other implementation."""
     reference = references.REFERENCES[key]
-    rule = getattr(stdlib, reference.rule)
+    rule = references.ours(reference)
     with references.in_double_precision():
         found = references.trajectory(
             lambda params: rule(params, **reference.both, **reference.here, backend="triton"), reference

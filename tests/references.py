@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+import dotopt.stdlib as stdlib
+
 ANY = ((4, 3), (5,), (2, 3, 2, 2), (3, 5), ())
 ARRAYS = ((4, 3), (5,), (2, 3, 2, 2), (3, 5))
 MATRICES = ((4, 3), (3, 5), (2, 3, 2, 2))
@@ -23,6 +25,7 @@ STEPS = 15
 BETAS = (0.85, 0.97)
 ADAM: dict[str, Any] = {"lr": 0.02, "betas": BETAS, "eps": 1e-6, "weight_decay": 0.05}
 L2 = {"weight_decouple": False}
+LION: dict[str, Any] = {"betas": BETAS, "weight_decay": 0.05}
 
 
 class Reference(NamedTuple):
@@ -37,6 +40,7 @@ class Reference(NamedTuple):
     closure: bool = False
     scheduled: bool = False  # the learning rate changes from step to step
     draws: bool = False
+    needs: str = ""  # what must be installed beside what the tests need
     rtol: float = 1e-10
 
 
@@ -67,13 +71,20 @@ def trajectory(make: Callable[[list[Parameter]], Any], reference: Reference) -> 
                 value.backward()
             return value
 
+        loss()  # some of theirs want the first gradient before the step
         if reference.closure:
             optimizer.step(loss)
         else:
-            loss()
             optimizer.step()
         found.append(torch.cat([p.detach().flatten() for p in params]))
     return found
+
+
+def ours(reference: Reference) -> Any:
+    """The class here, of a rule or of a transform applied to one: `OrthoGrad(SGD)`."""
+    outer, _, inner = reference.rule.removesuffix(")").partition("(")
+    found = getattr(stdlib, outer)
+    return found(getattr(stdlib, inner)) if inner else found
 
 
 def expected(reference: Reference) -> list[Tensor]:
@@ -101,10 +112,48 @@ def as_group(name: str, **flags: Any) -> Callable[..., Any]:
     return lambda params, **given: getattr(pytorch_optimizer, name)([{"params": params, **flags}], **given)
 
 
-def global_square(groups: Any, device: Any = None, **_: Any) -> Tensor:
+def from_optax(name: str, **tags: str) -> Callable[..., Any]:
+    """What steps tensors with a transformation of optax, in double precision; `tags` are given beside arguments."""
+
+    def make(params: list[Parameter], **given: Any) -> Any:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        import optax
+
+        arguments = {key: (tags[key], value) if key in tags else value for key, value in given.items()}
+        made = getattr(optax, name, None) or getattr(optax.contrib, name)
+        return OfOptax(params, made(**arguments), optax.apply_updates)
+
+    return make
+
+
+class OfOptax(torch.optim.Optimizer):
+    """A transformation of optax behind the interface of torch's optimizers."""
+
+    def __init__(self, params: list[Parameter], transformation: Any, apply: Callable[..., Any]) -> None:
+        super().__init__(params, {})
+        self.params, self.transformation, self.apply = params, transformation, apply
+        self.values = [p.detach().numpy().copy() for p in params]
+        self.kept = transformation.init(self.values)
+
+    def step(self, closure: Any = None) -> None:
+        gradients = [p.grad.numpy().copy() for p in self.params if p.grad is not None]
+        updates, self.kept = self.transformation.update(gradients, self.kept, self.values)
+        self.values = self.apply(self.values, updates)
+        for p, value in zip(self.params, self.values, strict=True):
+            p.data.copy_(torch.tensor(value.tolist(), dtype=p.dtype))
+
+
+def global_square(groups: Any, device: Any = None, weight_adaptive: bool = False) -> Tensor:
     """What pytorch-optimizer sums in single precision, in double precision."""
-    gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-    return torch.stack([(g**2).sum() for g in gradients]).sum().reshape(1)
+    squares = [
+        ((p.detach() if weight_adaptive and group.get("adaptive") else 1.0) * p.grad).square().sum()
+        for group in groups
+        for p in group["params"]
+        if p.grad is not None
+    ]
+    return torch.stack(squares).sum().reshape(1)
 
 
 @contextmanager
@@ -125,6 +174,19 @@ def in_double_precision() -> Iterator[None]:
         torch.set_default_dtype(before[0])
         for module, value in zip(modules, before[1], strict=True):
             module.get_global_gradient_norm = value
+
+
+def wraps(name: str) -> Callable[..., Any]:
+    """The wrapper there around torch's SGD with momentum."""
+
+    def make(params: list[Parameter], **given: Any) -> Any:
+        wrapper = getattr(pytorch_optimizer, name)
+        if name == "OrthoGrad":
+            return wrapper(torch.optim.SGD(params, **given))
+        model = torch.nn.ParameterList(params)
+        return wrapper(*([model] if name == "WSAM" else []), params, base_optimizer=torch.optim.SGD, **given)
+
+    return make
 
 
 REFERENCES: dict[str, Reference] = {
@@ -298,4 +360,122 @@ REFERENCES: dict[str, Reference] = {
     "adatam": Reference("AdaTAM", "AdaTAM", ADAM | {"decay_rate": 0.7}, shapes=ARRAYS),
     "adatam l2": Reference("AdaTAM", "AdaTAM", ADAM | L2 | {"decay_rate": 0.7}, shapes=ARRAYS),
     "adagc": Reference("AdaGC", "AdaGC", ADAM | {"beta": 0.8, "lambda_abs": 0.9, "warmup_steps": 6}),
+    "accsgd": Reference(
+        "AccSGD", "AccSGD", {"lr": 2e-3, "kappa": 50.0, "xi": 4.0, "constant": 0.6, "weight_decay": 0.05}
+    ),
+    "sgdw": Reference(
+        "SGDW", "SGDW", {"lr": 0.02, "momentum": 0.8, "dampening": 0.2, "weight_decay": 0.05, "nesterov": True}
+    ),
+    "sgdw l2": Reference("SGDW", "SGDW", {"lr": 0.02, "momentum": 0.8, "dampening": 0.2, "weight_decay": 0.05} | L2),
+    "vsgd": Reference("VSGD", "VSGD", {"lr": 0.02, "ghattg": 5.0, "ps": 1e-2, "tau1": 0.7, "weight_decay": 0.05}),
+    "vsgd l2": Reference(
+        "VSGD", "VSGD", {"lr": 0.02, "ghattg": 5.0, "ps": 1e-3, "tau2": 0.6, "weight_decay": 0.05} | L2
+    ),
+    "dual_adam": Reference("DualAdam", "DualAdam", ADAM | {"switch_rate": 0.1}),
+    "dual_adam decoupled": Reference("DualAdam", "DualAdam", ADAM | {"switch_rate": 0.06, "weight_decouple": True}),
+    "rose": Reference("ROSE", "ROSE", {"lr": 0.02, "weight_decay": 0.05}, shapes=ARRAYS),
+    "rose plain": Reference(
+        "ROSE",
+        "ROSE",
+        {"lr": 0.02, "weight_decay": 0.05, "weight_decouple": True, "centralize": False, "stabilize": False},
+        shapes=ARRAYS,
+    ),
+    "grok_fast_adamw": Reference(
+        "GrokFastAdamW",
+        "GrokFastAdamW",
+        ADAM | {"grokfast_alpha": 0.9, "grokfast_lamb": 1.5, "grokfast_after_step": 4},
+    ),
+    "grok_fast_adamw off": Reference("GrokFastAdamW", "GrokFastAdamW", ADAM | L2 | {"grokfast": False}),
+    "simplified_ademamix": Reference(
+        "SimplifiedAdEMAMix", "SimplifiedAdEMAMix", ADAM | {"alpha": 1.5, "beta1_warmup": 9}, there={"foreach": False}
+    ),
+    "simplified_ademamix l2": Reference(
+        "SimplifiedAdEMAMix", "SimplifiedAdEMAMix", ADAM | L2 | {"alpha": 1.5}, there={"foreach": False}
+    ),
+    "ranger": Reference("Ranger", "Ranger", ADAM | {"alpha": 0.4, "k": 4}, {"variant": "po"}, shapes=ARRAYS),
+    "ranger momentum": Reference(
+        "Ranger", "Ranger", ADAM | L2 | {"k": 5, "degenerated_to_sgd": True, "use_gc": False}, shapes=ARRAYS
+    ),
+    "schedule_freesgd": Reference(
+        "ScheduleFreeSGD",
+        "ScheduleFreeSGD",
+        {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.05, "r": 0.5, "warmup_steps": 6},
+    ),
+    "schedule_freeradam": Reference("ScheduleFreeRAdam", "ScheduleFreeRAdam", ADAM | {"r": 0.5}),
+    "schedule_freeradam loud": Reference(
+        "ScheduleFreeRAdam", "ScheduleFreeRAdam", ADAM | {"r": 0.5, "silent_sgd_phase": False}
+    ),
+    "dadaptsgd": Reference("DAdaptSGD", "DAdaptSGD", {"lr": 0.9, "momentum": 0.8, "d0": 1e-2, "weight_decay": 0.05}),
+    "dadaptsgd decoupled": Reference(
+        "DAdaptSGD",
+        "DAdaptSGD",
+        {"lr": 0.9, "momentum": 0.8, "d0": 1e-2, "weight_decay": 0.05, "growth_rate": 1.3, "weight_decouple": True},
+    ),
+    "dadapt_adam": Reference(
+        "DAdaptAdam", "DAdaptAdam", ADAM | {"lr": 0.9, "d0": 1e-2, "bias_correction": True, "growth_rate": 1.3}
+    ),
+    "dadapt_adam decoupled": Reference(
+        "DAdaptAdam", "DAdaptAdam", ADAM | {"lr": 0.9, "d0": 1e-2, "weight_decouple": True}
+    ),
+    "dadapt_lion": Reference("DAdaptLion", "DAdaptLion", LION | {"lr": 0.9, "d0": 1e-3}),
+    "dadapt_lion decoupled": Reference(
+        "DAdaptLion", "DAdaptLion", LION | {"lr": 0.9, "d0": 1e-3, "weight_decouple": True}
+    ),
+    "dadapt_adan": Reference(
+        "DAdaptAdan", "DAdaptAdan", ADAM | {"lr": 0.9, "betas": (0.9, 0.8, 0.95), "d0": 1e-2}, {"variant": "po"}
+    ),
+    "dadapt_adan decoupled": Reference(
+        "DAdaptAdan",
+        "DAdaptAdan",
+        ADAM | {"lr": 0.9, "betas": (0.9, 0.8, 0.95), "d0": 1e-2, "growth_rate": 1.2, "weight_decouple": True},
+        {"variant": "po"},
+    ),
+    "dadapt_ada_grad": Reference(
+        "DAdaptAdaGrad",
+        "DAdaptAdaGrad",
+        {"lr": 0.9, "momentum": 0.7, "d0": 1e-2, "eps": 1e-3, "growth_rate": 1.3, "weight_decay": 0.05},
+    ),
+    "dog": Reference(
+        "DoG", from_optax("dog", init_step="heuristic"), {"learning_rate": 0.9, "init_step": 1e-2}, needs="optax"
+    ),
+    "dowg": Reference(
+        "DoWG", from_optax("dowg"), {"learning_rate": 0.9, "eps": 1e-2, "weight_decay": 0.05}, needs="optax"
+    ),
+    "cocob": Reference("COCOB", from_optax("cocob"), {"alpha": 5.0, "eps": 1e-6, "weight_decay": 0.05}, needs="optax"),
+    "acprop": Reference(
+        "ACProp",
+        from_optax("acprop"),
+        {"learning_rate": 0.02, "b1": 0.8, "b2": 0.9, "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.05},
+        {"variant": "optax"},
+        needs="optax",
+    ),
+    "optimistic_gradient_descent": Reference(
+        "OptimisticGradientDescent",
+        from_optax("optimistic_gradient_descent"),
+        {"learning_rate": 0.02, "alpha": 0.8, "beta": 0.6},
+        needs="optax",
+    ),
+    "ortho_grad": Reference("OrthoGrad(SGD)", wraps("OrthoGrad"), {"lr": 0.02, "momentum": 0.7}, shapes=ARRAYS),
+    "wsam": Reference(
+        "WSAM(SGD)", wraps("WSAM"), {"lr": 0.02, "momentum": 0.7, "rho": 0.1, "gamma": 0.6}, closure=True
+    ),
+    "wsam mixed": Reference(
+        "WSAM(SGD)",
+        wraps("WSAM"),
+        {"lr": 0.02, "momentum": 0.7, "rho": 0.1, "gamma": 0.4, "decouple": False, "adaptive": True},
+        closure=True,
+    ),
+    "friendlysam": Reference(
+        "FriendlySAM(SGD)",
+        wraps("FriendlySAM"),
+        {"lr": 0.02, "momentum": 0.7, "rho": 0.1, "sigma": 0.8, "lmbda": 0.7, "adaptive": True},
+        closure=True,
+    ),
+    "looksam": Reference(
+        "LookSAM(SGD)",
+        wraps("LookSAM"),
+        {"lr": 0.02, "momentum": 0.7, "rho": 0.1, "k": 3, "alpha": 0.6},
+        shapes=ARRAYS,
+        closure=True,
+    ),
 }
