@@ -59,6 +59,7 @@ class _Tank:
     share: int = NEVER  # where the innermost share ends
     look: int = NEVER  # where the clock is looked at next
     ends: float = 0.0
+    waited: float = 0.0  # seconds for answers of z3
     struck: bool = False  # whether a question of this claim was left without an answer by a clock
 
 
@@ -76,9 +77,24 @@ def spend(units: int) -> None:
 def _checked() -> None:
     if _TANK.spent > _TANK.limit:
         raise OutOfFuel
-    if time.monotonic() > _TANK.ends:
+    if _clock() > _TANK.ends:
         raise StoppedByClock
     _TANK.look = min(_TANK.limit, _TANK.spent + LOOK)
+
+
+def _clock() -> float:
+    """Seconds that this process was at work or waited for z3: what else the machine does is not in them."""
+    return time.process_time() + _TANK.waited
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """The body waits for another process."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        _TANK.waited += time.monotonic() - begun
 
 
 def spent() -> int:
@@ -108,7 +124,7 @@ def left_unanswered() -> bool:
 
 def seconds_left() -> float:
     """What is left until the guard strikes."""
-    return _TANK.ends - time.monotonic() if _TANK.look != NEVER else float("inf")
+    return _TANK.ends - _clock() if _TANK.look != NEVER else float("inf")
 
 
 @contextmanager
@@ -130,7 +146,7 @@ def tank(units: int) -> Iterator[None]:
         _TANK.struck &= before[2] != NEVER
         _TANK.limit = min(_TANK.limit, _TANK.spent + units)
         _TANK.share = _TANK.limit if before[0] == NEVER else min(before[1], _TANK.limit)
-        guard = time.monotonic() + units / UNITS * SLOW * TOLERANCE
+        guard = _clock() + units / UNITS * SLOW * TOLERANCE
         _TANK.ends = guard if before[2] == NEVER else min(before[3], guard)
         _TANK.look = _TANK.spent
         try:
@@ -141,5 +157,5 @@ def tank(units: int) -> Iterator[None]:
 
 __all__ = [
     "FAST", "FULL", "UNITS", "Mark", "OutOfFuel", "StoppedByClock", "TooLarge", "leave_unanswered", "left_unanswered",
-    "remaining", "seconds_left", "spend", "spent", "tank", "until", "within",
+    "remaining", "seconds_left", "spend", "spent", "tank", "until", "waiting", "within",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -130,3 +131,11 @@ def test_the_server_knows_nothing_of_dotopt() -> None:
     script = Path(client.__file__).with_name("server.py")
     loaded = f"import runpy, sys; runpy.run_path({str(script)!r}); assert not any('dotopt' in m for m in sys.modules)"
     subprocess.run([sys.executable, "-I", "-c", loaded], check=True)
+
+
+def test_the_guard_does_not_count_what_other_processes_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuel, "TOLERANCE", 0.2)
+    with fuel.tank(fuel.UNITS // 2):  # half a second until it strikes
+        time.sleep(0.6)
+        fuel.spend(fuel.LOOK + 1)
+        assert fuel.seconds_left() > 0

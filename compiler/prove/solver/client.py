@@ -15,14 +15,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dotopt.compiler.prove.fuel import StoppedByClock, leave_unanswered, remaining, seconds_left, spend
+from dotopt.compiler.prove.fuel import StoppedByClock, leave_unanswered, remaining, seconds_left, spend, waiting
 from dotopt.compiler.prove.solver import logic
 from dotopt.compiler.prove.solver.logic import Term
 
 RATE = 2  # of what z3 counts (its `rlimit`), to a unit of work
 BASE = 1_000  # work of a question besides that of z3: its text is written and read
 LEAST = 10_000  # work of a question that is asked although no fuel is left, as the last one
-PATIENCE = 20.0  # seconds for one question: many times what its work takes on a slow machine
+PATIENCE = 60.0  # seconds for one question: many times what its work takes on a slow and busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ class _Process:
             assert self.child.stdin is not None
             self.child.stdin.write(json.dumps(question).encode() + b"\n")
             self.child.stdin.flush()
-            line = self.answers.get(timeout=max(min(seconds_left(), PATIENCE), 0.1))
+            with waiting():
+                line = self.answers.get(timeout=max(min(seconds_left(), PATIENCE), 0.1))
         except OSError:
             line = b""
         except queue.Empty:
