@@ -59,3 +59,11 @@ def test_the_backends_agree_with_the_reference(name: str, backend: str, tmp_path
 
 def _difference(cls: Any, example: Example, backend: str) -> Any:
     return difference(cls, example, Machine(cls, example, backend))
+
+
+def test_names_that_a_class_has_for_itself_are_refused_in_compositions_too(tmp_path: Path) -> None:
+    text = HEAD.format(ANY) + "option backend in {a, b} = b\nx' = x - η*g\n"
+    (tmp_path / "drawn.opt").write_text(text.replace("rule A", "rule Drawn"), encoding="utf-8")
+    (tmp_path / "composed.opt").write_text("rule Composed = SWA(Drawn)\nuse Drawn, SWA\n", encoding="utf-8")
+    with pytest.raises(dotopt.OptError, match="E238"):
+        dotopt.load(tmp_path / "composed.opt")

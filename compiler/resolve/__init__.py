@@ -192,14 +192,17 @@ class _Resolver:
         moved = {binding for binding, primed in self.declarer.next_values if primed}
         given = {binding for equation in self.steps.equations for binding, _ in equation.defines if equation.root}
         read = {binding for equation in self.steps.equations for binding, _ in equation.reads.places}
-        own = [
+        declared = [
             (binding, binding.node)
             for scope in _scopes(self.scope)
             for binding in scope.names.values()
-            if isinstance(binding.node, s.Declaration) and binding.node.span.source is self.file.span.source
+            if isinstance(binding.node, s.Declaration)
         ]
+        own = [(binding, node) for binding, node in declared if node.span.source is self.file.span.source]
+        parts = [(binding, node) for binding, node in declared if node.span.source is not self.file.span.source]
         must_move = self.file.head.word in ("rule", "transform") and not any(n.word == "output" for _, n in own)
-        for found in spelled(self.file, own):
+        of_parts = [found for found in spelled(self.file, parts) if found.code == "E238"]  # they share the one class
+        for found in (*spelled(self.file, own), *of_parts):
             self.report.add(found)
         for binding, node in own:
             name, remark = node.name, f"no equation `{node.name}' = …`"

@@ -43,7 +43,9 @@ def spelled(file: s.File, declared: Iterable[tuple[Binding, s.Declaration]]) -> 
     """What is wrong with the names of `file` in Python: E229 (the same twice), E238 (a keyword), E239 (the class)."""
     found: list[Diagnostic] = []
     known: dict[tuple[str, str, int | None], Binding] = {}
-    own = OPTIMIZER if any(isinstance(x, s.Declaration) and x.word == "param" for x in file.statements) else MODULE
+    declared = list(declared)
+    nodes = (*file.statements, *(node for _, node in declared))
+    own = OPTIMIZER if any(isinstance(x, s.Declaration) and x.word == "param" for x in nodes) else MODULE
     if keyword.iskeyword(file.head.name):
         found.append(diagnostic("E239", file.head.span, name=file.head.name))
     for binding, node in declared:
