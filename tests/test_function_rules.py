@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 import dotopt
 from dotopt import stdlib
 from dotopt.runtime.functions.draws import Draws
+from dotopt.runtime.functions.solvers import NoConvergence
 from dotopt.stdlib import CBO, MIFGSM, NHARPG, SAMGS, EqProp, HardConstraint, PCGrad, SinkhornNewtonSparse
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -390,3 +392,24 @@ def test_names_of_the_file_never_meet_those_of_the_functions(tmp_path: Path) -> 
     J = torch.ones(2, 3)
     assert rule(J).tolist() == [12.0] * 3
     assert rule(J).tolist() == [24.0] * 3
+
+
+# ---- never NaN in silence
+
+
+def test_solvers_say_when_they_leave_the_numbers() -> None:
+    C = torch.rand(3, 4, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    r, c = torch.full((3,), 1 / 3, dtype=DOUBLE), torch.full((4,), 0.25, dtype=DOUBLE)
+    with pytest.raises(ValueError, match="left the numbers"):
+        SinkhornNewtonSparse(eta=1e6)(C, r, c)
+    with pytest.raises(ValueError, match="NaN at a point"):
+        MIFGSM()(lambda x, y: (x * torch.nan).sum(), torch.rand(1, 3), torch.tensor([0]))
+
+
+def test_loops_say_when_they_stop_before_their_end() -> None:
+    J = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.5, 0.0], [-1.0, 0.0, 0.5]])
+    with pytest.warns(NoConvergence, match="after 1 passes"):
+        stdlib.UPGrad(pivots=1)(J)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoConvergence)
+        stdlib.UPGrad()(J)

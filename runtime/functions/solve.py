@@ -57,6 +57,9 @@ class Solver(nn.Module, Face):
         self.clear()
         outputs, _ = self.advance(inputs, answers, sizes, self.draws(like, 1))
         found = tuple(self._shown(outputs[name], axes, shape) for name, axes in rule.outputs.items())
+        for name, value in zip(rule.outputs, found, strict=True):
+            if isinstance(value, Tensor) and not bool(torch.isfinite(value.detach()).all()):
+                raise ValueError(f"{rule.name}: the output `{name}` left the numbers: the problem has no solution here")
         return found[0] if len(found) == 1 else found
 
     def _fitted(self, given: dict[str, Any]) -> tuple[list[Any], dict[str, int], tuple[int, ...]]:
@@ -112,11 +115,14 @@ class Solver(nn.Module, Face):
         return self._objective(function, shape) if asked.word == "objective" else function
 
     def _objective(self, function: Callable[..., Any], shape: tuple[int, ...]) -> Objective:
+        name = self.rule.name
         flattened = any(REST in x.axes for x in self.rule.inputs)
 
         def seen(x: Tensor, *rest: Any) -> Any:
             x = x.reshape(*x.shape[:-1], *shape) if flattened else x
             value = function(x) if _classifies(function, rest) else function(x, *rest)
+            if isinstance(value, Tensor) and bool(torch.isnan(value.detach()).any()):
+                raise ValueError(f"{name}: the objective is NaN at a point that the rule asks for")
             if _classifies(function, rest):
                 return functional.cross_entropy(value, rest[0], reduction="sum")
             return value.sum() if isinstance(value, Tensor) and value.numel() > 1 else value

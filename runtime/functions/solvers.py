@@ -44,6 +44,11 @@ def argmin(objective: Function, start: Tensor, tol: float = 1e-12, most: float =
     return _implicit(grad(flat), point, hessian(flat)).reshape(shape)
 
 
+def unmet(most: float, condition: str) -> None:
+    """Warns with `NoConvergence`: a loop made all its passes, and what it goes on until does not hold."""
+    _warn(f"a loop stopped after {int(most)} passes, and `{condition}` does not hold")
+
+
 def root(residual: Function, start: Tensor, tol: float = 1e-12, most: float = 100) -> Tensor:
     """A point where `residual` is at most `tol` in norm, by Newton's method; with its implicit derivative.
 

@@ -6,6 +6,7 @@ from dotopt.compiler.emit.functions.statements import hoist, write
 from dotopt.compiler.emit.functions.writer import Writer, binds
 from dotopt.compiler.emit.sequence.batched import POSTFIX, Text
 from dotopt.compiler.ir import Loop, Node
+from dotopt.compiler.ir.print import infix
 
 
 def loop(b: Writer, here: Node) -> Text:
@@ -28,7 +29,8 @@ def loop(b: Writer, here: Node) -> Text:
     number = b.fresh(body.index.name if body.index is not None else "turn")
     if body.index is None:
         most = b.code(count) if count.value is not None else f"int({b.code(count)})"
-        b.lines.append(f"{b.indent}for {number} in range(1, {most} + 1):")
+        watched = body.until is not None and not b.path  # a loop of its own, not one for each pass of another
+        b.lines.append(f"{b.indent}for {number} in range(1, {most} + {2 if watched else 1}):")
     else:
         inner.bind(body.index, number)
         for variable in body.variables:
@@ -40,6 +42,12 @@ def loop(b: Writer, here: Node) -> Text:
     if body.until is not None:
         write(inner, body.until, equations=body.equations)
         b.lines += [f"{inner.indent}if bool({inner.code(body.until)}):", f"{inner.indent}    break"]
+        if body.index is None and not b.path:
+            b.lines += [
+                f"{inner.indent}if {number} > {most}:",
+                f"{inner.indent}    solvers.unmet({most}, {infix(body.until)!r})",
+                f"{inner.indent}    break",
+            ]
     write(inner, *body.nexts, equations=body.equations)
     nexts = ", ".join(inner.fitted(n, v) for n, v in zip(body.nexts, body.variables, strict=True))
     b.lines.append(f"{inner.indent}{', '.join(names)} = {nexts}")
