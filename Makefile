@@ -23,7 +23,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: lift bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-sharded test-references test-texts fuzz lint gallery
+.PHONY: lift bench bench-codegen bench-gpu demo test-thorough test-verdicts test test-gpu test-kernels test-optimizers test-sharded test-references test-texts fuzz lint gallery record
 
 demo: $(READY)
 	.venv/bin/dotopt demo
@@ -80,6 +80,10 @@ test-texts: $(READY)
 # The whole library beside busy loops, with another hash seed, cold and warm: the same reports; half an hour.
 test-verdicts: $(READY)
 	OMP_NUM_THREADS=1 .venv/bin/python -m bench.verdicts
+
+# What is found about the library, written beside its rules, for `dotopt check --recorded`: a quarter of an hour.
+record: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python -m dotopt check stdlib --jobs $(WORKERS) --record
 
 bench-codegen: $(READY)
 	.venv/bin/python -m bench.codegen

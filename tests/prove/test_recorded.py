@@ -10,6 +10,7 @@ import pytest
 from dotopt.compiler.prove import recorded
 from dotopt.compiler.prove.report import check_file
 from dotopt.compiler.prove.solver import client
+from dotopt.compiler.text.library import Library
 from dotopt.runtime import cli
 
 RULE = """theorem Small
@@ -116,3 +117,9 @@ def test_a_bomb_is_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorded, "LARGEST", 1000)
     with pytest.raises(ValueError, match="too large"):
         recorded.unpacked(base64.b85encode(zlib.compress(b" " * (recorded.LARGEST + 1), 9)).decode())
+
+
+def test_the_library_has_records() -> None:
+    path = Library().find("LionKSteps")
+    assert path is not None
+    assert {status for status, _ in statuses(path).values()} == {"proved"}
