@@ -8,7 +8,7 @@ elsewhere is computed once for all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,15 +155,29 @@ def drive(generators: Sequence[Steps], params: Sequence[Sequence[Tensor]], objec
     """
     results: list[Any] = [None] * len(generators)
     answers: dict[int, Any] = dict.fromkeys(range(len(generators)))
+    asked: dict[int, Request] = {}
     while answers:
-        asked: dict[int, Request] = {}
         for place, reply in answers.items():
+            asked.pop(place, None)
             try:
                 asked[place] = generators[place].send(reply)
             except StopIteration as end:
                 results[place] = end.value
-        answers = answer(asked, params, objective)
+        answers = answer({place: asked[place] for place in _first(generators, asked)}, params, objective)
     return results
+
+
+def _first(generators: Sequence[Steps], asked: Mapping[int, Request]) -> list[int]:
+    """The buckets whose turn it is: of those in the same function, the ones that stand at the earliest request.
+
+    Some may have left out a request under `every`: two sums of different things must not meet in one round.
+    """
+    frames = {place: getattr(generators[place], "gi_frame", None) for place in asked}
+    places = {place: (None, 0) if frame is None else (frame.f_code, frame.f_lasti) for place, frame in frames.items()}
+    earliest: dict[Any, int] = {}
+    for code, position in places.values():
+        earliest[code] = min(position, earliest.get(code, position))
+    return [place for place, (code, position) in places.items() if position == earliest[code]]
 
 
 def answer(asked: dict[int, Request], params: Sequence[Sequence[Tensor]], objective: Objective) -> dict[int, Any]:

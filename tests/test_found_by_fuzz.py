@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import dotopt
 from dotopt.runtime.backends.choice import Unable
@@ -67,3 +68,17 @@ def test_names_that_a_class_has_for_itself_are_refused_in_compositions_too(tmp_p
     (tmp_path / "composed.opt").write_text("rule Composed = SWA(Drawn)\nuse Drawn, SWA\n", encoding="utf-8")
     with pytest.raises(dotopt.OptError, match="E238"):
         dotopt.load(tmp_path / "composed.opt")
+
+
+def test_sums_over_the_model_of_two_things_do_not_meet(tmp_path: Path) -> None:
+    """A tensor that sat out a step is at another step count, so it leaves out another request of `every`."""
+    text = "state a : like x = 0\na' = a + g*sum(g, over=model) every 2\nx' = x - η*sum(100*x, over=model) - a'\n"
+    (tmp_path / "a.opt").write_text(HEAD.format(ANY) + text, encoding="utf-8")
+    x, y = (torch.nn.Parameter(torch.ones(1, dtype=torch.float64)) for _ in range(2))
+    optimizer = dotopt.load(tmp_path / "a.opt").A([x, y], lr=0.001, backend="torch")
+    x.grad = torch.ones_like(x)
+    optimizer.step()
+    moved = 0.1 * (x + y).item()
+    y.grad = torch.ones_like(y)
+    optimizer.step()
+    assert y.item() == pytest.approx(1 - moved, abs=1e-12)
