@@ -549,7 +549,8 @@ def test_equilibrium_propagation_is_the_gradient() -> None:
     oracles = {
         "F": lambda W, u, x: W @ u + b,
         "∇_W F": lambda W, u, x, r: np.outer(r, u),
-        "∇_u ℓ": lambda u, y_: u - y,
+        "∇_r ℓ": lambda u, y_: u - y,
+        "act": lambda u: u,
         "∇ℓ": lambda u, y_: u - y,
     }
     run = Simulation(stdlib("EqProp"), W, {"lr": 1.0, "β": 0.05, "N": 8, "T": 500, "K": 200}, sizes={"units": 3})
