@@ -267,7 +267,7 @@ def verdict(left: Node, right: Node) -> str:
         moving = {x for root in (left, right) for x in root.walk() if x.op == "leaf"}
         if same(left, right, moving):
             return "proved"
-    except (Unsupported, Mismatch, ZeroDivisionError, RecursionError):
+    except (Unsupported, Mismatch, ValueError, ZeroDivisionError, RecursionError):
         pass
     try:
         return "tried" if _alike(left, right) else "different"
