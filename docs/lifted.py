@@ -59,6 +59,8 @@ def one(path: str) -> dict[str, Any]:
         return {"class": path, "status": "refused", "why": str(error)}
     except Late:
         return {"class": path, "status": "refused", "why": f"not done after {BUDGET} s"}
+    except Exception as error:  # of dotopt, which the table does not hide
+        return {"class": path, "status": "refused", "why": f"a defect of dotopt: {type(error).__name__}: {error}"}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     relations = [
@@ -73,7 +75,7 @@ def one(path: str) -> dict[str, Any]:
 def row(found: dict[str, Any]) -> str:
     """A row of the table."""
     if found["status"] == "refused":
-        why = found["why"].replace("|", "\\|")
+        why = " ".join(found["why"].split()).replace("|", "\\|")
         return f"| `{found['class']}` | not lifted | | {why} |"
     notes = list(found["notes"]) + [line[2:] for line in found["text"].splitlines() if line.startswith("# ")][1:]
     for rule, how, where, _ in found["rel"]:
@@ -91,7 +93,7 @@ def page(found: list[dict[str, Any]]) -> str:
     before = PAGE.read_text(encoding="utf-8").partition("<!-- table -->")[0]
     counts = {s: sum(f["status"] == s for f in found) for s in ("proved", "replayed", "different", "refused")}
     lines = [
-        f"Of {len(found)} classes {counts['proved'] + counts['replayed']} lifted: {counts['proved']} are proved equal"
+        f"Of {len(found)} classes, {counts['proved'] + counts['replayed']} lifted: {counts['proved']} are proved equal"
         f" to their rule, {counts['replayed']} agree with it in a replay, unproved. {counts['different']} came out"
         f" as rules that part from the class, and {counts['refused']} are refused.",
         "",
