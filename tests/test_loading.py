@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import dotopt
+import dotopt.stdlib as stdlib
 from dotopt.runtime.loading import cache, catalogue, load
 
 ROOT = Path(__file__).parent.parent
@@ -312,7 +313,7 @@ def test_a_file_that_is_edited_after_loading_changes_no_class(edited: str, aroun
 
     def loaded():
         cls = dotopt.load(tmp_path / "moved.opt").Moved
-        return dotopt.stdlib.ClipValue(cls, clip_value=1e9) if around else cls
+        return stdlib.ClipValue(cls, clip_value=1e9) if around else cls
 
     def moved(cls, backend: str) -> float:
         x = torch.nn.Parameter(torch.zeros(3))
