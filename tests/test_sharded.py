@@ -37,7 +37,7 @@ SOME = ("AdamW", "AdamP", "Adafactor", "SOAP", "ClipNorm(LAMB)")
 
 def optimizers() -> tuple[str, ...]:
     """Every optimizer of the library that asks for nothing but gradients."""
-    found = {name: getattr(stdlib, name) for name in stdlib.__all__}
+    found = {name: getattr(stdlib, name) for name in dir(stdlib)}
     return tuple(
         name
         for name, cls in found.items()
