@@ -202,15 +202,15 @@ def test_some_rules_on_two_processes(two: Any) -> None:
         assert {name: apart for name, apart in found.items() if isinstance(apart, str) or apart > EXACT} == {}
 
 
-REFUSED = {"DeltaMomentum"}  # a state along a merged axis that is cut, for tensors of three axes
+REFUSED = {"DeltaMomentum", "SM3"}  # a state along a merged axis that is cut, for tensors of three axes
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("world", [2, 3])
 def test_every_rule(world: int) -> None:
     for found in on(world, compared, (*optimizers(), *TRANSFORMS), ("auto", "torch")):
-        refused = {name.split()[0] for name, apart in found.items() if isinstance(apart, str)}
-        assert refused <= REFUSED
+        refused = {name.split()[0]: apart for name, apart in found.items() if isinstance(apart, str)}
+        assert set(refused) <= REFUSED and all("where no even part of it begins" in why for why in refused.values())
         assert {name: apart for name, apart in found.items() if not isinstance(apart, str) and apart > EXACT} == {}
 
 
