@@ -53,7 +53,7 @@ def named(text: str) -> Any:
 
 def shapes_of(cls: Any) -> Sequence[tuple[int, ...]]:
     if cls.rule.pattern.axes == ("…",):
-        return SHAPES + MORE
+        return tuple(shape for shape in SHAPES + MORE if cls.rule.pattern.misfit(len(shape)) is None)
     fitting = SHAPES if cls.rule.pattern.misfit(2) is None else ((6,), (5,), (1,))
     return fitting
 
@@ -202,7 +202,7 @@ def test_some_rules_on_two_processes(two: Any) -> None:
         assert {name: apart for name, apart in found.items() if isinstance(apart, str) or apart > EXACT} == {}
 
 
-REFUSED = {"DeltaMomentum", "SM3"}  # a state along a merged axis that is cut, for tensors of three axes
+REFUSED = {"DeltaMomentum"}  # a state along a merged axis that is cut, for tensors of three axes
 
 
 @pytest.mark.thorough
