@@ -50,16 +50,19 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. No exception leaves it but `SystemExit` from argparse.
 
-    >>> main(["list", "--names", "--family", "federated"])
-    FedAvg
-    FedAvgM
-    FedAvgMVR
-    FedProx
-    MASHA1
-    MASHA2
-    Scaffold
-    ScaffoldM
-    ScaffoldMVR
+    >>> main(["list", "--names", "--family", "nested"])
+    AdagradMemory
+    AdamMemory
+    CMS
+    DeltaGD
+    DeltaMomentum
+    DMGD
+    EMAMemory
+    M3
+    MomentumMemory
+    NonlinearMomentum
+    PreconditionedMomentum
+    SGDMemory
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -136,7 +136,7 @@ def test_signature_is_python() -> None:
     )
     for entry in entries():
         signature = explain(entry.path).signature
-        if entry.word == "rule" and "√" not in signature:
+        if entry.word == "rule" and signature.isascii():  # defaults that follow from others stand in symbols
             eval(f"lambda {signature.partition('(')[2][:-1].replace('inf', '0')}: 0")
 
 

@@ -148,7 +148,7 @@ CASES = [
 
 def test_every_golden_file_of_an_optimizer_is_replayed() -> None:
     files = {path.name.removesuffix(".json.gz") for path in GOLDEN.glob("*.json.gz")}
-    assert {name for name in files if not name.startswith(("B-", "C-", "D-"))} == set(RULES)
+    assert {name for name in files if not name.startswith(("B-", "C-", "D-", "layers", "flower"))} == set(RULES)
 
 
 @pytest.mark.parametrize(("name", "chosen", "problem"), CASES)

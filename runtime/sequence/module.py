@@ -76,7 +76,8 @@ class SequenceModule(Asking):
             choice.append(chosen)
         self.options = tuple(choice)
         self.functions: Functions = rule.functions[self.options]
-        self.weights = Weights(rule, heads, seed, {n: int(v) for n, v in self.hyper.items() if isinstance(v, int)})
+        whole = {name: int(value) for name, value in self.hyper.items() if isinstance(value, int)}
+        self.weights = Weights(rule.name, rule.inputs, heads, seed, whole)
         self.weights.hold(self, weights, sizes or {})
 
     def extra_repr(self) -> str:

@@ -69,8 +69,9 @@ def together(
     Arguments as of `scan`, with None for 0; complex numbers are two such recurrences.
 
     >>> turn = [[0.0, -1.0], [1.0, 0.0]]
-    >>> together(turn, [torch.zeros(3), torch.zeros(3)], [torch.tensor(1.0), torch.tensor(0.0)], 0)
-    [tensor([ 0., -1.,  0.]), tensor([1., 0., -1.])]
+    >>> x, y = together(turn, [torch.zeros(3), torch.zeros(3)], [torch.tensor(1.0), torch.tensor(0.0)], 0)
+    >>> x.tolist(), y.tolist()
+    ([0.0, -1.0, 0.0], [1.0, 0.0, -1.0])
     """
     many = range(len(starts))
     zero = plus[0].new_zeros(())

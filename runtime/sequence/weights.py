@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from dotopt.runtime.sequence.rule import Input, SequenceRule
+from dotopt.runtime.sequence.rule import Input
 
 
 @dataclass(frozen=True)
 class Weights:
     """Makes the parameters of a module, and gives them to inputs that are not passed."""
 
-    rule: SequenceRule
+    name: str  # of the rule
+    inputs: tuple[Input, ...]
     heads: int | None
     seed: int
     sizes: Mapping[str, int]  # those that hyperparameters name
@@ -45,7 +46,7 @@ class Weights:
     @property
     def learned(self) -> tuple[Input, ...]:
         """The inputs that are weights."""
-        return tuple(x for x in self.rule.inputs if x.start is not None)
+        return tuple(x for x in self.inputs if x.start is not None)
 
     def complete(self, module: nn.Module, heads: int, known: Mapping[str, int]) -> None:
         """Makes the parameters that are still open, one for each head unless the module was told otherwise."""
@@ -85,7 +86,7 @@ class Weights:
         if not lacking:
             return dict(given)
         known = dict(self.sizes)
-        for x in self.rule.inputs:
+        for x in self.inputs:
             if x.keyword in given:
                 shape = torch.as_tensor(given[x.keyword]).shape
                 known.update(zip(x.axes, shape[len(shape) - len(x.axes) :], strict=True))
@@ -96,7 +97,7 @@ class Weights:
                 unknown = [axis for axis in x.axes if not axis.isdigit() and axis not in known]
                 if unknown:
                     hint = f"no input tells the size of the axis `{unknown[0]}` of `{x.keyword}`"
-                    raise ValueError(f"{self.rule.name}: {hint}; give `sizes={{{unknown[0]!r}: …}}`")
+                    raise ValueError(f"{self.name}: {hint}; give `sizes={{{unknown[0]!r}: …}}`")
                 replace(self, sizes=known).draw(x, weight, torch.as_tensor(next(iter(given.values()))))
             found[x.keyword] = weight.unsqueeze(weight.dim() - len(x.axes)) if tokens and weight.dim() else weight
         return found
