@@ -32,6 +32,22 @@ _OTHERS = {
 }
 
 
+# Tests of ten seconds and more on a quiet machine that others sample: `make test-thorough` runs them.
+LONG = (
+    "tests/prove/test_derive.py::test_norm_of_projected_steps_with_and_without_decay",
+    "tests/prove/test_largest_step.py::test_closed_forms_of_the_literature[Adan-0-no_prox]",
+    "tests/prove/test_library_claims.py::test_theorem_is_proved[norm_growth-experiment]",
+    "tests/prove/test_library_claims.py::test_theorem_is_proved[rates-two_steps_are_sharp]",
+    "tests/prove/test_sequences.py::test_rates_of_gradient_descent_for_any_number_of_steps[2*",
+    "tests/prove/test_strange_claims.py::test_false_sentences_are_refuted_with_numbers[strange_more]",
+    "tests/prove/test_worst_case.py::test_two_steps[101/10]",
+    "tests/test_experiments.py::test_experiment[federated/quadratic]",
+    "tests/test_precision.py::test_triton_and_torch_store_the_same_codes",
+    "tests/test_property.py::test_right_rules_pass[adamw]",
+    "tests/test_protocols.py::test_different_clients_reach_the_common_minimum",
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -39,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values = [] if given is None else list(given.params.values())
         files = [value for value in values if isinstance(value, Path) and value in _OTHERS.values()]
         rules = [value for value in values if len(values) == 1 and isinstance(value, str) and value in _OTHERS]
-        if files or rules:
+        if files or rules or item.nodeid.startswith(LONG):
             item.add_marker(pytest.mark.thorough)
 
 
