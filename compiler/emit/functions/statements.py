@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dotopt.compiler.emit.functions.questions import QUESTIONS, draw_text
 from dotopt.compiler.emit.functions.writer import Writer, binds
 from dotopt.compiler.emit.parts import comment
-from dotopt.compiler.emit.sequence.token import COSTLY
+from dotopt.compiler.emit.sequence.token import COSTLY, below
 from dotopt.compiler.ir import Equation, Fold, Lambda, Loop, Node
 from dotopt.compiler.ir.print import infix
 
@@ -110,19 +110,7 @@ def restricted(here: Node) -> bool:
 
 def _needed(b: Writer, roots: Iterable[Node]) -> list[Node]:
     """What is computed for `roots` here, arguments first; not what a loop, a member or a branch computes inside."""
-    found: list[Node] = []
-    seen: set[Node] = set()
-    stack = [(root, False) for root in reversed(tuple(roots))]
-    while stack:
-        here, done = stack.pop()
-        if done:
-            found.append(here)
-        elif here not in seen:
-            seen.add(here)
-            stack.append((here, True))
-            if here not in b.names:
-                stack.extend((child, False) for child in reversed(_reads(b, here)))
-    return found
+    return below(roots, lambda here: () if here in b.names else _reads(b, here))
 
 
 def assign(b: Writer, here: Node, name: str, above: str = "") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dotopt.compiler.emit.parts import comment, docstring
 from dotopt.compiler.emit.sequence.batched import Batched
@@ -167,9 +167,14 @@ def write_equations(program: Program, b: Batched, root: Node, equations: Mapping
 
 def reach(root: Node, b: Batched) -> list[Node]:
     """What has to be computed for `root`, arguments first; what has a variable already is not looked into."""
+    return below((root,), lambda here: () if here in b.names else here.args)
+
+
+def below(roots: Iterable[Node], reads: Callable[[Node], Sequence[Node]]) -> list[Node]:
+    """All that `roots` read, each once, and what it reads before it."""
     found: list[Node] = []
     seen: set[Node] = set()
-    stack = [(root, False)]
+    stack = [(root, False) for root in reversed(tuple(roots))]
     while stack:
         here, done = stack.pop()
         if done:
@@ -177,8 +182,7 @@ def reach(root: Node, b: Batched) -> list[Node]:
         elif here not in seen:
             seen.add(here)
             stack.append((here, True))
-            if here not in b.names:
-                stack.extend((arg, False) for arg in reversed(here.args))
+            stack.extend((child, False) for child in reversed(reads(here)))
     return found
 
 
